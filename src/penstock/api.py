@@ -1,0 +1,117 @@
+"""What a service is.
+
+A `Service` is a name and a table of operations: plain `async` functions from a context and a parsed request to
+a result. It knows neither HTTP nor SQL. Services meet only through `Dispatcher` (by operation name) and through delivery (by ARN).
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeAlias
+
+Request: TypeAlias = dict[str, Any]
+Result: TypeAlias = dict[str, Any]
+Handler: TypeAlias = Callable[["Context", Request], Awaitable[Result | None]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """Who asks for what, and when. One for each request."""
+
+    account: str
+    """12 digits."""
+    region: str
+    now: int
+    request_id: str
+    principal: str = ""
+    """ARN of the caller."""
+    principal_id: str = ""
+    """`AIDA...`, `AROA...:session` or the account, as SQS's SenderId tells it."""
+    access_key: str = ""
+    endpoint: str = "http://127.0.0.1:4566"
+    """How the client reached us: scheme and host, without a slash at the end."""
+    trace: str | None = None
+    """The X-Ray trace header that came with the request."""
+    protocol: str = "json"
+    """`json`, `query`, `rest-json`, `rest-xml` or `smithy-rpc-v2-cbor`."""
+    operation: str = ""
+    source_ip: str = "127.0.0.1"
+
+    def child(self, **changes: Any) -> "Context":
+        """The context of a call made on behalf of this one."""
+        return replace(self, **changes)
+
+
+class Headers(Protocol):
+    """Header fields by lower-case name."""
+
+    def get(self, key: str, default: str | None = None, /) -> str | None:
+        """The (first) value of a field."""
+        ...
+
+    def items(self) -> Iterator[tuple[str, str]] | Any:
+        """Every field, lower-case name first."""
+        ...
+
+
+@dataclass(slots=True)
+class HttpRequest:
+    """An HTTP request whose body has arrived. `path` is as sent, percent-encoded, without the query."""
+
+    method: str
+    path: str
+    query: str
+    headers: Headers
+    body: bytes = b""
+    scheme: str = "http"
+    source_ip: str = "127.0.0.1"
+    http_version: str = "1.1"
+
+
+@dataclass(slots=True)
+class HttpResponse:
+    """An HTTP response. `headers` keeps the order; names may repeat."""
+
+    status: int
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes = b""
+
+
+def operation(name: str) -> Callable[[Handler | Any], Any]:
+    """Mark a method as the implementation of an AWS operation, named as in the service model."""
+
+    def mark(function: Any) -> Any:
+        function.aws_operation = name
+        return function
+
+    return mark
+
+
+def operations_of(*resources: object) -> dict[str, Handler]:
+    """The operations that methods of `resources` implement, by name."""
+    table: dict[str, Handler] = {}
+    for resource in resources:
+        for attribute in dir(type(resource)):
+            name = getattr(getattr(type(resource), attribute), "aws_operation", None)
+            if name is not None:
+                table[name] = getattr(resource, attribute)
+    return table
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service's model name (`sqs`, `lambda`, `dynamodb`, ...) and its operations."""
+
+    name: str
+    operations: Mapping[str, Handler]
+
+
+class Dispatcher(Protocol):
+    """How a service calls another one: by the names and shapes of the public API, durable on return."""
+
+    async def call(self, ctx: Context, service: str, operation: str, request: Request) -> Result:
+        """Run an operation as `ctx`. Raises `AwsError` as the operation does."""
+        ...
+
+    async def http(self, ctx: Context, service: str, request: HttpRequest) -> HttpResponse:
+        """Send bytes through the same parser and serializer that the gateway uses, as `ctx`."""
+        ...

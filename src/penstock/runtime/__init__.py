@@ -1,0 +1,1 @@
+"""Functions as processes: environments, the Lambda Runtime API, the warm pool, concurrency."""

@@ -1,0 +1,85 @@
+"""What the runtime is asked and what it answers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionSpec:
+    """Everything that an execution environment is made from. Equal `key`s share a warm pool."""
+
+    key: str
+    """Changes with every change of code or configuration: function ARN, version and revision."""
+    name: str
+    version: str
+    arn: str
+    runtime: str
+    """`python3.11`, `nodejs20.x`, `provided.al2023`, ..."""
+    handler: str
+    code: Path
+    """The unpacked package: `/var/task`."""
+    memory_mb: int
+    timeout_ms: int
+    environment: Mapping[str, str]
+    """Region, credentials of the role and the user's variables; the runtime adds what AWS reserves."""
+    log_group: str
+    account: str
+    region: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """One event for one environment."""
+
+    request_id: str
+    payload: bytes
+    invoked_arn: str
+    trace: str | None = None
+    client_context: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvocationResult:
+    """How it ended. `error` is None or `Unhandled`; `payload` is then the error document."""
+
+    payload: bytes
+    error: str | None = None
+    log_tail: bytes = b""
+    """The last 4 KB of the log."""
+    duration_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One event for CloudWatch Logs; `at` in ms."""
+
+    at: int
+    message: str
+
+
+class LogSink(Protocol):
+    """Where functions' output goes."""
+
+    async def write(
+        self, account: str, region: str, group: str, stream: str, lines: Sequence[LogLine]
+    ) -> None:
+        """Append lines to a log stream, which is created when it is new."""
+        ...
+
+
+class FunctionRuntime(Protocol):
+    """Runs functions."""
+
+    async def invoke(self, spec: FunctionSpec, invocation: Invocation) -> InvocationResult:
+        """Run one event in a warm or new environment. The caller holds a concurrency permit."""
+        ...
+
+    async def retire(self, function_arn: str) -> None:
+        """End the idle environments of a function's older keys; busy ones end after their event."""
+        ...
+
+    async def close(self) -> None:
+        """End every environment."""
+        ...

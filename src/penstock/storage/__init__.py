@@ -1,0 +1,1 @@
+"""Where everything is kept: four primitives, leases and a notifier. It is handed `now`; it never sees a clock."""

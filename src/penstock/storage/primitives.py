@@ -1,0 +1,320 @@
+"""The seam between what Penstock means and where it is kept.
+
+A verb returns once its effect is applied and visible to every later verb. `Store.durable()` returns once everything
+applied so far is on disk: whoever tells the outside world of an effect (an HTTP answer, an event
+handed to a function) awaits it first. Verbs of several primitives become atomic in `Store.transaction()`.
+Inside the block await nothing but verbs of the transaction.
+
+Instants are int milliseconds. A queue, log or table is named by a string; using the name creates it.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMessage:
+    """A message to put. `attributes` is the owner's own encoding, opaque to storage."""
+
+    id: str
+    body: bytes
+    attributes: bytes = b""
+    visible_at: int
+    """Hidden until then; the present instant for a message without delay."""
+    group: str | None = None
+    """Messages of one group are leased in order, and wait for the ones before them."""
+    dedup: str | None = None
+    """A second message with this key within the window is not stored."""
+    source: str | None = None
+    """Where a dead-lettered message came from, in the owner's words."""
+    sent_at: int | None = None
+    """When it was first sent; the instant of the put when absent."""
+    leases: int = 0
+    """How often it was leased before, when it comes from another queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a put: `sequence` rises in the order of puts; a duplicate tells of the original."""
+
+    id: str
+    sequence: int
+    duplicate: bool = False
+
+
+@dataclass(slots=True)
+class Leased:
+    """A message hidden from others until its lease ends. `receipt` names this lease."""
+
+    id: str
+    receipt: str
+    sequence: int
+    body: bytes
+    attributes: bytes
+    sent_at: int
+    first_leased_at: int
+    leases: int
+    group: str | None = None
+    dedup: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseTerms:
+    """How messages of a queue are leased."""
+
+    until: int
+    """The end of the lease; at or before `now` for a look that hides nothing but still counts."""
+    oldest: int = 0
+    """Messages sent before this instant have expired and are removed when met."""
+    dead_letter: str | None = None
+    """The queue for messages that were leased `max_leases` times already."""
+    max_leases: int = 0
+    source: str | None = None
+    """What a dead-lettered message shall remember as its source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many messages of a queue can be leased, are leased, are delayed; and since when the oldest waits."""
+
+    visible: int
+    leased: int
+    delayed: int
+    oldest_sent_at: int | None
+
+
+class Queue(Protocol):
+    """Messages that are hidden while leased, ordered within a group, gone once settled, dead-lettered past a count."""
+
+    async def put(
+        self, queue: str, messages: Sequence[NewMessage], now: int, *, dedup_since: int = 0
+    ) -> list[Stored]:
+        """Store messages in order. One whose `dedup` was put at or after `dedup_since` is answered, not stored."""
+        ...
+
+    async def lease(self, queue: str, limit: int, terms: LeaseTerms, now: int) -> list[Leased]:
+        """Take up to `limit` messages, oldest first, and hide them until `terms.until`.
+
+        A message of a group is taken only if no earlier message of its group is hidden, so a lease takes the longest
+        visible prefix of each group. Messages past `terms.max_leases` are moved to the dead-letter queue instead.
+        """
+        ...
+
+    async def extend(self, queue: str, receipt: str, until: int, now: int) -> bool:
+        """Move the end of a lease; at or before `now` ends it. False if the lease has ended or was superseded."""
+        ...
+
+    async def settle(self, queue: str, receipt: str, now: int, *, strict: bool = False) -> bool:
+        """Remove a leased message. A lease that ended still settles unless `strict` or superseded. False if not."""
+        ...
+
+    async def settle_many(self, queue: str, receipts: Sequence[str], now: int) -> None:
+        """Remove leased messages; superseded leases are passed over."""
+        ...
+
+    async def move(self, source: str, destination: str, limit: int, now: int) -> int:
+        """Move up to `limit` visible messages, in order, with their group and dedup key. Returns how many."""
+        ...
+
+    async def count(self, queue: str, now: int) -> Counts:
+        """Count messages by state."""
+        ...
+
+    async def purge(self, queue: str) -> None:
+        """Remove every message and forget the dedup keys."""
+        ...
+
+    async def next_due(self, queue: str, now: int) -> int | None:
+        """The instant at which the next hidden message may be leased; None if nothing is hidden."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An entry of a log."""
+
+    sequence: int
+    at: int
+    data: bytes
+
+
+class Log(Protocol):
+    """Append-only partitions read by sequence, trimmed by age."""
+
+    async def append(self, log: str, entries: Sequence[tuple[int, bytes]]) -> int:
+        """Append (instant, data) pairs in order. Returns the sequence of the last; sequences rise, with gaps."""
+        ...
+
+    async def read(
+        self, log: str, *, after: int = 0, limit: int = 1000, reverse: bool = False
+    ) -> list[Record]:
+        """Entries with a sequence above `after`, oldest first; or below `after` (0: the end), newest first."""
+        ...
+
+    async def trim(self, log: str, before: int) -> int:
+        """Remove entries whose instant is before `before`. Returns how many."""
+        ...
+
+    async def bounds(self, log: str) -> tuple[Record, Record] | None:
+        """The first and last entries; None for an empty log."""
+        ...
+
+    async def drop(self, log: str) -> None:
+        """Remove every entry."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A document of a table. A version is never used twice in a store."""
+
+    partition: bytes
+    sort: bytes
+    document: bytes
+    version: int
+
+
+class Table(Protocol):
+    """An ordered map from (partition, sort) to a document, conditional by version. Keys compare as bytes."""
+
+    async def get(self, table: str, partition: bytes, sort: bytes) -> Row | None:
+        """The document, or None."""
+        ...
+
+    async def put(
+        self,
+        table: str,
+        partition: bytes,
+        sort: bytes,
+        document: bytes,
+        *,
+        expect: int | None = None,
+    ) -> int:
+        """Store a document and return its version.
+
+        `expect` is the version it must replace, 0 if none may be there. Raises `Conflict`.
+        """
+        ...
+
+    async def delete(
+        self, table: str, partition: bytes, sort: bytes, *, expect: int | None = None
+    ) -> bool:
+        """Remove a document. False if there was none. Raises `Conflict` if its version is not `expect`."""
+        ...
+
+    async def range(
+        self,
+        table: str,
+        partition: bytes,
+        *,
+        low: bytes = b"",
+        high: bytes | None = None,
+        limit: int = 1000,
+        reverse: bool = False,
+    ) -> list[Row]:
+        """Documents of a partition with low <= sort < high, in order of sort or its reverse."""
+        ...
+
+    async def scan(
+        self, table: str, *, after: tuple[bytes, bytes] | None = None, limit: int = 1000
+    ) -> list[Row]:
+        """Documents beyond the key `after`, in order of partition and sort."""
+        ...
+
+    async def drop(self, table: str) -> None:
+        """Remove every document."""
+        ...
+
+    async def size(self, table: str) -> int:
+        """How many documents there are."""
+        ...
+
+
+class Blob(Protocol):
+    """Immutable bytes, named by their SHA-256 in hexadecimal."""
+
+    async def put(self, data: bytes) -> str:
+        """Keep `data`, durable on return. Returns its digest."""
+        ...
+
+    async def open(self, digest: str) -> bytes | None:
+        """The bytes, or None."""
+        ...
+
+    def path(self, digest: str) -> Path:
+        """The file that holds the bytes on this machine."""
+        ...
+
+    async def delete(self, digest: str) -> None:
+        """Forget the bytes."""
+        ...
+
+
+class Leases(Protocol):
+    """Exclusive or counted ownership with expiry, for work that only so many nodes may do."""
+
+    async def acquire(self, name: str, owner: str, until: int, now: int, *, limit: int = 1) -> bool:
+        """Become one of at most `limit` owners until `until`, or renew. False if the places are taken."""
+        ...
+
+    async def release(self, name: str, owner: str) -> None:
+        """Give the place back."""
+        ...
+
+
+class Notifier(Protocol):
+    """Wakes whoever waits for a name. A wake-up is a hint: look again."""
+
+    def notify(self, name: str, count: int = 1) -> None:
+        """Wake up to `count` waiters of `name`, and every watcher."""
+        ...
+
+    async def wait(self, name: str) -> None:
+        """Return after the next `notify(name)`; one waiter for each count."""
+        ...
+
+    def watch(self, name: str) -> AsyncIterator[None]:
+        """Yield after each run of notifications, forever; none is missed between two turns."""
+        ...
+
+
+class Primitives(Protocol):
+    """The four primitives and the leases, as a store or a transaction offers them."""
+
+    @property
+    def queue(self) -> Queue: ...  # noqa: D102
+    @property
+    def log(self) -> Log: ...  # noqa: D102
+    @property
+    def table(self) -> Table: ...  # noqa: D102
+    @property
+    def leases(self) -> Leases: ...  # noqa: D102
+
+
+class Store(Primitives, Protocol):
+    """An engine."""
+
+    @property
+    def blob(self) -> Blob: ...  # noqa: D102
+    @property
+    def notifier(self) -> Notifier: ...  # noqa: D102
+
+    def transaction(self) -> AbstractAsyncContextManager[Primitives]:
+        """Make the verbs of the block one: all or, when it raises, none."""
+        ...
+
+    async def durable(self) -> None:
+        """Return once everything applied so far is on disk. Raises `Unavailable` if it was lost."""
+        ...
+
+    async def reset(self) -> None:
+        """Remove everything."""
+        ...
+
+    async def close(self) -> None:
+        """Make everything durable and let go of the files."""
+        ...
