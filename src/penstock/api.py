@@ -4,9 +4,11 @@ A `Service` is a name and a table of operations: plain `async` functions from a 
 a result. It knows neither HTTP nor SQL. Services meet only through `Dispatcher` (by operation name) and through delivery (by ARN).
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeAlias
+
+from penstock.core.errors import AwsError
 
 Request: TypeAlias = dict[str, Any]
 Result: TypeAlias = dict[str, Any]
@@ -76,14 +78,23 @@ class HttpResponse:
     body: bytes = b""
 
 
-def operation(name: str) -> Callable[[Handler | Any], Any]:
-    """Mark a method as the implementation of an AWS operation, named as in the service model."""
+def operation(name: str, *, refuses: Sequence[str] = ()) -> Callable[[Any], Any]:
+    """Mark a method as the implementation of an AWS operation, named as in the service model.
+
+    `refuses` are members of the request that are modelled but not built: a request that gives one is refused by name.
+    """
 
     def mark(function: Any) -> Any:
         function.aws_operation = name
+        function.aws_refuses = frozenset(refuses)
         return function
 
     return mark
+
+
+def refuse(what: str) -> AwsError:
+    """The error for something of the AWS API that is not built: say what it is by its AWS name."""
+    return AwsError("NotImplemented", f"Penstock does not implement {what} yet.", status=501)
 
 
 def operations_of(*resources: object) -> dict[str, Handler]:

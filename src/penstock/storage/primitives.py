@@ -8,7 +8,8 @@ Inside the block await nothing but verbs of the transaction.
 Instants are int milliseconds. A queue, log or table is named by a string; using the name creates it.
 """
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,10 +115,6 @@ class Queue(Protocol):
 
     async def settle_many(self, queue: str, receipts: Sequence[str], now: int) -> None:
         """Remove leased messages; superseded leases are passed over."""
-        ...
-
-    async def move(self, source: str, destination: str, limit: int, now: int) -> int:
-        """Move up to `limit` visible messages, in order, with their group and dedup key. Returns how many."""
         ...
 
     async def count(self, queue: str, now: int) -> Counts:
@@ -270,15 +267,15 @@ class Notifier(Protocol):
     """Wakes whoever waits for a name. A wake-up is a hint: look again."""
 
     def notify(self, name: str, count: int = 1) -> None:
-        """Wake up to `count` waiters of `name`, and every watcher."""
+        """Wake up to `count` waiters of `name`, longest waiting first."""
         ...
 
-    async def wait(self, name: str) -> None:
-        """Return after the next `notify(name)`; one waiter for each count."""
+    def wait(self, name: str) -> "asyncio.Future[None]":
+        """A future that is done at a `notify(name)` from now on. Give it to `forget` when no longer awaited."""
         ...
 
-    def watch(self, name: str) -> AsyncIterator[None]:
-        """Yield after each run of notifications, forever; none is missed between two turns."""
+    def forget(self, name: str, waiter: "asyncio.Future[None]") -> None:
+        """Stop waiting. A wake-up that came too late to be used goes to the next waiter."""
         ...
 
 

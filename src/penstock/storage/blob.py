@@ -1,0 +1,64 @@
+"""Blobs as files named by their digest, shared by the engines of one machine."""
+
+import asyncio
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from penstock.core.errors import StoreFull, Unavailable
+
+
+class FileBlob:
+    """The Blob primitive on a folder: written beside, flushed, renamed into place."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, digest: str) -> Path:
+        """The file that holds the bytes."""
+        return self._folder / digest[:2] / digest[2:]
+
+    async def put(self, data: bytes) -> str:
+        """Keep `data`, durable on return; see `primitives.Blob`."""
+        return await asyncio.to_thread(self._put, data)
+
+    async def open(self, digest: str) -> bytes | None:
+        """The bytes, or None; see `primitives.Blob`."""
+        return await asyncio.to_thread(self._open, digest)
+
+    async def delete(self, digest: str) -> None:
+        """Forget the bytes; see `primitives.Blob`."""
+        await asyncio.to_thread(self.path(digest).unlink, missing_ok=True)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _open(self, digest: str) -> bytes | None:
+        try:
+            return self.path(digest).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _put(self, data: bytes) -> str:
+        digest = hashlib.sha256(data).hexdigest()
+        path = self.path(digest)
+        if path.exists():
+            return digest
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+            with beside.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+            folder = os.open(path.parent, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
+        except OSError as error:
+            if error.errno == 28:  # ENOSPC
+                raise StoreFull("the disk that holds the data folder is full; nothing was written") from error
+            raise Unavailable(f"the data folder cannot be written: {error}") from error
+        return digest

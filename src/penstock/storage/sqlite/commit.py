@@ -1,0 +1,183 @@
+"""Group commit: many verbs share one transaction and one `fdatasync`.
+
+The first write of a group begins a transaction; the end of the event loop's tick commits it. The write-ahead log is
+then flushed by a thread while the next group fills. A group that comes to its end during a flush waits for
+it, so groups grow with the load. Nothing is acknowledged before its own flush.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from penstock.core.errors import StoreFull, Unavailable
+
+CHECKPOINT_PAGES: Final = 4_000
+"""The write-ahead log is copied back in the background from this length."""
+TRUNCATE_PAGES: Final = 32_000
+"""From this length the copy is finished between two groups, so that the log starts over."""
+
+
+class GroupCommit:
+    """The transaction that is open on a connection, and who waits for it to be on disk."""
+
+    def __init__(self, connection: apsw.Connection, path: Path | None) -> None:
+        self._path = path
+        self._connection = connection
+        self._execute = connection.cursor().execute
+        self._open = False
+        self._flushing = False
+        self._filling: list[asyncio.Future[None]] = []
+        self._flushed: list[asyncio.Future[None]] = []
+        self._broken: Exception | None = None
+        self._wal_pages = 0
+        self._checkpointing = False
+        self._descriptor = -1
+        # One thread flushes, one copies the log back; statements never leave the event loop.
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="penstock-disk")
+        self.on_rollback: Callable[[], None] = lambda: None
+        if path is not None:
+            connection.set_wal_hook(self._measure_wal)
+
+    def begin(self) -> None:
+        """Open a group if none is open. Every write calls this first."""
+        if self._open:
+            return
+        if self._broken is not None:
+            raise Unavailable(f"the store stopped after a failed write: {self._broken}")
+        try:
+            self._execute("BEGIN IMMEDIATE")
+        except apsw.Error as error:
+            raise translate(error) from error
+        self._open = True
+        if not self._flushing:
+            asyncio.get_running_loop().call_soon(self._commit)
+
+    def failed(self, error: apsw.Error) -> Exception:
+        """Account for a failed statement. Returns what to raise."""
+        if self._open and not self._connection.in_transaction:
+            # SQLite gave up the whole transaction: nobody in this group is acknowledged.
+            self._open = False
+            self._release(self._filling, translate(error))
+            self._filling = []
+            self.on_rollback()
+        return translate(error)
+
+    def durable(self) -> "asyncio.Future[None] | None":
+        """A future for the moment when everything so far is on disk; None if it is already."""
+        if self._open:
+            waiters = self._filling
+        elif self._flushing:
+            waiters = self._flushed
+        else:
+            return None
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiters.append(waiter)
+        return waiter
+
+    async def close(self) -> None:
+        """Commit and flush what is left."""
+        while (waiter := self.durable()) is not None:
+            await waiter
+        self._threads.shutdown(wait=True)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def _commit(self) -> None:
+        if not self._open or self._flushing:
+            return
+        try:
+            self._execute("COMMIT")
+        except apsw.Error as error:
+            if self._connection.in_transaction:
+                self._execute("ROLLBACK")
+            self._open = False
+            waiters, self._filling = self._filling, []
+            self._release(waiters, translate(error))
+            self.on_rollback()
+            return
+        self._open = False
+        self._flushed, self._filling = self._filling, []
+        if self._path is None:
+            self._release(self._flushed, None)
+            self._flushed = []
+            return
+        self._flushing = True
+        if self._wal_pages > CHECKPOINT_PAGES:
+            self._checkpoint()
+        asyncio.get_running_loop().run_in_executor(self._threads, self._flush).add_done_callback(
+            self._on_flushed
+        )
+
+    def _flush(self) -> None:
+        if self._descriptor < 0:
+            assert self._path is not None
+            self._descriptor = os.open(f"{self._path}-wal", os.O_RDWR)
+            folder = os.open(self._path.parent, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
+        os.fdatasync(self._descriptor)
+
+    def _on_flushed(self, result: "asyncio.Future[None]") -> None:
+        self._flushing = False
+        waiters, self._flushed = self._flushed, []
+        error = result.exception()
+        if error is not None:
+            # After a failed flush the kernel may have dropped the pages: what is on disk is unknown.
+            self._broken = error if isinstance(error, Exception) else Unavailable(str(error))
+            self._release(waiters, Unavailable(f"could not flush to disk: {error}"))
+        else:
+            self._release(waiters, None)
+        self._commit()
+
+    @staticmethod
+    def _release(waiters: list["asyncio.Future[None]"], error: Exception | None) -> None:
+        for waiter in waiters:
+            if waiter.done():
+                continue
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
+
+    def _measure_wal(self, _connection: Any, _name: str, pages: int) -> int:
+        self._wal_pages = pages
+        return 0
+
+    def _checkpoint(self) -> None:
+        if self._checkpointing:
+            return
+        if self._wal_pages > TRUNCATE_PAGES:
+            # The background copy has done nearly all of it; the rest is short and nothing writes meanwhile.
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        self._checkpointing = True
+        asyncio.get_running_loop().run_in_executor(
+            self._threads, self._copy_back
+        ).add_done_callback(self._on_copied)
+
+    def _copy_back(self) -> None:
+        connection = apsw.Connection(str(self._path))
+        try:
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        finally:
+            connection.close()
+
+    def _on_copied(self, result: "asyncio.Future[None]") -> None:
+        self._checkpointing = False
+        error = result.exception()
+        if error is not None and not isinstance(error, apsw.BusyError):
+            self._broken = error if isinstance(error, Exception) else Unavailable(str(error))
+
+
+def translate(error: apsw.Error) -> Exception:
+    """The storage error for a driver error."""
+    if isinstance(error, apsw.FullError):
+        return StoreFull("the disk that holds the data folder is full; free some space, nothing was written")
+    if isinstance(error, apsw.IOError | apsw.ReadOnlyError | apsw.CantOpenError | apsw.CorruptError):
+        return Unavailable(f"the data folder cannot be written: {error}")
+    return error

@@ -1,0 +1,116 @@
+"""What the primitives share: the connection, the open group, names and the counter."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import apsw
+
+from penstock.storage.sqlite.commit import GroupCommit
+
+_BLOCK: Final = 1_000_000
+
+
+class Connection:
+    """Executes statements inside the open group. Everything here is synchronous and runs on the event loop."""
+
+    def __init__(self, driver: apsw.Connection, group: GroupCommit) -> None:
+        self.driver = driver
+        self.group = group
+        self._cursor = driver.cursor()
+        self._names: dict[str, int] = {}
+        self._ordered: set[int] = set()
+        self._next = 0
+        self._reserved = 0
+        self._depth = 0
+        self.forget()
+        group.on_rollback = self.forget
+
+    def forget(self) -> None:
+        """Drop what was remembered from a transaction that did not happen."""
+        self._names.clear()
+        self._ordered.clear()
+        self._reserved = 0
+
+    def read(self, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
+        """All rows of a query."""
+        try:
+            return self._cursor.execute(sql, bindings).fetchall()
+        except apsw.Error as error:
+            raise self.group.failed(error) from error
+
+    def write(self, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
+        """Run a statement in the open group. Returns the rows it returns."""
+        self.group.begin()
+        try:
+            return self._cursor.execute(sql, bindings).fetchall()
+        except apsw.Error as error:
+            raise self.group.failed(error) from error
+
+    @contextmanager
+    def atomic(self) -> Iterator[None]:
+        """Undo everything since the start of the block if it raises; its neighbours in the group are untouched."""
+        self.group.begin()
+        self._depth += 1
+        name = f"s{self._depth}"
+        try:
+            self._cursor.execute(f"SAVEPOINT {name}")
+            yield
+        except BaseException:
+            # A failure that ended the whole transaction left no savepoint to return to.
+            if self.driver.in_transaction:
+                self._cursor.execute(f"ROLLBACK TO {name}")
+                self._cursor.execute(f"RELEASE {name}")
+            self.forget()
+            raise
+        else:
+            self._cursor.execute(f"RELEASE {name}")
+        finally:
+            self._depth -= 1
+
+    def name(self, text: str) -> int:
+        """The number of a queue, log or table; it gets one on its first use."""
+        number = self._names.get(text)
+        if number is None:
+            rows = self.read("SELECT id, ordered FROM name WHERE text = ?", (text,))
+            if not rows:
+                rows = self.write("INSERT INTO name (text) VALUES (?) RETURNING id, ordered", (text,))
+            number = self._names[text] = rows[0][0]
+            if rows[0][1]:
+                self._ordered.add(number)
+        return number
+
+    def known(self, text: str) -> int | None:
+        """The number of a queue, log or table that was written before."""
+        number = self._names.get(text)
+        if number is None:
+            rows = self.read("SELECT id, ordered FROM name WHERE text = ?", (text,))
+            if rows:
+                number = self._names[text] = rows[0][0]
+                if rows[0][1]:
+                    self._ordered.add(number)
+        return number
+
+    def is_ordered(self, number: int) -> bool:
+        """Whether the queue's messages belong to groups."""
+        return number in self._ordered
+
+    def set_ordered(self, number: int, sql: str) -> None:
+        """Remember, here and on disk, that the queue's messages belong to groups."""
+        if number not in self._ordered:
+            self.write(sql, (number,))
+            self._ordered.add(number)
+
+    def sequence(self) -> int:
+        """The next number of the store's one rising sequence; none is used twice, also after a crash."""
+        if self._next >= self._reserved:
+            rows = self.write(
+                "INSERT INTO counter (name, value) VALUES ('sequence', ?1) "
+                "ON CONFLICT (name) DO UPDATE SET value = max(value, ?2) + ?1 RETURNING value",
+                (_BLOCK, self._next),
+            )
+            self._reserved = rows[0][0]
+            self._next = max(self._next, self._reserved - _BLOCK, 1)
+        number = self._next
+        self._next += 1
+        return number

@@ -1,0 +1,111 @@
+"""The Table primitive on SQLite."""
+
+from penstock.core.errors import Conflict
+from penstock.storage.primitives import Row
+from penstock.storage.sql import load_queries
+from penstock.storage.sqlite.connection import Connection
+
+
+class SqliteTable:
+    """Documents clustered by table, partition and sort key; BLOB keys compare by bytes."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+        self._sql = load_queries("penstock.storage.sqlite", "table.sql")
+        self._get_sql = self._sql["get_document"]
+        self._put_sql = self._sql["put_document"]
+
+    async def get(self, table: str, partition: bytes, sort: bytes) -> Row | None:
+        """The document, or None; see `primitives.Table`."""
+        number = self._db.known(table)
+        if number is None:
+            return None
+        rows = self._db.read(self._get_sql, (number, partition, sort))
+        return Row(partition, sort, rows[0][0], rows[0][1]) if rows else None
+
+    async def put(
+        self,
+        table: str,
+        partition: bytes,
+        sort: bytes,
+        document: bytes,
+        *,
+        expect: int | None = None,
+    ) -> int:
+        """Store a document, conditionally; see `primitives.Table`."""
+        number = self._db.name(table)
+        version = self._db.sequence()
+        if expect is None:
+            self._db.write(self._put_sql, (number, partition, sort, version, document))
+            return version
+        if expect == 0:
+            done = self._db.write(
+                self._sql["add_document"], (number, partition, sort, version, document)
+            )
+        else:
+            done = self._db.write(
+                self._sql["replace_document"], (version, document, number, partition, sort, expect)
+            )
+        if not done:
+            raise Conflict(f"{table}: not version {expect}")
+        return version
+
+    async def delete(
+        self, table: str, partition: bytes, sort: bytes, *, expect: int | None = None
+    ) -> bool:
+        """Remove a document, conditionally; see `primitives.Table`."""
+        number = self._db.known(table)
+        if number is None:
+            if expect:
+                raise Conflict(f"{table}: not version {expect}")
+            return False
+        if expect is not None:
+            rows = self._db.read(self._get_sql, (number, partition, sort))
+            if (rows[0][1] if rows else 0) != expect:
+                raise Conflict(f"{table}: not version {expect}")
+        return bool(self._db.write(self._sql["delete_document"], (number, partition, sort)))
+
+    async def range(
+        self,
+        table: str,
+        partition: bytes,
+        *,
+        low: bytes = b"",
+        high: bytes | None = None,
+        limit: int = 1000,
+        reverse: bool = False,
+    ) -> list[Row]:
+        """Documents of a partition; see `primitives.Table`."""
+        number = self._db.known(table)
+        if number is None:
+            return []
+        sql = self._sql["range_down" if reverse else "range_up"]
+        rows = self._db.read(sql, (number, partition, low, high, limit))
+        return [Row(partition, *row) for row in rows]
+
+    async def scan(
+        self, table: str, *, after: tuple[bytes, bytes] | None = None, limit: int = 1000
+    ) -> list[Row]:
+        """Documents beyond a key; see `primitives.Table`."""
+        number = self._db.known(table)
+        if number is None:
+            return []
+        if after is None:
+            rows = self._db.read(self._sql["scan_first"], (number, limit))
+        else:
+            rows = self._db.read(self._sql["scan_documents"], (number, *after, limit))
+        return [Row(*row) for row in rows]
+
+    async def drop(self, table: str) -> None:
+        """Remove every document; see `primitives.Table`."""
+        number = self._db.known(table)
+        if number is not None:
+            self._db.write(self._sql["drop_documents"], (number,))
+
+    async def size(self, table: str) -> int:
+        """How many documents there are; see `primitives.Table`."""
+        number = self._db.known(table)
+        if number is None:
+            return 0
+        count: int = self._db.read(self._sql["count_documents"], (number,))[0][0]
+        return count
