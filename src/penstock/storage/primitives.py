@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
@@ -78,6 +79,14 @@ class LeaseTerms:
     """What a dead-lettered message shall remember as its source."""
 
 
+class Hold(Enum):
+    """What a receipt was found to hold."""
+
+    DONE = "the lease was current, and what was asked is done"
+    ENDED = "the message is there, but this lease of it has ended"
+    GONE = "there is no such message"
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
     """How many messages of a queue can be leased, are leased, are delayed; and since when the oldest waits."""
@@ -105,12 +114,12 @@ class Queue(Protocol):
         """
         ...
 
-    async def extend(self, queue: str, receipt: str, until: int, now: int) -> bool:
-        """Move the end of a lease; at or before `now` ends it. False if the lease has ended or was superseded."""
+    async def extend(self, queue: str, receipt: str, until: int, now: int) -> Hold:
+        """Move the end of a lease; at or before `now` ends it."""
         ...
 
-    async def settle(self, queue: str, receipt: str, now: int, *, strict: bool = False) -> bool:
-        """Remove a leased message. A lease that ended still settles unless `strict` or superseded. False if not."""
+    async def settle(self, queue: str, receipt: str, now: int, *, strict: bool = False) -> Hold:
+        """Remove a leased message. A lease that ended still settles unless `strict` or superseded."""
         ...
 
     async def settle_many(self, queue: str, receipts: Sequence[str], now: int) -> None:

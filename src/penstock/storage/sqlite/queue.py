@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from penstock.storage.primitives import Counts, Leased, LeaseTerms, NewMessage, Stored
+from penstock.storage.primitives import Counts, Hold, Leased, LeaseTerms, NewMessage, Stored
 from penstock.storage.sql import load_queries
 from penstock.storage.sqlite.connection import Connection
 
@@ -160,34 +160,39 @@ class SqliteQueue:
         else:
             self._db.write(self._sql["drop_group"], (queue, group))
 
-    async def extend(self, queue: str, receipt: str, until: int, now: int) -> bool:
+    async def extend(self, queue: str, receipt: str, until: int, now: int) -> Hold:
         """Move the end of a lease; see `primitives.Queue`."""
         number = self._db.known(queue)
         key = _parse_receipt(receipt)
         if number is None or key is None:
-            return False
+            return Hold.GONE
         rows = self._db.write(self._sql["extend_lease"], (until, key[0], number, key[1], now))
         if not rows:
-            return False
+            return self._absence(number, key[0])
         if rows[0][0] is not None:
             self._place_group(number, rows[0][0])
         self._notify(queue, 1)
-        return True
+        return Hold.DONE
 
-    async def settle(self, queue: str, receipt: str, now: int, *, strict: bool = False) -> bool:
+    async def settle(self, queue: str, receipt: str, now: int, *, strict: bool = False) -> Hold:
         """Remove a leased message; see `primitives.Queue`."""
         number = self._db.known(queue)
         key = _parse_receipt(receipt)
         if number is None or key is None:
-            return False
+            return Hold.GONE
         if strict:
             rows = self._db.write(self._sql["settle_held"], (key[0], number, key[1], now))
         else:
             rows = self._db.write(self._sql["settle_message"], (key[0], number, key[1]))
-        if rows and rows[0][0] is not None:
+        if not rows:
+            return self._absence(number, key[0])
+        if rows[0][0] is not None:
             self._place_group(number, rows[0][0])
             self._notify(queue, 1)
-        return bool(rows)
+        return Hold.DONE
+
+    def _absence(self, queue: int, sequence: int) -> Hold:
+        return Hold.ENDED if self._db.read(self._sql["exists"], (sequence, queue)) else Hold.GONE
 
     async def settle_many(self, queue: str, receipts: Sequence[str], now: int) -> None:
         """Remove leased messages; see `primitives.Queue`."""

@@ -80,6 +80,10 @@ DELETE FROM message WHERE sequence = ?1 AND queue = ?2 AND leases = ?3 RETURNING
 -- Remove a message by its current, unexpired lease.
 DELETE FROM message WHERE sequence = ?1 AND queue = ?2 AND leases = ?3 AND visible_at > ?4 RETURNING group_name;
 
+-- name: exists
+-- Whether a message is still in the queue.
+SELECT 1 FROM message WHERE sequence = ? AND queue = ?;
+
 -- name: remove_message
 -- Remove a message whoever holds it.
 DELETE FROM message WHERE sequence = ?;

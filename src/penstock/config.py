@@ -1,0 +1,58 @@
+"""Settings. The only module that reads the environment."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+
+
+class ConfigError(Exception):
+    """A setting that cannot be; the message says what to change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything that can be set. Sizes in bytes."""
+
+    host: str = "127.0.0.1"
+    port: int = 4566
+    data: str = ".penstock"
+    """The data folder, or `:memory:`."""
+    auth: Literal["off", "sigv4"] = "off"
+    region: str = "us-east-1"
+    account: str = "000000000000"
+    max_body: int = 128 * 1024 * 1024
+    python: str = sys.executable
+    """The interpreter that Python functions run on."""
+
+    def check(self) -> None:
+        """Raise `ConfigError` for settings that are unsafe together."""
+        if self.auth == "off" and self.host not in LOOPBACK:
+            raise ConfigError(
+                f"--auth off is allowed on loopback only, not on {self.host}; use --auth sigv4"
+            )
+
+    @property
+    def functions_folder(self) -> Path | None:
+        """Where unpacked function code is kept; None for a temporary folder."""
+        return None if self.data == ":memory:" else Path(self.data).resolve() / "functions"
+
+
+def from_environment(environment: Mapping[str, str] | None = None, **given: object) -> Config:
+    """Settings from `PENSTOCK_*` variables; `given` (those not None) come first."""
+    source = os.environ if environment is None else environment
+    values: dict[str, object] = {}
+    for name in ("host", "data", "auth", "region", "account"):
+        text = source.get(f"PENSTOCK_{name.upper()}")
+        if text:
+            values[name] = text
+    if source.get("PENSTOCK_PORT"):
+        values["port"] = int(source["PENSTOCK_PORT"])
+    values.update({k: v for k, v in given.items() if v is not None})
+    config = Config(**values)  # type: ignore[arg-type]
+    config.check()
+    return config

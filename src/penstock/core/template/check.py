@@ -1,0 +1,150 @@
+"""Is a template well made? Everything that can be said without parameters."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from penstock.core.template.node import Template, invalid, references
+
+_SECTIONS: Final = frozenset(
+    {
+        "AWSTemplateFormatVersion",
+        "Description",
+        "Metadata",
+        "Parameters",
+        "Mappings",
+        "Conditions",
+        "Rules",
+        "Transform",
+        "Globals",
+        "Resources",
+        "Outputs",
+        "Hooks",
+    }
+)
+_RESOURCE_MEMBERS: Final = frozenset(
+    {
+        "Type",
+        "Properties",
+        "DependsOn",
+        "Condition",
+        "Metadata",
+        "DeletionPolicy",
+        "UpdateReplacePolicy",
+        "CreationPolicy",
+        "UpdatePolicy",
+        "Version",
+    }
+)
+_POLICIES: Final = ("Delete", "Retain", "RetainExceptOnCreate", "Snapshot")
+# AWS: quotas of a template (CloudFormation guide, "quotas").
+_LIMITS: Final = {"Parameters": 200, "Mappings": 200, "Resources": 500, "Outputs": 200}
+
+
+def check_template(template: Template) -> None:
+    """Raise ValidationError for the first thing that is wrong with a template after its transforms."""
+    unknown = sorted(set(template) - _SECTIONS)
+    if unknown:
+        raise invalid(f"Invalid template property or properties [{', '.join(unknown)}]")
+    version = template.get("AWSTemplateFormatVersion", "2010-09-09")
+    if str(version) != "2010-09-09":
+        raise invalid(
+            f'Template format error: "{version}" is not a supported value for AWSTemplateFormatVersion.'
+        )
+    resources = template.get("Resources")
+    if not isinstance(resources, dict) or not resources:
+        raise invalid("Template format error: At least one Resources member must be defined.")
+    for section, limit in _LIMITS.items():
+        if len(template.get(section) or {}) > limit:
+            raise invalid(
+                f"Template format error: Number of {section.lower()}, {len(template[section])}, is greater than "
+                f"maximum allowed, {limit}"
+            )
+    for name, resource in resources.items():
+        _check_resource(name, resource)
+    _check_mappings(template.get("Mappings") or {})
+    _check_outputs(template.get("Outputs") or {})
+    _check_references(template)
+
+
+def _check_resource(name: str, resource: Any) -> None:
+    if not name.isalnum():
+        raise invalid(f"Template format error: Resource name {name} is non alphanumeric.")
+    if not isinstance(resource, dict):
+        raise invalid("Template format error: Any Resources member must be an object.")
+    if not isinstance(resource.get("Type"), str):
+        raise invalid(
+            f"Template format error: [/Resources/{name}] Every Resources object must contain a Type member."
+        )
+    for member in resource:
+        if member not in _RESOURCE_MEMBERS:
+            raise invalid(f"Invalid template resource property '{member}'")
+    for member in ("DeletionPolicy", "UpdateReplacePolicy"):
+        value = resource.get(member, "Delete")
+        if isinstance(value, str) and value not in _POLICIES:
+            raise invalid(
+                f"Template format error: Unrecognized {member} {value} for resource {name}"
+            )
+    _check_values(resource.get("Properties"), f"/Resources/{name}/Properties")
+
+
+def _check_values(node: Any, path: str) -> None:
+    if node is None and path.count("/") > 3:
+        raise invalid(f"[{path}] 'null' values are not allowed in templates")
+    if isinstance(node, dict):
+        for key, value in node.items():
+            _check_values(value, f"{path}/{key}")
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            _check_values(value, f"{path}/{index}")
+
+
+def _check_mappings(mappings: Mapping[str, Any]) -> None:
+    for name, mapping in mappings.items():
+        if not isinstance(mapping, dict):
+            raise invalid(f"Template format error: Every Mappings member {name} must be a map")
+        for attributes in mapping.values():
+            if not isinstance(attributes, dict):
+                raise invalid(f"Template format error: Every Mappings member {name} must be a map")
+            if any(isinstance(value, dict) for value in attributes.values()):
+                raise invalid(
+                    "Template format error: Every Mappings attribute must be a String or a List."
+                )
+
+
+def _check_outputs(outputs: Mapping[str, Any]) -> None:
+    for name, output in outputs.items():
+        if not isinstance(output, dict) or "Value" not in output:
+            raise invalid("Template format error: Every Outputs member must contain a Value object")
+        if output["Value"] is None:
+            raise invalid(f"[/Outputs/{name}/Value] 'null' values are not allowed in templates")
+
+
+def _check_references(template: Template) -> None:
+    known = {*template["Resources"], *(template.get("Parameters") or {})}
+    for resource in template["Resources"].values():
+        wanted = list(references(resource.get("Properties", {})))
+        wanted += dependencies_named(resource)
+        _require_known(wanted, known, "Template format error: ", "Resources")
+        condition = resource.get("Condition")
+        if condition is not None and condition not in (template.get("Conditions") or {}):
+            raise invalid(
+                f"Template format error: Unresolved dependency {condition}. Cannot reference resources in the "
+                "Conditions block of the template"
+            )
+    outputs = list(references(template.get("Outputs") or {}))
+    _require_known(outputs, known, "", "Outputs")
+
+
+def _require_known(names: list[str], known: set[str], prefix: str, block: str) -> None:
+    missing = [name for name in names if name not in known and not name.startswith("AWS::")]
+    if missing:
+        listed = ", ".join(dict.fromkeys(missing))
+        raise invalid(
+            f"{prefix}Unresolved resource dependencies [{listed}] in the {block} block of the template"
+        )
+
+
+def dependencies_named(resource: Mapping[str, Any]) -> list[str]:
+    """The logical ids in a resource's DependsOn."""
+    named = resource.get("DependsOn", [])
+    return [named] if isinstance(named, str) else list(named)

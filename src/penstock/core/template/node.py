@@ -1,0 +1,68 @@
+"""Words shared by everything about templates: nodes, references, the error, the two values that are none."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from penstock.core.errors import AwsError
+
+Node: TypeAlias = Any
+Template: TypeAlias = dict[str, Any]
+SUB_VARIABLE: Final = re.compile(r"\$\{([^!{}][^{}]*)\}")
+
+
+class _Absent:
+    """A value that is not there; a type of its own so that it never equals a real one."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+UNKNOWN: Final = _Absent("UNKNOWN")
+"""What a resource that does not exist yet will tell."""
+NO_VALUE: Final = _Absent("NO_VALUE")
+"""AWS::NoValue: leave the property out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """What a template may ask of a resource that exists."""
+
+    ref: str
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+def invalid(message: str) -> AwsError:
+    """The error for a template or a parameter that is wrong."""
+    return AwsError("ValidationError", message, status=400)
+
+
+def references(node: Node) -> Iterator[str]:
+    """Names that `node` refers to by Ref, Fn::GetAtt or Fn::Sub: parameters and pseudo parameters included."""
+    if isinstance(node, list):
+        for item in node:
+            yield from references(item)
+    elif isinstance(node, dict):
+        if len(node) == 1:
+            yield from _of_function(*next(iter(node.items())))
+        for value in node.values():
+            yield from references(value)
+
+
+def _of_function(name: str, argument: Node) -> Iterator[str]:
+    if name == "Ref" and isinstance(argument, str):
+        yield argument
+    elif name == "Fn::GetAtt":
+        target = argument.split(".", 1)[0] if isinstance(argument, str) else argument[:1]
+        yield from (
+            [target] if isinstance(target, str) else [n for n in target if isinstance(n, str)]
+        )
+    elif name == "Fn::Sub":
+        text, variables = (argument, {}) if isinstance(argument, str) else (*argument, {})[:2]
+        for variable in SUB_VARIABLE.findall(text) if isinstance(text, str) else ():
+            if variable.strip() not in variables:
+                yield variable.strip().split(".", 1)[0]

@@ -1,0 +1,160 @@
+"""The delivery engine: one loop for each subscription.
+
+Wait for messages, lease a batch, make the lease durable, hand the batch to the target, and settle, retry
+or dead-letter each message in one transaction with whatever its outcome enqueues. A crash at any point leaves the
+messages leased; they come back when the lease ends.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from penstock.clock import Clock
+from penstock.core.errors import PenstockError
+from penstock.core.retry import Drop, Leave, Retry
+from penstock.delivery.model import Outcome, Subscription
+from penstock.delivery.waiting import arrival
+from penstock.storage.primitives import Leased, Store
+
+_log: Final = logging.getLogger("penstock.delivery")
+_LONG_MS: Final = 60_000
+
+
+class DeliveryEngine:
+    """Runs subscriptions until they are removed."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._runners: dict[str, _Runner] = {}
+
+    def add(self, subscription: Subscription) -> None:
+        """Start to deliver. A subscription of the same id is replaced; its batches in flight are finished."""
+        previous = self._runners.pop(subscription.id, None)
+        if previous is not None:
+            previous.stop()
+        self._runners[subscription.id] = _Runner(subscription, self._store, self._clock)
+
+    async def remove(self, id_: str) -> None:
+        """Stop to deliver; returns when the batches in flight are settled."""
+        runner = self._runners.pop(id_, None)
+        if runner is not None:
+            runner.stop()
+            await runner.drained()
+
+    def idle(self) -> bool:
+        """Whether no batch is in flight."""
+        return not any(runner.busy for runner in self._runners.values())
+
+    async def close(self) -> None:
+        """Stop every subscription and finish what is in flight."""
+        runners = list(self._runners.values())
+        self._runners.clear()
+        for runner in runners:
+            runner.stop()
+        for runner in runners:
+            await runner.drained()
+
+
+class _Runner:
+    """The loop of one subscription."""
+
+    def __init__(self, subscription: Subscription, store: Store, clock: Clock) -> None:
+        self._subscription = subscription
+        self._store = store
+        self._clock = clock
+        self._batches: set[asyncio.Task[None]] = set()
+        self._freed = asyncio.Event()
+        self._loop = asyncio.create_task(self._run(), name=f"deliver {subscription.id}")
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._batches)
+
+    def stop(self) -> None:
+        self._loop.cancel()
+
+    async def drained(self) -> None:
+        await asyncio.gather(self._loop, *self._batches, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._take_one_batch()
+            except PenstockError:
+                _log.exception("delivery %s could not read its source", self._subscription.id)
+                await self._clock.sleep_until(self._clock.now() + 1_000)
+
+    async def _take_one_batch(self) -> None:
+        subscription = self._subscription
+        while len(self._batches) >= subscription.concurrency:
+            self._freed.clear()
+            await self._freed.wait()
+        batch = await self._gather()
+        if batch:
+            task = asyncio.create_task(self._deliver(batch))
+            self._batches.add(task)
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._batches.discard(task)
+        self._freed.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # The messages stay leased and come back when the lease ends: nothing is lost by going on.
+            _log.error("delivery %s failed", self._subscription.id, exc_info=error)
+
+    async def _gather(self) -> list[Leased]:
+        """Lease until the batch is full by count or bytes, or nothing more comes within its window."""
+        policy = self._subscription.batch
+        source = self._subscription.source
+        batch: list[Leased] = []
+        size = 0
+        closes_at = None
+        try:
+            while len(batch) < policy.size and size < policy.max_bytes:
+                now = self._clock.now()
+                # Ten at a time, as SQS hands them out, so that bytes are looked at on the way.
+                found = await source.lease(min(10, policy.size - len(batch)), now)
+                if found:
+                    batch += found
+                    size += sum(len(message.body) for message in found)
+                    closes_at = closes_at or now + policy.window_ms
+                elif closes_at is not None and now >= closes_at:
+                    break
+                else:
+                    until = closes_at or now + _LONG_MS
+                    await arrival(self._store, self._clock, source.queue, until)
+        except asyncio.CancelledError:
+            for message in batch:
+                await self._store.queue.extend(source.queue, message.receipt, 0, self._clock.now())
+            raise
+        return batch
+
+    async def _deliver(self, batch: list[Leased]) -> None:
+        await self._store.durable()
+        outcome = await self._subscription.target.deliver(batch)
+        await self._settle(batch, outcome)
+
+    async def _settle(self, batch: Sequence[Leased], outcome: Outcome) -> None:
+        """Carry out the policy's decisions, all in one transaction."""
+        policy = self._subscription.policy
+        queue = self._subscription.source.queue
+        now = self._clock.now()
+        async with self._store.transaction() as tx:
+            for message in batch:
+                decision = policy.decide(message, outcome, now)
+                match decision:
+                    case Leave():
+                        continue
+                    case Retry(at=at):
+                        await tx.queue.extend(queue, message.receipt, at, now)
+                    case _:
+                        if isinstance(decision, Drop):
+                            _log.warning(
+                                "dropped %s from %s: %s", message.id, queue, decision.reason
+                            )
+                        await tx.queue.settle(queue, message.receipt, now)
+                for target, follow_up in policy.follow_up(message, outcome, decision, now):
+                    await tx.queue.put(target, [follow_up], now)
+        await self._store.durable()

@@ -1,0 +1,50 @@
+"""Calls from one service to another, by the names of the public API."""
+
+from collections.abc import Mapping
+
+from penstock.api import Context, Handler, HttpRequest, HttpResponse, Request, Result
+from penstock.clock import Clock
+from penstock.core.ids import Ids
+from penstock.gateway.pipeline import Pipeline, find_handler
+from penstock.storage.primitives import Store
+from penstock.wire import Wire
+
+
+class LocalDispatcher:
+    """A `Dispatcher` over the same handlers, models and pipeline that the gateway serves."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        handlers: Mapping[tuple[str, str], Handler],
+        store: Store,
+        ids: Ids,
+        clock: Clock,
+    ) -> None:
+        self._wire = wire
+        self._handlers = handlers
+        self._store = store
+        self._ids = ids
+        self._clock = clock
+        self.pipeline: Pipeline | None = None
+        """Set by the composition root once the pipeline exists: it needs the services, which need this."""
+
+    async def call(self, ctx: Context, service: str, operation: str, request: Request) -> Result:
+        """Run an operation as `ctx`; durable on return."""
+        compiled = self._wire.operation(service, operation)
+        compiled.validate(request)
+        handler = find_handler(self._handlers, service, operation, request)
+        inner = ctx.child(
+            request_id=self._ids.uuid(),
+            now=self._clock.now(),
+            operation=operation,
+            protocol=compiled.protocol,
+        )
+        result = await handler(inner, request)
+        await self._store.durable()
+        return result or {}
+
+    async def http(self, ctx: Context, service: str, request: HttpRequest) -> HttpResponse:
+        """Send bytes to a service as `ctx`."""
+        assert self.pipeline is not None
+        return await self.pipeline.handle_as(ctx, request)

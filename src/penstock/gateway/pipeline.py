@@ -1,0 +1,205 @@
+"""The life of a request, as a list of steps.
+
+Each step reads and completes one `Exchange`. The first `AwsError` ends the run and becomes the answer, in the envelope of
+the protocol in use. No answer of either kind leaves before everything it may speak of is on disk.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, Literal
+
+from penstock.api import Context, Handler, HttpRequest, HttpResponse, Request, Result
+from penstock.clock import Clock
+from penstock.core.errors import AwsError, Conflict, StoreError
+from penstock.core.ids import Ids
+from penstock.gateway.identity import Identities, Identity
+from penstock.storage.primitives import Store
+from penstock.wire import Operation, Wire
+from penstock.wire.sigv4 import credential_of, verify
+
+_log: Final = logging.getLogger("penstock.gateway")
+
+
+class Exchange:
+    """A request on its way to a response."""
+
+    __slots__ = ("context", "operation", "params", "request", "response", "result")
+
+    request: HttpRequest
+    context: Context
+    operation: Operation | None
+    params: Request
+    result: Result | None
+    response: HttpResponse
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.request = request
+        self.operation = None
+
+
+Step = Callable[[Exchange], Awaitable[None]]
+
+
+class Pipeline:
+    """Runs AWS API requests against a table of services."""
+
+    def __init__(  # noqa: PLR0913 -- the composition root names each of them
+        self,
+        *,
+        wire: Wire,
+        handlers: Mapping[tuple[str, str], Handler],
+        store: Store,
+        identities: Identities,
+        ids: Ids,
+        clock: Clock,
+        auth: Literal["off", "sigv4"],
+        region: str,
+    ) -> None:
+        self._wire = wire
+        self._handlers = handlers
+        self._store = store
+        self._identities = identities
+        self._ids = ids
+        self._clock = clock
+        self._region = region
+        self.steps: Sequence[Step] = (
+            self.identify if auth == "off" else self.authenticate,
+            self.route,
+            self.parse,
+            self.dispatch,
+            self.make_durable,
+            self.serialize,
+        )
+
+    async def handle(self, request: HttpRequest) -> HttpResponse:
+        """Answer a request from outside."""
+        return await self._run(Exchange(request), self.steps)
+
+    async def handle_as(self, ctx: Context, request: HttpRequest) -> HttpResponse:
+        """Answer a request made inside, as `ctx`, through the same parser and serializer."""
+        exchange = Exchange(request)
+        exchange.context = ctx.child(request_id=self._ids.uuid(), now=self._clock.now())
+        return await self._run(exchange, self.steps[1:])
+
+    async def _run(self, exchange: Exchange, steps: Sequence[Step]) -> HttpResponse:
+        try:
+            for step in steps:
+                await step(exchange)
+        except AwsError as error:
+            return await self._refuse(exchange, error)
+        except Conflict:
+            return await self._refuse(
+                exchange,
+                AwsError("ServiceUnavailable", "Another request changed the resource; try again.", status=503),
+            )
+        except StoreError as error:
+            _log.error("%s", error)
+            return self._error(exchange, AwsError("ServiceUnavailable", str(error), status=503))
+        except Exception:  # noqa: BLE001 -- the boundary to the outside: a fault of ours is a 500, and is logged
+            _log.exception("%s %s failed", exchange.request.method, exchange.request.path)
+            return self._error(
+                exchange,
+                AwsError("InternalFailure", "The request processing has failed because of an unknown error.", status=500),
+            )
+        return exchange.response
+
+    async def _refuse(self, exchange: Exchange, error: AwsError) -> HttpResponse:
+        """Answer an error, which may speak of what is not on disk yet."""
+        try:
+            await self._store.durable()
+        except StoreError as fault:
+            error = AwsError("ServiceUnavailable", str(fault), status=503)
+        return self._error(exchange, error)
+
+    def _error(self, exchange: Exchange, error: AwsError) -> HttpResponse:
+        context = getattr(exchange, "context", None)
+        request_id = context.request_id if context is not None else self._ids.uuid()
+        if exchange.operation is None:
+            return self._wire.error(exchange.request, error, request_id)
+        return exchange.operation.error(error, request_id)
+
+    async def identify(self, exchange: Exchange) -> None:
+        """Take the caller's word for who it is (`--auth off`, loopback only)."""
+        credential = credential_of(exchange.request)
+        if credential is None:
+            self._enter(exchange, self._identities.anonymous(), "", self._region)
+            return
+        identity = await self._identities.trust(credential.access_key)
+        self._enter(exchange, identity, credential.access_key, credential.region)
+
+    async def authenticate(self, exchange: Exchange) -> None:
+        """Verify the signature (`--auth sigv4`)."""
+        self._enter(exchange, self._identities.anonymous(), "", self._region)
+        credential = credential_of(exchange.request)
+        identity = None
+        if credential is not None:
+            identity = await self._identities.find(credential.access_key)
+        secret = identity.secret if identity is not None else None
+        verified = verify(exchange.request, lambda _: secret, exchange.context.now)
+        assert identity is not None
+        self._enter(exchange, identity, verified.access_key, verified.region)
+
+    def _enter(self, exchange: Exchange, identity: Identity, access_key: str, region: str) -> None:
+        request = exchange.request
+        headers = request.headers
+        exchange.context = Context(
+            account=identity.account,
+            region=region or self._region,
+            now=self._clock.now(),
+            request_id=self._ids.uuid(),
+            principal=identity.principal,
+            principal_id=identity.principal_id,
+            access_key=access_key,
+            endpoint=f"{request.scheme}://{headers.get('host') or 'localhost'}",
+            trace=headers.get("x-amzn-trace-id"),
+            source_ip=request.source_ip,
+        )
+
+    async def route(self, exchange: Exchange) -> None:
+        """Find the operation."""
+        operation = self._wire.route(exchange.request)
+        exchange.operation = operation
+        exchange.context.operation = operation.name
+        exchange.context.protocol = operation.protocol
+
+    async def parse(self, exchange: Exchange) -> None:
+        """Turn bytes into the operation's parameters, checked against the model."""
+        assert exchange.operation is not None
+        exchange.params = exchange.operation.parse(exchange.request)
+
+    async def dispatch(self, exchange: Exchange) -> None:
+        """Run the operation."""
+        operation = exchange.operation
+        assert operation is not None
+        handler = find_handler(self._handlers, operation.service, operation.name, exchange.params)
+        exchange.result = await handler(exchange.context, exchange.params)
+
+    async def make_durable(self, exchange: Exchange) -> None:
+        """Wait until everything the answer may speak of is on disk."""
+        await self._store.durable()
+
+    async def serialize(self, exchange: Exchange) -> None:
+        """Turn the result into bytes."""
+        assert exchange.operation is not None
+        exchange.response = exchange.operation.serialize(exchange.result, exchange.context.request_id)
+
+
+def find_handler(
+    handlers: Mapping[tuple[str, str], Handler], service: str, operation: str, params: Request
+) -> Handler:
+    """The handler of an operation. An operation or a parameter that is not built is refused by name."""
+    handler = handlers.get((service, operation))
+    if handler is None:
+        raise AwsError(
+            "NotImplemented", f"Penstock does not implement {service}:{operation} yet.", status=501
+        )
+    refused = handler.aws_refuses  # type: ignore[attr-defined]
+    if refused:
+        for name in params:
+            if name in refused and params[name] not in (None, "", [], {}):
+                raise AwsError(
+                    "NotImplemented",
+                    f"Penstock does not implement the parameter {name} of {service}:{operation} yet.",
+                    status=501,
+                )
+    return handler

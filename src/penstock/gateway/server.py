@@ -1,0 +1,119 @@
+"""HTTP itself: granian hands over requests, the front door sorts them."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from penstock.api import HttpRequest, HttpResponse
+
+_log: Final = logging.getLogger("penstock.gateway")
+
+Door = Callable[[HttpRequest], Awaitable[HttpResponse] | None]
+"""Answers a request, or None to leave it to the next door."""
+
+_JSON: Final = ("content-type", "application/json")
+_TOO_LARGE: Final = HttpResponse(
+    413, [_JSON], b'{"__type":"RequestEntityTooLargeException","message":"Request body is too large."}'
+)
+
+
+class Gateway:
+    """The RSGI application: a list of doors, tried in order."""
+
+    def __init__(self, doors: Sequence[Door], max_body: int) -> None:
+        self._doors = doors
+        self._max_body = max_body
+        self._in_flight = 0
+        self._drained = asyncio.Event()
+        self._drained.set()
+
+    async def __rsgi__(self, scope: Any, protocol: Any) -> None:
+        """Serve one request."""
+        if scope.proto != "http":
+            protocol.close(403)
+            return
+        self._in_flight += 1
+        self._drained.clear()
+        try:
+            request = await self._read(scope, protocol)
+            response = _TOO_LARGE if request is None else await self.answer(request)
+            protocol.response_bytes(response.status, response.headers, response.body)
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._drained.set()
+
+    async def answer(self, request: HttpRequest) -> HttpResponse:
+        """Hand the request to the first door that takes it."""
+        for door in self._doors:
+            answer = door(request)
+            if answer is not None:
+                return await answer
+        return HttpResponse(404, [_JSON], b'{"message":"Not Found"}')
+
+    async def drained(self) -> None:
+        """Return when no request is in flight."""
+        await self._drained.wait()
+
+    async def _read(self, scope: Any, protocol: Any) -> HttpRequest | None:
+        headers = scope.headers
+        length = headers.get("content-length")
+        if length is not None:
+            if int(length) > self._max_body:
+                return None
+            body = await protocol() if length != "0" else b""
+        elif headers.get("transfer-encoding") is None and scope.http_version.startswith("1"):
+            body = b""
+        else:
+            pieces = []
+            size = 0
+            async for piece in protocol:
+                size += len(piece)
+                if size > self._max_body:
+                    return None
+                pieces.append(piece)
+            body = b"".join(pieces)
+        return HttpRequest(
+            method=scope.method,
+            path=scope.path,
+            query=scope.query_string,
+            headers=headers,
+            body=body,
+            scheme=scope.scheme,
+            source_ip=scope.client.rsplit(":", 1)[0],
+            http_version=scope.http_version,
+        )
+
+
+async def serve(gateway: Gateway, host: str, port: int, ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT; what is in flight is finished."""
+    server = Server(
+        gateway,
+        address=host,
+        port=port,
+        interface=Interfaces.RSGI,
+        log_enabled=False,
+        backlog=4096,
+        runtime_threads=1,
+    )
+    server.on_startup(ready)
+    loop = asyncio.get_running_loop()
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    serving = asyncio.create_task(server.serve())
+    stop = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
+        server.stop()
+        await serving
+        await gateway.drained()
+    finally:
+        stop.cancel()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

@@ -1,0 +1,194 @@
+"""What a message may be, and how it is shown to a consumer."""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from penstock.api import Result
+from penstock.core.errors import AwsError
+from penstock.core.sqs_message import (
+    SqsAttributes,
+    attributes_size,
+    decode_attributes,
+    md5_of_attributes,
+)
+from penstock.storage.primitives import Leased
+
+_FORBIDDEN: Final = re.compile("[^\\x09\\x0a\\x0d\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
+_TOKEN: Final = re.compile(r"[!-~]{1,128}")
+_ATTRIBUTE_NAME: Final = re.compile(r"[A-Za-z0-9_.\-]+")
+_RESERVED: Final = ("aws.", "amazon.")
+SYSTEM_NAMES: Final = (
+    "All",
+    "ApproximateFirstReceiveTimestamp",
+    "ApproximateReceiveCount",
+    "AWSTraceHeader",
+    "DeadLetterQueueSourceArn",
+    "MessageDeduplicationId",
+    "MessageGroupId",
+    "SenderId",
+    "SentTimestamp",
+    "SequenceNumber",
+)
+
+
+def invalid(message: str) -> AwsError:
+    """`InvalidParameterValue`, SQS's answer to most of what is wrong."""
+    return AwsError("InvalidParameterValueException", message)
+
+
+def check_body(body: str | None) -> bytes:
+    """The bytes of a body. Raises for an empty one and for characters that XML cannot carry."""
+    if not body:
+        raise AwsError(
+            "MissingRequiredParameterException", "The request must contain the parameter MessageBody."
+        )
+    if not body.isprintable() and _FORBIDDEN.search(body):
+        raise AwsError(
+            "InvalidMessageContents",
+            "Invalid characters found. Valid unicode characters are"
+            " #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF",
+        )
+    return body.encode()
+
+
+def check_token(name: str, value: str | None) -> None:
+    """A group or deduplication id: 1 to 128 printable ASCII characters without spaces."""
+    if value is not None and not _TOKEN.fullmatch(value):
+        raise invalid(
+            f"Value {value} for parameter {name} is invalid. Reason: {name} can only include"
+            " alphanumeric and punctuation characters. 1 to 128 in length."
+        )
+
+
+def check_attributes(attributes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Names, types and values of message attributes."""
+    if len(attributes) > 10:
+        raise invalid(
+            f"Number of message attributes [{len(attributes)}] exceeds the allowed maximum [10]."
+        )
+    for name, value in attributes.items():
+        _check_attribute_name(name)
+        _check_attribute_value(name, value)
+
+
+def _check_attribute_name(name: str) -> None:
+    if len(name.encode()) > 256:
+        raise invalid("Message (user) attribute names must be shorter than 256 Bytes")
+    if not _ATTRIBUTE_NAME.fullmatch(name):
+        raise invalid(
+            "Message (user) attributes name can only contain upper and lower score characters,"
+            " digits, periods, hyphens and underscores. "
+        )
+    if name.lower().startswith(_RESERVED) or name[0] == "." or name[-1] == "." or ".." in name:
+        raise invalid(
+            "You can't use message attribute names beginning with 'AWS.' or 'Amazon.'. These strings are"
+            " reserved for internal use. Additionally, they cannot start or end with '.'."
+        )
+
+
+def _check_attribute_value(name: str, value: Mapping[str, Any]) -> None:
+    type_ = value.get("DataType") or ""
+    kind = type_.split(".", 1)[0]
+    if kind not in ("String", "Number", "Binary"):
+        # AWS: the missing space is AWS's own (recorded by peers).
+        raise invalid(
+            "Type for parameter MessageAttributes.Attribute_name.DataType must be prefixed"
+            f'with "String", "Binary", or "Number", but was: {type_}'
+        )
+    if value.get("StringListValues") or value.get("BinaryListValues"):
+        raise AwsError("UnsupportedOperation", "Message attribute list values in SendMessage operation are not supported.")
+    text, data = value.get("StringValue"), value.get("BinaryValue")
+    if not (data if kind == "Binary" else text):
+        raise invalid(
+            f"Message (user) attribute '{name}' must contain a non-empty value of type '{kind}'."
+        )
+    if kind == "Number" and not _is_number(text or ""):
+        raise invalid(f"Can't cast the value of message (user) attribute '{name}' to a number.")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def size_of(body: bytes, attributes: Mapping[str, Mapping[str, Any]]) -> int:
+    """Bytes that count against the limits: system attributes do not."""
+    return len(body) + (attributes_size(attributes) if attributes else 0)
+
+
+def too_long(limit: int) -> AwsError:
+    """The error for a message above the queue's maximum."""
+    return invalid(
+        f"One or more parameters are invalid. Reason: Message must be shorter than {limit} bytes."
+    )
+
+
+def shown(leased: Leased, handle: str, request: Mapping[str, Any]) -> Result:
+    """A message as ReceiveMessage answers it, with the attributes that the request asks for."""
+    message: Result = {
+        "MessageId": leased.id,
+        "ReceiptHandle": handle,
+        "MD5OfBody": hashlib.md5(leased.body, usedforsecurity=False).hexdigest(),
+        "Body": leased.body.decode(),
+    }
+    wanted = [*(request.get("MessageSystemAttributeNames") or ()), *(request.get("AttributeNames") or ())]
+    named = request.get("MessageAttributeNames")
+    if not wanted and not named:
+        return message
+    extra = decode_attributes(leased.attributes)
+    if wanted:
+        system = system_attributes(leased, extra)
+        if "All" not in wanted:
+            system = {k: v for k, v in system.items() if k in wanted}
+        if system:
+            message["Attributes"] = system
+    if named and extra.attributes:
+        chosen = _select(extra.attributes, named)
+        if chosen:
+            message["MessageAttributes"] = chosen
+            message["MD5OfMessageAttributes"] = md5_of_attributes(chosen)
+    return message
+
+
+def system_attributes(leased: Leased, extra: SqsAttributes) -> dict[str, str]:
+    """Every system attribute that the message has."""
+    system = {
+        "SenderId": extra.sender,
+        "ApproximateFirstReceiveTimestamp": str(leased.first_leased_at),
+        "ApproximateReceiveCount": str(leased.leases),
+        "SentTimestamp": str(leased.sent_at),
+    }
+    if leased.group is not None:
+        system["SequenceNumber"] = sequence_number(leased.sequence)
+        system["MessageDeduplicationId"] = (leased.dedup or "").rsplit("\n", 1)[-1]
+        system["MessageGroupId"] = leased.group
+    elif extra.tenant is not None:
+        system["MessageGroupId"] = extra.tenant
+    if extra.trace is not None:
+        system["AWSTraceHeader"] = extra.trace
+    if leased.source is not None:
+        system["DeadLetterQueueSourceArn"] = leased.source
+    return system
+
+
+def sequence_number(sequence: int) -> str:
+    """A sequence as FIFO queues show it: 20 digits."""
+    return f"{18_850_000_000_000_000_000 + sequence:020d}"
+
+
+def _select(
+    attributes: Mapping[str, Mapping[str, Any]], names: Sequence[str]
+) -> dict[str, Mapping[str, Any]]:
+    if "All" in names or ".*" in names:
+        return dict(attributes)
+    prefixes = tuple(name[:-1] for name in names if name.endswith(".*"))
+    return {
+        name: value
+        for name, value in attributes.items()
+        if name in names or (prefixes and name.startswith(prefixes))
+    }

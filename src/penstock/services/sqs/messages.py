@@ -1,0 +1,361 @@
+"""Operations on messages: send, receive, delete, change visibility, one by one and in batches."""
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from penstock.api import Context, Request, Result, operation
+from penstock.clock import Clock
+from penstock.core.errors import AwsError
+from penstock.core.ids import Ids
+from penstock.core.sqs_message import encode_attributes, md5_of_attributes
+from penstock.delivery.waiting import arrival
+from penstock.services.sqs.message import (
+    SYSTEM_NAMES,
+    check_attributes,
+    check_body,
+    check_token,
+    invalid,
+    sequence_number,
+    shown,
+    size_of,
+    too_long,
+)
+from penstock.services.sqs.queue import QueueRecord
+from penstock.services.sqs.queues import Queues
+from penstock.services.sqs.receipts import Receipts
+from penstock.storage.primitives import Hold, LeaseTerms, NewMessage, Store, Stored
+
+_DEDUP_MS: Final = 300_000
+_MAX_BATCH_BYTES: Final = 1_048_576
+_BATCH_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
+# AWS: about 120,000 messages of a queue may be in flight (SQS quotas).
+_IN_FLIGHT: Final = 120_000
+
+
+class Messages:
+    """Messages under the ARN of their queue."""
+
+    def __init__(self, store: Store, queues: Queues, receipts: Receipts, ids: Ids, clock: Clock) -> None:
+        self._store = store
+        self._queues = queues
+        self._receipts = receipts
+        self._ids = ids
+        self._clock = clock
+
+    @operation("SendMessage")
+    async def send_message(self, ctx: Context, request: Request) -> Result:
+        """Store one message."""
+        queue = await self._queues.by_url(ctx, request)
+        message, md5s = self._prepare(ctx, queue, request)
+        stored = await self._store.queue.put(
+            queue.arn, (message,), ctx.now, dedup_since=ctx.now - _DEDUP_MS
+        )
+        return _sent(queue, stored[0], md5s)
+
+    @operation("SendMessageBatch")
+    async def send_message_batch(self, ctx: Context, request: Request) -> Result:
+        """Store up to ten messages in order; each entry is answered for itself."""
+        queue = await self._queues.by_url(ctx, request)
+        entries = _batch(request, "SendMessageBatch")
+        total = sum(
+            len((e.get("MessageBody") or "").encode()) + size_of(b"", e.get("MessageAttributes") or {})
+            for e in entries
+        )
+        if total > _MAX_BATCH_BYTES:
+            raise AwsError(
+                "BatchRequestTooLong",
+                f"Batch requests cannot be longer than {_MAX_BATCH_BYTES} bytes."
+                f" You have sent {total} bytes.",
+            )
+        if queue.fifo and any(e.get("MessageGroupId") is None for e in entries):
+            raise invalid("The request must contain the parameter MessageGroupId.")
+        prepared: list[tuple[str, NewMessage, Result]] = []
+        failed: list[Result] = []
+        for entry in entries:
+            try:
+                prepared.append((entry["Id"], *self._prepare(ctx, queue, entry)))
+            except AwsError as error:
+                failed.append(_failure(entry["Id"], error))
+        stored = await self._store.queue.put(
+            queue.arn, [m for _, m, _ in prepared], ctx.now, dedup_since=ctx.now - _DEDUP_MS
+        )
+        return _batch_result(
+            [
+                {"Id": id_, **_sent(queue, one, md5s)}
+                for (id_, _, md5s), one in zip(prepared, stored, strict=True)
+            ],
+            failed,
+        )
+
+    def _prepare(
+        self, ctx: Context, queue: QueueRecord, request: Mapping[str, Any]
+    ) -> tuple[NewMessage, Result]:
+        """A message to put and the checksums to answer."""
+        body = check_body(request.get("MessageBody"))
+        attributes = request.get("MessageAttributes") or {}
+        system = request.get("MessageSystemAttributes") or {}
+        if attributes:
+            check_attributes(attributes)
+        if size_of(body, attributes) > queue.max_bytes:
+            raise too_long(queue.max_bytes)
+        md5s: Result = {"MD5OfMessageBody": hashlib.md5(body, usedforsecurity=False).hexdigest()}
+        if attributes:
+            md5s["MD5OfMessageAttributes"] = md5_of_attributes(attributes)
+        if system:
+            md5s["MD5OfMessageSystemAttributes"] = md5_of_attributes(_check_system(system))
+        group = request.get("MessageGroupId")
+        check_token("MessageGroupId", group)
+        dedup = self._dedup(queue, request, group, body)
+        trace = system["AWSTraceHeader"]["StringValue"] if system else ctx.trace
+        delay = self._delay(queue, request)
+        tenant = None if queue.fifo else group
+        message = NewMessage(
+            id=self._ids.uuid(),
+            body=body,
+            attributes=encode_attributes(ctx.principal_id, attributes, trace, tenant),
+            visible_at=ctx.now + delay,
+            group=group if queue.fifo else None,
+            dedup=dedup,
+        )
+        return message, md5s
+
+    @staticmethod
+    def _dedup(
+        queue: QueueRecord, request: Mapping[str, Any], group: str | None, body: bytes
+    ) -> str | None:
+        explicit = request.get("MessageDeduplicationId")
+        check_token("MessageDeduplicationId", explicit)
+        if not queue.fifo:
+            if explicit is not None:
+                raise invalid(
+                    f"Value {explicit} for parameter MessageDeduplicationId is invalid. Reason:"
+                    " The request include parameter that is not valid for this queue type."
+                )
+            return None
+        if group is None:
+            raise AwsError(
+                "MissingRequiredParameterException",
+                "The request must contain the parameter MessageGroupId.",
+            )
+        return queue.dedup_key(explicit, group, lambda: hashlib.sha256(body).hexdigest())
+
+    @staticmethod
+    def _delay(queue: QueueRecord, request: Mapping[str, Any]) -> int:
+        """The delay in ms: the message's own, or the queue's."""
+        seconds = request.get("DelaySeconds")
+        if seconds is None:
+            return queue.delay_ms
+        if not 0 <= seconds <= 900:
+            raise invalid(
+                f"Value {seconds} for parameter DelaySeconds is invalid."
+                " Reason: DelaySeconds must be >= 0 and <= 900."
+            )
+        if queue.fifo:
+            if seconds:
+                raise invalid(
+                    f"Value {seconds} for parameter DelaySeconds is invalid. Reason:"
+                    " The request include parameter that is not valid for this queue type."
+                )
+            return queue.delay_ms
+        return int(seconds) * 1000
+
+    @operation("ReceiveMessage", refuses=("ReceiveRequestAttemptId",))
+    async def receive_message(self, ctx: Context, request: Request) -> Result:
+        """Lease up to ten messages, waiting for the first one if asked to."""
+        queue = await self._queues.by_url(ctx, request)
+        limit = request.get("MaxNumberOfMessages", 1)
+        if not 1 <= limit <= 10:
+            raise invalid(
+                f"Value {limit} for parameter MaxNumberOfMessages is invalid."
+                " Reason: Must be between 1 and 10, if provided."
+            )
+        wait = request.get("WaitTimeSeconds")
+        if wait is not None and not 0 <= wait <= 20:
+            raise invalid(
+                f"Value {wait} for parameter WaitTimeSeconds is invalid."
+                " Reason: Must be >= 0 and <= 20, if provided."
+            )
+        visibility = _visibility(request)
+        for name in (request.get("MessageSystemAttributeNames") or ()):
+            if name not in SYSTEM_NAMES:
+                raise AwsError("InvalidAttributeName", f"Unknown Attribute {name}.")
+        until = ctx.now + (queue.wait_ms if wait is None else wait * 1000)
+        now = ctx.now
+        while True:
+            leased = await self._store.queue.lease(queue.arn, limit, lease_terms(queue, visibility, now), now)
+            if leased or now >= until:
+                break
+            await arrival(self._store, self._clock, queue.arn, until)
+            now = self._clock.now()
+        if not leased:
+            return {}
+        seal = self._receipts.seal
+        return {"Messages": [shown(m, seal(queue.arn, m.receipt), request) for m in leased]}
+
+    @operation("DeleteMessage")
+    async def delete_message(self, ctx: Context, request: Request) -> None:
+        """Settle a message by its receipt handle."""
+        queue = await self._queues.by_url(ctx, request)
+        await self._delete(ctx, queue, request)
+
+    @operation("DeleteMessageBatch")
+    async def delete_message_batch(self, ctx: Context, request: Request) -> Result:
+        """Settle up to ten messages."""
+        return await self._each(ctx, request, "DeleteMessageBatch", self._delete)
+
+    async def _delete(self, ctx: Context, queue: QueueRecord, entry: Mapping[str, Any]) -> None:
+        handle = entry["ReceiptHandle"] if entry.get("ReceiptHandle") else _no_handle()
+        receipt = self._receipts.open(queue.arn, handle)
+        held = await self._store.queue.settle(queue.arn, receipt, ctx.now, strict=queue.fifo)
+        if queue.fifo and held is Hold.ENDED:
+            # AWS: a FIFO message can be deleted only while it is in flight (recorded by LocalStack).
+            raise invalid(
+                f"Value {handle} for parameter ReceiptHandle is invalid."
+                " Reason: The receipt handle has expired."
+            )
+
+    @operation("ChangeMessageVisibility")
+    async def change_message_visibility(self, ctx: Context, request: Request) -> None:
+        """Move the end of a lease; 0 ends it now."""
+        queue = await self._queues.by_url(ctx, request)
+        await self._change(ctx, queue, request)
+
+    @operation("ChangeMessageVisibilityBatch")
+    async def change_message_visibility_batch(self, ctx: Context, request: Request) -> Result:
+        """Move the ends of up to ten leases."""
+        return await self._each(ctx, request, "ChangeMessageVisibilityBatch", self._change)
+
+    async def _change(self, ctx: Context, queue: QueueRecord, entry: Mapping[str, Any]) -> None:
+        handle = entry["ReceiptHandle"] if entry.get("ReceiptHandle") else _no_handle()
+        receipt = self._receipts.open(queue.arn, handle)
+        visibility = _visibility(entry)
+        if visibility is None:
+            raise AwsError(
+                "MissingRequiredParameterException",
+                "The request must contain the parameter VisibilityTimeout.",
+            )
+        held = await self._store.queue.extend(queue.arn, receipt, ctx.now + visibility, ctx.now)
+        if held is Hold.ENDED:
+            raise AwsError(
+                "MessageNotInflight", f"Message ID {handle} is not in flight: its visibility timeout has passed."
+            )
+        if held is Hold.GONE:
+            raise invalid(
+                f"Value {handle} for parameter ReceiptHandle is invalid. Reason: Message does not exist"
+                " or is not available for visibility timeout change."
+            )
+
+    async def _each(
+        self,
+        ctx: Context,
+        request: Request,
+        name: str,
+        act: Callable[[Context, QueueRecord, Mapping[str, Any]], Awaitable[None]],
+    ) -> Result:
+        queue = await self._queues.by_url(ctx, request)
+        successful: list[Result] = []
+        failed: list[Result] = []
+        for entry in _batch(request, name):
+            try:
+                await act(ctx, queue, entry)
+            except AwsError as error:
+                failed.append(_failure(entry["Id"], error))
+            else:
+                successful.append({"Id": entry["Id"]})
+        return _batch_result(successful, failed)
+
+
+def lease_terms(queue: QueueRecord, visibility: int | None, now: int) -> LeaseTerms:
+    """The terms on which a queue's messages are leased now; `visibility` in ms, or the queue's own."""
+    return LeaseTerms(
+        until=now + (queue.visibility_ms if visibility is None else visibility),
+        oldest=now - queue.retention_ms,
+        dead_letter=queue.dead_letter,
+        max_leases=queue.max_receives,
+        source=queue.arn,
+    )
+
+
+def _visibility(entry: Mapping[str, Any]) -> int | None:
+    seconds = entry.get("VisibilityTimeout")
+    if seconds is None:
+        return None
+    if not 0 <= seconds <= 43_200:
+        raise invalid(
+            f"Value {seconds} for parameter VisibilityTimeout is invalid."
+            " Reason: VisibilityTimeout must be an integer between 0 and 43200."
+        )
+    return int(seconds) * 1000
+
+
+def _no_handle() -> str:
+    raise AwsError(
+        "MissingRequiredParameterException", "The request must contain the parameter ReceiptHandle."
+    )
+
+
+def _check_system(system: Mapping[str, Any]) -> Mapping[str, Any]:
+    for name, value in system.items():
+        if name != "AWSTraceHeader":
+            raise invalid(f"Message system attribute name '{name}' is invalid.")
+        if value.get("DataType") != "String" or not value.get("StringValue"):
+            raise invalid(
+                "Message (system) attribute 'AWSTraceHeader' must contain a non-empty value of type 'String'."
+            )
+    return system
+
+
+def _sent(queue: QueueRecord, stored: Stored, md5s: Result) -> Result:
+    result = {"MessageId": stored.id, **md5s}
+    if queue.fifo:
+        result["SequenceNumber"] = sequence_number(stored.sequence)
+    return result
+
+
+def _batch(request: Request, name: str) -> list[dict[str, Any]]:
+    """The entries of a batch. Raises what is wrong with it as a whole."""
+    entries: list[dict[str, Any]] = request.get("Entries") or []
+    if not entries:
+        raise AwsError(
+            "EmptyBatchRequest", f"There should be at least one {name}RequestEntry in the request."
+        )
+    if len(entries) > 10:
+        raise AwsError(
+            "TooManyEntriesInBatchRequest",
+            f"Maximum number of entries per request are 10. You have sent {len(entries)}.",
+        )
+    seen: set[str] = set()
+    for entry in entries:
+        id_ = entry.get("Id") or ""
+        if not _BATCH_ID.fullmatch(id_):
+            raise AwsError(
+                "InvalidBatchEntryId",
+                "A batch entry id can only contain alphanumeric characters, hyphens and underscores."
+                " It can be at most 80 letters long.",
+            )
+        if id_ in seen:
+            raise AwsError("BatchEntryIdsNotDistinct", f"Id {id_} repeated.")
+        seen.add(id_)
+    return entries
+
+
+def _failure(id_: str, error: AwsError) -> Result:
+    # AWS: a batch entry's failure names the query protocol's code (recorded: `InvalidParameterValue`).
+    code = {
+        "InvalidParameterValueException": "InvalidParameterValue",
+        "MissingRequiredParameterException": "MissingParameter",
+        "MessageNotInflight": "AWS.SimpleQueueService.MessageNotInflight",
+    }.get(error.code, error.code)
+    message = error.message.replace("are invalid. Reason: Message must be", "cannot be validated. Reason: Message must be")
+    return {"Id": id_, "SenderFault": True, "Code": code, "Message": message}
+
+
+def _batch_result(successful: list[Result], failed: list[Result]) -> Result:
+    result: Result = {}
+    if successful:
+        result["Successful"] = successful
+    if failed:
+        result["Failed"] = failed
+    return result

@@ -1,0 +1,333 @@
+"""Operations on queues: create, find, describe, change, tag, purge, delete."""
+
+from typing import Any, Final
+
+import orjson
+
+from penstock.api import Context, Request, Result, operation
+from penstock.core.arn import Arn, make_arn, parse_arn
+from penstock.core.errors import AwsError
+from penstock.services.sqs.queue import (
+    DEFAULTS,
+    FIFO_DEFAULTS,
+    QueueRecord,
+    check_attributes,
+    check_name,
+)
+from penstock.storage.primitives import Store
+
+TABLE: Final = "sqs/queues"
+_PURGE_MS: Final = 60_000
+_READ_ONLY: Final = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesDelayed",
+    "ApproximateNumberOfMessagesNotVisible",
+    "CreatedTimestamp",
+    "LastModifiedTimestamp",
+    "QueueArn",
+)
+_OPTIONAL: Final = ("Policy", "RedrivePolicy", "RedriveAllowPolicy", "KmsMasterKeyId")
+
+
+class Queues:
+    """The queues of every account and region."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._cache: dict[tuple[bytes, bytes], QueueRecord] = {}
+
+    async def find(self, account: str, region: str, name: str) -> QueueRecord | None:
+        """A queue by name. Decoded once for each version of its record."""
+        key = (f"{account}/{region}".encode(), name.encode())
+        row = await self._store.table.get(TABLE, *key)
+        if row is None:
+            self._cache.pop(key, None)
+            return None
+        record = self._cache.get(key)
+        if record is None or record.version != row.version:
+            record = self._cache[key] = QueueRecord.load(row.document, row.version)
+        return record
+
+    async def by_url(self, ctx: Context, request: Request) -> QueueRecord:
+        """The queue that `QueueUrl` names: its last two components are the account and the name."""
+        url = request.get("QueueUrl")
+        if not url:
+            raise AwsError(
+                "MissingRequiredParameterException", "The request must contain the parameter QueueUrl."
+            )
+        parts = url.rsplit("/", 2)
+        account = parts[-2] if len(parts) > 1 and parts[-2].isdigit() else ctx.account
+        record = await self.find(account, ctx.region, parts[-1])
+        if record is None:
+            raise missing_queue(ctx)
+        return record
+
+    async def by_arn(self, arn: str) -> QueueRecord | None:
+        """The queue of an ARN."""
+        parsed = _queue_arn(arn)
+        if parsed is None:
+            return None
+        return await self.find(parsed.account, parsed.region, parsed.resource)
+
+    async def sources_of(self, arn: str) -> list[QueueRecord]:
+        """The queues whose dead letters go to `arn`."""
+        parsed = parse_arn(arn)
+        partition = f"{parsed.account}/{parsed.region}".encode()
+        rows = await self._store.table.range(TABLE, partition, limit=1_000_000)
+        records = (QueueRecord.load(row.document, row.version) for row in rows)
+        return [record for record in records if record.dead_letter == arn]
+
+    @operation("CreateQueue")
+    async def create_queue(self, ctx: Context, request: Request) -> Result:
+        """Create a queue; the same request again answers the same URL."""
+        name = _required(request, "QueueName")
+        given = {k: v for k, v in request.get("Attributes", {}).items() if v != ""}
+        fifo = given.get("FifoQueue") == "true"
+        check_name(name)
+        if fifo != name.endswith(".fifo"):
+            raise AwsError(
+                "InvalidParameterValueException",
+                "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores,"
+                " must end with .fifo suffix and be 1 to 80 in length"
+                if fifo
+                else "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length",
+            )
+        check_attributes(given, fifo=fifo, creating=True)
+        existing = await self.find(ctx.account, ctx.region, name)
+        if existing is not None:
+            for attribute, value in given.items():
+                if existing.attributes.get(attribute) != value:
+                    raise AwsError(
+                        "QueueNameExists",
+                        "A queue already exists with the same name and a different value"
+                        f" for attribute {attribute}",
+                    )
+            return {"QueueUrl": queue_url(ctx, existing)}
+        record = QueueRecord(
+            name=name,
+            arn=make_arn("sqs", ctx.region, ctx.account, name),
+            account=ctx.account,
+            attributes={**DEFAULTS, **(FIFO_DEFAULTS if fifo else {}), **given},
+            tags=dict(request.get("tags") or {}),
+            created_at=ctx.now,
+            modified_at=ctx.now,
+        )
+        await self._check_dead_letter(record)
+        await self._save(record, expect=0)
+        return {"QueueUrl": queue_url(ctx, record)}
+
+    @operation("GetQueueUrl")
+    async def get_queue_url(self, ctx: Context, request: Request) -> Result:
+        """The URL of a queue by name."""
+        account = request.get("QueueOwnerAWSAccountId") or ctx.account
+        record = await self.find(account, ctx.region, _required(request, "QueueName"))
+        if record is None:
+            raise missing_queue(ctx)
+        return {"QueueUrl": queue_url(ctx, record)}
+
+    @operation("ListQueues")
+    async def list_queues(self, ctx: Context, request: Request) -> Result:
+        """URLs of queues by prefix; paged only when `MaxResults` is given."""
+        limit = request.get("MaxResults")
+        if limit is not None and not 1 <= limit <= 1000:
+            raise AwsError(
+                "InvalidParameterValueException",
+                f"Value {limit} for parameter MaxResults is invalid. Reason: Must be between 1 and 1000, if provided.",
+            )
+        prefix = request.get("QueueNamePrefix", "").encode()
+        low = max(prefix, request.get("NextToken", "").encode())
+        high = prefix + b"\xff" if prefix else None
+        # AWS: at most 1,000 queues are listed, without a token unless MaxResults was given (API reference).
+        rows = await self._store.table.range(
+            TABLE, f"{ctx.account}/{ctx.region}".encode(), low=low, high=high, limit=(limit or 1000) + 1
+        )
+        page = rows[: limit or 1000]
+        result: Result = {}
+        if page:
+            result["QueueUrls"] = [f"{ctx.endpoint}/{ctx.account}/{row.sort.decode()}" for row in page]
+        if limit and len(rows) > limit:
+            result["NextToken"] = rows[limit].sort.decode()
+        return result
+
+    @operation("DeleteQueue")
+    async def delete_queue(self, ctx: Context, request: Request) -> None:
+        """Delete a queue and its messages."""
+        record = await self.by_url(ctx, request)
+        async with self._store.transaction() as tx:
+            await tx.table.delete(TABLE, _partition(record), record.name.encode())
+            await tx.queue.purge(record.arn)
+
+    @operation("GetQueueAttributes")
+    async def get_queue_attributes(self, ctx: Context, request: Request) -> Result:
+        """The attributes asked for; `All` for every one that is set."""
+        record = await self.by_url(ctx, request)
+        names = request.get("AttributeNames") or []
+        known = {*DEFAULTS, *FIFO_DEFAULTS, *_READ_ONLY, *_OPTIONAL, "All", "KmsDataKeyReusePeriodSeconds"}
+        for name in names:
+            if name not in known:
+                raise AwsError("InvalidAttributeName", f"Unknown Attribute {name}.")
+        if not names:
+            return {}
+        available = {**record.attributes, **await self._counts(record, ctx.now)}
+        if "All" not in names:
+            available = {k: v for k, v in available.items() if k in names}
+        return {"Attributes": available} if available else {}
+
+    @operation("SetQueueAttributes")
+    async def set_queue_attributes(self, ctx: Context, request: Request) -> None:
+        """Change attributes; an empty RedrivePolicy or Policy removes it."""
+        record = await self.by_url(ctx, request)
+        given = _required(request, "Attributes")
+        check_attributes(given, fifo=record.fifo, creating=False)
+        attributes = dict(record.attributes)
+        for name, value in given.items():
+            if value == "":
+                attributes.pop(name, None)
+            else:
+                attributes[name] = value
+        changed = _changed(record, attributes=attributes, modified_at=ctx.now)
+        await self._check_dead_letter(changed)
+        await self._save(changed, expect=record.version)
+
+    @operation("PurgeQueue")
+    async def purge_queue(self, ctx: Context, request: Request) -> None:
+        """Remove every message."""
+        record = await self.by_url(ctx, request)
+        if record.purged_at and ctx.now - record.purged_at < _PURGE_MS:
+            raise AwsError(
+                "PurgeQueueInProgress",
+                f"Only one PurgeQueue operation on {record.name} is allowed every 60 seconds.",
+            )
+        async with self._store.transaction() as tx:
+            await tx.queue.purge(record.arn)
+            await tx.table.put(
+                TABLE,
+                _partition(record),
+                record.name.encode(),
+                _changed(record, purged_at=ctx.now).dump(),
+                expect=record.version,
+            )
+
+    @operation("ListDeadLetterSourceQueues")
+    async def list_dead_letter_source_queues(self, ctx: Context, request: Request) -> Result:
+        """URLs of the queues whose dead letters come here."""
+        record = await self.by_url(ctx, request)
+        sources = await self.sources_of(record.arn)
+        limit = request.get("MaxResults") or 1000
+        start = int(request.get("NextToken") or 0)
+        page = sources[start : start + limit]
+        result: Result = {"queueUrls": [queue_url(ctx, source) for source in page]}
+        if request.get("MaxResults") and start + limit < len(sources):
+            result["NextToken"] = str(start + limit)
+        return result
+
+    @operation("TagQueue")
+    async def tag_queue(self, ctx: Context, request: Request) -> None:
+        """Add or replace tags."""
+        record = await self.by_url(ctx, request)
+        tags = {**record.tags, **request.get("Tags", {})}
+        await self._save(_changed(record, tags=tags), expect=record.version)
+
+    @operation("UntagQueue")
+    async def untag_queue(self, ctx: Context, request: Request) -> None:
+        """Remove tags."""
+        record = await self.by_url(ctx, request)
+        gone = set(request.get("TagKeys", []))
+        tags = {k: v for k, v in record.tags.items() if k not in gone}
+        await self._save(_changed(record, tags=tags), expect=record.version)
+
+    @operation("ListQueueTags")
+    async def list_queue_tags(self, ctx: Context, request: Request) -> Result:
+        """The tags."""
+        record = await self.by_url(ctx, request)
+        return {"Tags": record.tags} if record.tags else {}
+
+    async def _counts(self, record: QueueRecord, now: int) -> dict[str, str]:
+        counts = await self._store.queue.count(record.arn, now)
+        return {
+            "ApproximateNumberOfMessages": str(counts.visible),
+            "ApproximateNumberOfMessagesNotVisible": str(counts.leased),
+            "ApproximateNumberOfMessagesDelayed": str(counts.delayed),
+            "CreatedTimestamp": str(record.created_at // 1000),
+            "LastModifiedTimestamp": str(record.modified_at // 1000),
+            "QueueArn": record.arn,
+        }
+
+    async def _check_dead_letter(self, record: QueueRecord) -> None:
+        """A dead-letter queue must exist, be of the same kind, account and region, and allow this source."""
+        if record.dead_letter is None:
+            return
+        text = record.attributes["RedrivePolicy"]
+        start = f"Value {text} for parameter RedrivePolicy is invalid. Reason: "
+        parsed = _queue_arn(record.dead_letter)
+        if parsed is None:
+            raise AwsError("InvalidParameterValueException", f"{start}Invalid value for deadLetterTargetArn.")
+        target = await self.by_arn(record.dead_letter)
+        own = parse_arn(record.arn)
+        if target is None or (parsed.account, parsed.region) != (own.account, own.region):
+            raise AwsError("InvalidParameterValueException", f"{start}Dead letter target does not exist.")
+        if target.fifo != record.fifo:
+            kind = "FIFO" if record.fifo else "standard"
+            raise AwsError(
+                "InvalidParameterValueException",
+                f"{start}Dead-letter queue must be same type of queue as the source: {kind}.",
+            )
+        _check_allowed(record, target, start)
+
+    async def _save(self, record: QueueRecord, *, expect: int) -> None:
+        await self._store.table.put(
+            TABLE, _partition(record), record.name.encode(), record.dump(), expect=expect
+        )
+
+
+def missing_queue(ctx: Context) -> AwsError:
+    """The error for a queue that is not there; its text differs by protocol."""
+    # AWS: the query protocol adds "for this wsdl version" (recorded by LocalStack's SQS snapshots).
+    suffix = " for this wsdl version." if ctx.protocol == "query" else "."
+    return AwsError("QueueDoesNotExist", f"The specified queue does not exist{suffix}")
+
+
+def queue_url(ctx: Context, record: QueueRecord) -> str:
+    """The URL of a queue, from the host name that the client used."""
+    return f"{ctx.endpoint}/{record.account}/{record.name}"
+
+
+def _check_allowed(record: QueueRecord, target: QueueRecord, start: str) -> None:
+    policy = orjson.loads(target.attributes.get("RedriveAllowPolicy") or "{}")
+    permission = policy.get("redrivePermission", "allowAll")
+    allowed = permission == "allowAll" or (
+        permission == "byQueue" and record.arn in policy.get("sourceQueueArns", [])
+    )
+    if not allowed:
+        raise AwsError(
+            "InvalidParameterValueException",
+            f"{start}Queue {record.arn} is not permitted to use {target.arn} as a dead-letter queue"
+            " by its RedriveAllowPolicy.",
+        )
+
+
+def _queue_arn(arn: str) -> Arn | None:
+    try:
+        parsed = parse_arn(arn)
+    except AwsError:
+        return None
+    return parsed if parsed.service == "sqs" else None
+
+
+def _partition(record: QueueRecord) -> bytes:
+    arn = parse_arn(record.arn)
+    return f"{arn.account}/{arn.region}".encode()
+
+
+def _changed(record: QueueRecord, **changes: Any) -> QueueRecord:
+    values = orjson.loads(record.dump())
+    return QueueRecord(**{**values, **changes})
+
+
+def _required(request: Request, name: str) -> Any:
+    value = request.get(name)
+    if value is None or value == "":
+        raise AwsError(
+            "MissingRequiredParameterException", f"The request must contain the parameter {name}."
+        )
+    return value

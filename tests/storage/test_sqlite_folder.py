@@ -1,0 +1,126 @@
+"""What only a data folder can do: be reopened, be taken, be broken."""
+
+import asyncio
+from pathlib import Path
+
+import apsw
+import pytest
+
+from penstock.core.errors import StoreError, StoreFull
+from penstock.storage.primitives import Hold, LeaseTerms, NewMessage
+from penstock.storage.sqlite import SqliteStore
+
+
+def message(id_: str, group: str | None = None) -> NewMessage:
+    return NewMessage(id=id_, body=b"x", visible_at=0, group=group, dedup=id_ if group else None)
+
+
+async def test_everything_is_there_after_reopening(tmp_path: Path) -> None:
+    """What was durable is what the next process finds, leases and dedup keys included."""
+    store = await SqliteStore.open(tmp_path)
+    await store.queue.put("q", [message("a"), message("b")], 0)
+    (leased,) = await store.queue.lease("q", 1, LeaseTerms(until=30), 0)
+    await store.queue.put("f", [message("c", "g")], 0)
+    version = await store.table.put("t", b"p", b"s", b"doc")
+    await store.close()
+
+    store = await SqliteStore.open(tmp_path)
+    assert Hold.DONE is await store.queue.settle("q", leased.receipt, 1)
+    assert ["b"] == [m.id for m in await store.queue.lease("q", 9, LeaseTerms(until=30), 1)]
+    assert (await store.queue.put("f", [message("c", "g")], 1))[0].duplicate
+    assert await store.table.put("t", b"p", b"s", b"new", expect=version) > version
+    await store.close()
+
+
+async def test_sequences_rise_across_reopening(tmp_path: Path) -> None:
+    """No sequence is given twice, though its message is gone."""
+    store = await SqliteStore.open(tmp_path)
+    (first,) = await store.queue.put("q", [message("a")], 0)
+    await store.queue.purge("q")
+    await store.close()
+    store = await SqliteStore.open(tmp_path)
+    (second,) = await store.queue.put("q", [message("b")], 0)
+
+    assert second.sequence > first.sequence
+    await store.close()
+
+
+async def test_folder_in_use(tmp_path: Path) -> None:
+    """Two processes on one folder would lose messages: the second is told who has it."""
+    store = await SqliteStore.open(tmp_path)
+    with pytest.raises(StoreError, match=r"in use by process \d+"):
+        await SqliteStore.open(tmp_path)
+    await store.close()
+
+
+async def test_newer_schema(tmp_path: Path) -> None:
+    """A folder of a newer version is left alone."""
+    store = await SqliteStore.open(tmp_path)
+    await store.close()
+    database = apsw.Connection(str(tmp_path / "penstock.db"))
+    database.execute("PRAGMA user_version = 999")
+    database.close()
+
+    with pytest.raises(StoreError, match="newer Penstock"):
+        await SqliteStore.open(tmp_path)
+
+
+async def test_path_is_a_file(tmp_path: Path) -> None:
+    """A folder that cannot be made is a clear error."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot use the data folder"):
+        await SqliteStore.open(tmp_path / "file")
+
+
+async def test_not_a_database(tmp_path: Path) -> None:
+    """Foreign bytes are not overwritten."""
+    (tmp_path / "penstock.db").write_bytes(b"something else entirely" * 100)
+    with pytest.raises(StoreError, match="cannot use the data folder"):
+        await SqliteStore.open(tmp_path)
+    assert (tmp_path / "penstock.db").read_bytes().startswith(b"something else")
+
+
+async def test_full_disk(tmp_path: Path) -> None:
+    """A write that finds no room fails, what was acknowledged stays, and room lets it go on."""
+    store = await SqliteStore.open(tmp_path)
+    await store.queue.put("q", [message("kept")], 0)
+    await store.durable()
+    pages = store._driver.pragma("page_count")
+    store._driver.pragma("max_page_count", pages + 5)
+    big = NewMessage(id="big", body=b"x" * 1_000_000, visible_at=0)
+    with pytest.raises(StoreFull):
+        await store.queue.put("q", [big], 0)
+        await store.durable()
+    store._driver.pragma("max_page_count", 1_000_000)
+    await store.queue.put("q", [message("after")], 0)
+    await store.durable()
+
+    leased = await store.queue.lease("q", 9, LeaseTerms(until=30), 0)
+    assert ["kept", "after"] == [m.id for m in leased]
+    await store.close()
+
+
+async def test_many_writers_share_a_group(tmp_path: Path) -> None:
+    """Concurrent writers are all answered, each after its own write is there."""
+    store = await SqliteStore.open(tmp_path)
+
+    async def write(n: int) -> None:
+        await store.queue.put("q", [message(str(n))], 0)
+        await store.durable()
+
+    await asyncio.gather(*(write(n) for n in range(500)))
+    assert 500 == (await store.queue.count("q", 0)).visible
+    await store.close()
+
+
+async def test_checkpoint_keeps_the_log_short(tmp_path: Path) -> None:
+    """The write-ahead log is copied back while writes go on."""
+    store = await SqliteStore.open(tmp_path)
+    for n in range(300):
+        await store.queue.put("q", [NewMessage(id=str(n), body=b"x" * 400_000, visible_at=0)], 0)
+        await store.durable()
+
+    assert 300 == (await store.queue.count("q", 0)).visible
+    assert (tmp_path / "penstock.db-wal").stat().st_size < 200_000_000
+    assert (tmp_path / "penstock.db").stat().st_size > 50_000_000
+    await store.close()

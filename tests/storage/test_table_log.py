@@ -1,0 +1,118 @@
+"""Conformance of the Table, Log, Blob and Leases primitives."""
+
+import pytest
+
+from penstock.core.errors import Conflict
+from penstock.storage.primitives import Store
+
+
+async def keys(store: Store, **options: object) -> list[bytes]:
+    return [row.sort for row in await store.table.range("t", b"p", **options)]  # type: ignore[arg-type]
+
+
+async def test_put_get_delete(store: Store) -> None:
+    """A document is there until it is deleted."""
+    version = await store.table.put("t", b"p", b"s", b"one")
+
+    row = await store.table.get("t", b"p", b"s")
+    assert row is not None
+    assert (b"one", version) == (row.document, row.version)
+    assert await store.table.delete("t", b"p", b"s")
+    assert not await store.table.delete("t", b"p", b"s")
+    assert await store.table.get("t", b"p", b"s") is None
+
+
+async def test_conditional_put(store: Store) -> None:
+    """A put that expects another version changes nothing."""
+    version = await store.table.put("t", b"p", b"s", b"one", expect=0)
+    for expected in (0, version + 1):
+        with pytest.raises(Conflict):
+            await store.table.put("t", b"p", b"s", b"two", expect=expected)
+    newer = await store.table.put("t", b"p", b"s", b"two", expect=version)
+
+    assert newer > version
+    with pytest.raises(Conflict):
+        await store.table.delete("t", b"p", b"s", expect=version)
+    assert await store.table.delete("t", b"p", b"s", expect=newer)
+
+
+async def test_version_is_not_used_again(store: Store) -> None:
+    """A document that was deleted and written again is another version."""
+    version = await store.table.put("t", b"p", b"s", b"one")
+    await store.table.delete("t", b"p", b"s")
+    await store.table.put("t", b"p", b"s", b"one")
+
+    with pytest.raises(Conflict):
+        await store.table.put("t", b"p", b"s", b"two", expect=version)
+
+
+async def test_range(store: Store) -> None:
+    """Sort keys compare as bytes; both directions; half-open bounds."""
+    for sort in (b"b", b"a", b"\xff", b"", b"a\x00"):
+        await store.table.put("t", b"p", sort, b"x")
+    await store.table.put("t", b"other", b"z", b"x")
+
+    assert [b"", b"a", b"a\x00", b"b", b"\xff"] == await keys(store)
+    assert [b"\xff", b"b"] == await keys(store, reverse=True, limit=2)
+    assert [b"a", b"a\x00"] == await keys(store, low=b"a", high=b"b")
+
+
+async def test_scan(store: Store) -> None:
+    """A scan goes on beyond a key, across partitions."""
+    for partition, sort in ((b"p", b"2"), (b"p", b"1"), (b"q", b"0")):
+        await store.table.put("t", partition, sort, b"x")
+
+    first = await store.table.scan("t", limit=2)
+    rest = await store.table.scan("t", after=(first[-1].partition, first[-1].sort))
+    assert [(b"p", b"1"), (b"p", b"2"), (b"q", b"0")] == [(r.partition, r.sort) for r in first + rest]
+    assert 3 == await store.table.size("t")
+    await store.table.drop("t")
+    assert [] == await store.table.scan("t")
+
+
+async def test_log(store: Store) -> None:
+    """Entries come back in order, from either end, until they are trimmed."""
+    last = await store.log.append("l", [(10, b"a"), (20, b"b")])
+    await store.log.append("l", [(30, b"c")])
+
+    assert [b"a", b"b", b"c"] == [r.data for r in await store.log.read("l")]
+    assert [b"c"] == [r.data for r in await store.log.read("l", after=last)]
+    assert [b"c", b"b"] == [r.data for r in await store.log.read("l", limit=2, reverse=True)]
+    bounds = await store.log.bounds("l")
+    assert bounds is not None
+    assert (b"a", b"c") == (bounds[0].data, bounds[1].data)
+    assert 1 == await store.log.trim("l", 20)
+    assert [b"b", b"c"] == [r.data for r in await store.log.read("l")]
+    await store.log.drop("l")
+    assert await store.log.bounds("l") is None
+
+
+async def test_blob(store: Store) -> None:
+    """Bytes are kept once, under their digest."""
+    digest = await store.blob.put(b"data")
+
+    assert digest == await store.blob.put(b"data")
+    assert b"data" == await store.blob.open(digest) == store.blob.path(digest).read_bytes()
+    await store.blob.delete(digest)
+    assert await store.blob.open(digest) is None
+
+
+async def test_leases(store: Store) -> None:
+    """So many owners, no more, until they let go or their time is over."""
+    assert await store.leases.acquire("l", "a", 10, 0)
+    assert await store.leases.acquire("l", "a", 20, 5)
+    assert not await store.leases.acquire("l", "b", 30, 19)
+    assert await store.leases.acquire("l", "b", 30, 20)
+    assert await store.leases.acquire("l", "c", 30, 20, limit=2)
+    await store.leases.release("l", "b")
+    assert await store.leases.acquire("l", "d", 30, 21, limit=2)
+
+
+async def test_reset(store: Store) -> None:
+    """Nothing is left after a reset."""
+    await store.table.put("t", b"p", b"s", b"x")
+    await store.log.append("l", [(1, b"x")])
+    await store.reset()
+
+    assert await store.table.get("t", b"p", b"s") is None
+    assert [] == await store.log.read("l")
