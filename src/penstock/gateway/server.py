@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 from granian.constants import Interfaces
 from granian.server.embed import Server
@@ -78,9 +79,11 @@ class Gateway:
                     return None
                 pieces.append(piece)
             body = b"".join(pieces)
+        path = scope.path
         return HttpRequest(
             method=scope.method,
-            path=scope.path,
+            # granian hands over the path decoded; an encoded slash cannot be told from a plain one.
+            path=path if path == "/" else quote(path, safe="/-_.~"),
             query=scope.query_string,
             headers=headers,
             body=body,

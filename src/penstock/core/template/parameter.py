@@ -128,7 +128,7 @@ def _check(name: str, declaration: Mapping[str, Any], value: str) -> None:
     if len(value.encode()) > _MAX_VALUE:
         raise invalid(f"Parameter '{name}' cannot be longer than {_MAX_VALUE} bytes")
     kind = declaration["Type"]
-    if kind == "Number" or kind == "List<Number>":
+    if kind in ("Number", "List<Number>"):
         for item in [value] if kind == "Number" else value.split(","):
             _check_number(name, declaration, item.strip())
     else:

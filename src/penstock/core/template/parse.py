@@ -43,10 +43,7 @@ for _tag in _TEXT_TAGS:
 
 def parse_template(text: str) -> Template:
     """The template that `text` holds. Raises ValidationError naming the place where it is not well-formed."""
-    if text.lstrip().startswith("{"):
-        template = _json(text)
-    else:
-        template = _yaml(text)
+    template = _json(text) if text.lstrip().startswith("{") else _yaml(text)
     if not isinstance(template, dict):
         raise invalid("Template format error: unsupported structure.")
     return template

@@ -87,7 +87,7 @@ def plan(
             )
     changes += [
         Change(action=Action.REMOVE, logical_id=name, type=have.type)
-        for name, have in reversed(deployed.items())
+        for name, have in reversed(list(deployed.items()))
         if name not in wanted
     ]
     return changes

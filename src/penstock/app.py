@@ -1,0 +1,166 @@
+"""The composition root: builds every object and passes it explicitly."""
+
+import logging
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import orjson
+
+from penstock.api import Handler, Service
+from penstock.clock import Clock, SystemClock
+from penstock.config import Config
+from penstock.core.ids import Ids
+from penstock.delivery.engine import DeliveryEngine
+from penstock.gateway.control import Control
+from penstock.gateway.dispatch import LocalDispatcher
+from penstock.gateway.identity import Identities
+from penstock.gateway.pipeline import Pipeline
+from penstock.gateway.server import Gateway, serve
+from penstock.runtime.concurrency import ConcurrencyLedger
+from penstock.runtime.process import ProcessRuntime
+from penstock.services.iam import Credential, Credentials, iam_service, sts_service
+from penstock.services.lambda_ import LambdaService, Surroundings
+from penstock.services.logs import StoreLogSink, logs_service
+from penstock.services.s3 import s3_service
+from penstock.services.sqs import Sqs
+from penstock.services.ssm import ssm_service
+from penstock.storage.primitives import Store
+from penstock.storage.sqlite import SqliteStore
+from penstock.wire import Wire
+
+_log: Final = logging.getLogger("penstock")
+_SECRETS: Final = "penstock/secrets"
+
+
+@dataclass(frozen=True, slots=True)
+class RootKey:
+    """The local account's own key pair."""
+
+    access_key: str
+    secret: str
+
+
+class App:
+    """A whole Penstock: storage, services, functions, delivery and the gateway."""
+
+    def __init__(self, config: Config, store: Store, clock: Clock, ids: Ids, receipt_key: bytes) -> None:
+        self.config = config
+        self.store = store
+        self.clock = clock
+        self.engine = DeliveryEngine(store, clock)
+        self._ids = ids
+        handlers: dict[tuple[str, str], Handler] = {}
+        credentials = Credentials(store, ids)
+        folder = config.functions_folder or Path(tempfile.mkdtemp(prefix="penstock-functions-"))
+        self.runtime = ProcessRuntime(
+            sink=StoreLogSink(store, clock),
+            clock=clock,
+            ids=ids,
+            endpoint_url=f"http://127.0.0.1:{config.port}",
+            folder=folder,
+        )
+        self.sqs = Sqs(store, ids, clock, receipt_key)
+        names = ["sqs", "s3", "iam", "sts", "ssm", "logs", "lambda"]
+        wire = Wire(names)
+        dispatcher = LocalDispatcher(wire, handlers, store, ids, clock)
+        self.functions = LambdaService(
+            Surroundings(
+                store=store,
+                ids=ids,
+                clock=clock,
+                runtime=self.runtime,
+                ledger=ConcurrencyLedger(),
+                dispatcher=dispatcher,
+                engine=self.engine,
+                sqs_source=self.sqs.source,
+                credentials_for=credentials.credentials_for,
+                code_folder=folder / "code",
+            )
+        )
+        services = [
+            self.sqs.service,
+            self.functions.service,
+            s3_service(store, ids),
+            iam_service(store, ids),
+            sts_service(store, ids),
+            ssm_service(store),
+            logs_service(store),
+        ]
+        for service in services:
+            _register(handlers, service)
+        dispatcher.pipeline = Pipeline(
+            wire=wire,
+            handlers=handlers,
+            store=store,
+            identities=Identities(config.account, credentials.secret_of),
+            ids=ids,
+            clock=clock,
+            auth=config.auth,
+            region=config.region,
+        )
+        control = Control([service.name for service in services], self.reset)
+        self.gateway = Gateway([control, dispatcher.pipeline.handle], config.max_body)
+
+    @classmethod
+    async def open(cls, config: Config, clock: Clock | None = None, ids: Ids | None = None) -> Self:
+        """Open the data folder and build everything on it. Raises `StoreError` when the folder cannot be used."""
+        store = await SqliteStore.open(config.data)
+        ids = ids or Ids()
+        app = cls(config, store, clock or SystemClock(), ids, await _receipt_key(store, ids))
+        await app.runtime.start()
+        await app.sqs.restore()
+        await app.functions.restore()
+        return app
+
+    async def serve(self, ready: Callable[[], None]) -> None:
+        """Serve until a signal; then finish what is in flight and close."""
+        try:
+            await serve(self.gateway, self.config.host, self.config.port, ready)
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """End deliveries and functions, and make everything durable."""
+        await self.engine.close()
+        await self.sqs.close()
+        await self.runtime.close()
+        await self.store.close()
+
+    async def reset(self) -> None:
+        """Remove everything and begin anew, as a new data folder would."""
+        await self.engine.close()
+        await self.sqs.close()
+        await self.store.reset()
+
+    async def root_key(self) -> RootKey:
+        """The local account's own key pair, made on first use."""
+        row = await self.store.table.get(_SECRETS, b"root", b"")
+        if row is not None:
+            return RootKey(**orjson.loads(row.document))
+        account = self.config.account
+        secret = self._ids.secret()
+        root = Credential(secret, account, f"arn:aws:iam::{account}:root", account)
+        access_key = await Credentials(self.store, self._ids).issue(root)
+        document = orjson.dumps({"access_key": access_key, "secret": secret})
+        await self.store.table.put(_SECRETS, b"root", b"", document)
+        await self.store.durable()
+        return RootKey(access_key, secret)
+
+
+def _register(handlers: dict[tuple[str, str], Handler], service: Service) -> None:
+    for name, handler in service.operations.items():
+        handlers[(service.name, name)] = handler
+
+
+async def _receipt_key(store: Store, ids: Ids) -> bytes:
+    """The key that seals receipt handles; it lives as long as the data folder."""
+    row = await store.table.get(_SECRETS, b"receipts", b"")
+    if row is not None:
+        return row.document
+    key = ids.random.getrandbits(256).to_bytes(32, "big")
+    await store.table.put(_SECRETS, b"receipts", b"", key)
+    await store.durable()
+    return key

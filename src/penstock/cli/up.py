@@ -1,0 +1,40 @@
+"""`penstock up`."""
+
+import logging
+import sys
+from typing import Any
+
+import typer
+import uvloop
+
+from penstock.app import App
+from penstock.config import Config, ConfigError, from_environment
+from penstock.core.errors import StoreError
+
+
+def run(**options: Any) -> None:
+    """Serve until a signal; exit 1 with a clear message when that cannot be."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        config = from_environment(**options)
+        uvloop.run(_serve(config))
+    except (ConfigError, StoreError) as error:
+        typer.echo(f"penstock: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        typer.echo(f"penstock: cannot listen: {error}", err=True)
+        sys.exit(1)
+
+
+async def _serve(config: Config) -> None:
+    app = await App.open(config)
+    key = await app.root_key() if config.auth == "sigv4" else None
+
+    def ready() -> None:
+        where = f"http://{config.host}:{config.port}"
+        typer.echo(f"Penstock is ready on {where} (data: {config.data}, auth: {config.auth})")
+        if key is not None:
+            typer.echo(f"AWS_ACCESS_KEY_ID={key.access_key} AWS_SECRET_ACCESS_KEY={key.secret}")
+        sys.stdout.flush()
+
+    await app.serve(ready)

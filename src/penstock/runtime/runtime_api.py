@@ -1,0 +1,139 @@
+"""The Lambda Runtime API over HTTP/1.1, one listener for each execution environment.
+
+The protocol knows bytes and routes; what a call means in the environment's present state is `Calls`' to say.
+"""
+
+import asyncio
+from typing import Final, Protocol
+
+import httptools
+
+PREFIX: Final = "/2018-06-01/runtime/"
+# AWS: what a function may answer, 6 MB and 100 bytes.
+MAX_RESPONSE: Final = 6_291_556
+_MAX_BUFFERED: Final = MAX_RESPONSE + 65_536
+_REASONS: Final = {
+    200: "OK",
+    202: "Accepted",
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    413: "Payload Too Large",
+}
+
+
+class Calls(Protocol):
+    """What an environment does with each call. The answers are written to the connection that is given."""
+
+    def on_next(self, connection: "Connection") -> None:
+        """The runtime asks for an event; the answer may come much later."""
+        ...
+
+    def on_response(self, connection: "Connection", request_id: str, body: bytes) -> None:
+        """The runtime has an event's result."""
+        ...
+
+    def on_error(self, connection: "Connection", request_id: str, body: bytes) -> None:
+        """The runtime has an event's error document."""
+        ...
+
+    def on_init_error(self, connection: "Connection", body: bytes) -> None:
+        """The runtime could not start the function."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """One keep-alive connection of a runtime client."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self._url = b""
+        self._body: list[bytes] = []
+        self.body_size = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
+        self._transport = transport  # type: ignore[assignment]
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: D102
+        self._transport = None
+
+    def data_received(self, data: bytes) -> None:  # noqa: D102
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.close()
+
+    def on_message_begin(self) -> None:
+        """Parser: a request begins."""
+        self._url = b""
+        self._body = []
+        self.body_size = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Parser: (a piece of) the path."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Parser: a header field."""
+        if name.lower() == b"expect" and self._transport is not None:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        """Parser: a piece of the body. More than any answer may have is counted, not kept."""
+        self.body_size += len(body)
+        if self.body_size <= _MAX_BUFFERED:
+            self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """Parser: the request is whole."""
+        method = self._parser.get_method()
+        path = self._url.decode("latin-1")
+        action = path[len(PREFIX) :] if path.startswith(PREFIX) else ""
+        if method == b"GET" and action == "invocation/next":
+            self._calls.on_next(self)
+            return
+        body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        if method == b"POST" and action == "init/error":
+            self._calls.on_init_error(self, body)
+            return
+        parts = action.split("/")
+        if method == b"POST" and len(parts) == 3 and parts[0] == "invocation":
+            if parts[2] == "response":
+                self._calls.on_response(self, parts[1], body)
+                return
+            if parts[2] == "error":
+                self._calls.on_error(self, parts[1], body)
+                return
+        self.refuse(404, "NotFound", "No such path in the Runtime API.")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an answer can still be written."""
+        return self._transport is not None and not self._transport.is_closing()
+
+    def answer(self, status: int, body: bytes, headers: str = "") -> None:
+        """Write a response. `headers` are whole lines, each with its CRLF."""
+        if self._transport is None:
+            return
+        head = (
+            f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n{headers}\r\n"
+        )
+        self._transport.write(head.encode("latin-1") + body)
+
+    def accept(self) -> None:
+        """Say that a post was taken."""
+        self.answer(202, b'{"status":"OK"}')
+
+    def refuse(self, status: int, kind: str, message: str) -> None:
+        """Say why not, as the Runtime API does."""
+        self.answer(
+            status, f'{{"errorMessage":"{message}","errorType":"{kind}"}}'.encode("latin-1")
+        )
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._transport is not None:
+            self._transport.close()

@@ -1,0 +1,125 @@
+"""The server's end of a zygote: ask for a process, hear when it ends."""
+
+import array
+import asyncio
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from penstock.core.errors import PenstockError
+
+_PACKET: Final = 256 * 1024
+_ZYGOTE: Final = Path(__file__).with_name("zygote.py")
+
+
+class SpawnError(PenstockError):
+    """No process could be started."""
+
+
+@dataclass(slots=True)
+class Child:
+    """A process of a function. `exited` is the exit code, or minus the signal that ended it."""
+
+    pid: int
+    exited: asyncio.Future[int]
+
+
+class Spawner:
+    """Starts the zygote of an interpreter when first needed, and again should it die."""
+
+    def __init__(self, interpreter: str = sys.executable) -> None:
+        self._interpreter = interpreter
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+        self._lock = asyncio.Lock()
+        self._answer: asyncio.Future[Child] | None = None
+        self._children: dict[int, Child] = {}
+
+    async def spawn(self, request: Mapping[str, Any], output: int) -> Child:
+        """Fork a process that runs `request` and writes its log to the descriptor `output`, which stays open here.
+
+        `request` has `cwd`, `handler`, `environ` and `memory_mb`. Raises SpawnError.
+        """
+        async with self._lock:
+            channel = self._channel or self._start()
+            self._answer = asyncio.get_running_loop().create_future()
+            fds = array.array("i", [output])
+            packet = json.dumps({**request, "tag": 0}).encode()
+            try:
+                channel.sendmsg([packet], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+            except OSError as error:
+                self._lost()
+                raise SpawnError(f"the zygote takes no requests: {error}") from error
+            return await self._answer
+
+    def kill(self, child: Child) -> None:
+        """End a process and what it started, at once."""
+        if self._channel is not None and not child.exited.done():
+            with contextlib.suppress(OSError):
+                self._channel.send(json.dumps({"kill": child.pid}).encode())
+
+    async def close(self) -> None:
+        """End the zygote, and with it every process."""
+        process = self._process
+        self._lost()
+        if process is not None:
+            await asyncio.get_running_loop().run_in_executor(None, process.wait)
+
+    def _start(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for end in (ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _PACKET)
+        ours.setblocking(False)
+        self._process = subprocess.Popen(
+            [self._interpreter, "-I", "-X", "utf8", str(_ZYGOTE), str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            env={"AWS_EC2_METADATA_DISABLED": "true", "PATH": "/usr/local/bin:/usr/bin:/bin"},
+            start_new_session=True,
+        )
+        theirs.close()
+        self._channel = ours
+        asyncio.get_running_loop().add_reader(ours.fileno(), self._readable)
+        return ours
+
+    def _readable(self) -> None:
+        while self._channel is not None:
+            try:
+                data = self._channel.recv(_PACKET)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._lost()
+                return
+            self._heard(json.loads(data))
+
+    def _heard(self, message: Mapping[str, Any]) -> None:
+        if "spawned" in message:
+            child = Child(message["pid"], asyncio.get_running_loop().create_future())
+            self._children[child.pid] = child
+            if self._answer is not None and not self._answer.done():
+                self._answer.set_result(child)
+            else:
+                self.kill(child)
+        elif (ended := self._children.pop(message["exited"], None)) is not None:
+            ended.exited.set_result(message["status"])
+
+    def _lost(self) -> None:
+        """The zygote is gone, and its children with it."""
+        if self._channel is not None:
+            asyncio.get_running_loop().remove_reader(self._channel.fileno())
+            self._channel.close()
+        self._channel = self._process = None
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(SpawnError("the zygote ended"))
+        for child in self._children.values():
+            child.exited.set_result(-9)
+        self._children.clear()

@@ -1,0 +1,132 @@
+"""What a resource type is: its properties, and how it is made, changed and removed through other services' operations."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Protocol, TypeAlias
+
+from penstock.api import Context, Result
+from penstock.core.errors import AwsError
+
+Properties: TypeAlias = dict[str, Any]
+
+
+class Call(Protocol):
+    """Runs an operation of another service for the stack's caller."""
+
+    async def __call__(self, service: str, operation: str, request: dict[str, Any]) -> Result:
+        """The operation's result. Raises its `AwsError`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A resource that exists: its physical id, what Fn::GetAtt gives, and what Ref gives if not the id."""
+
+    physical_id: str
+    attributes: dict[str, Any] = field(default_factory=dict)
+    ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One resource of one stack, and the means to act on it."""
+
+    ctx: Context
+    call: Call
+    settle: Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
+    """Waits until a check says yes; raises when it takes too long."""
+    stack_name: str
+    logical_id: str
+    suffix: str
+    """Random text that makes generated names of this resource unique."""
+    properties: Properties
+    previous: Properties = field(default_factory=dict)
+    physical_id: str = ""
+
+    def name(self, limit: int = 64, *, ending: str = "") -> str:
+        """The physical name `stack-Logical-RANDOM`, shortened to `limit`."""
+        # AWS: both parts give way equally, the random part stays (dossier 12.2).
+        room = limit - len(self.suffix) - len(ending) - 2
+        logical = self.logical_id[: max(room // 2, room - len(self.stack_name))]
+        stack = self.stack_name[: room - len(logical)]
+        return f"{stack}-{logical}-{self.suffix}{ending}"
+
+    def changed(self, *names: str) -> bool:
+        """Whether an update changes one of these properties."""
+        return any(self.properties.get(name) != self.previous.get(name) for name in names)
+
+    def given(self, names: Iterable[str]) -> Properties:
+        """Those of the properties that are there."""
+        return {name: self.properties[name] for name in names if name in self.properties}
+
+    def tags_removed(self) -> list[str]:
+        """Keys of list-shaped tags that an update takes away."""
+        kept = {tag["Key"] for tag in self.properties.get("Tags", [])}
+        return [tag["Key"] for tag in self.previous.get("Tags", []) if tag["Key"] not in kept]
+
+
+Maker: TypeAlias = Callable[[Target], Awaitable[Made]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceType:
+    """A row of the table. A property outside `properties` is refused by name."""
+
+    name: str
+    properties: frozenset[str]
+    create: Maker
+    delete: Callable[[Target], Awaitable[None]]
+    update: Maker | None = None
+    """None: every change makes a new resource."""
+    required: frozenset[str] = frozenset()
+    immutable: frozenset[str] = frozenset()
+    """Changing one of these makes a new resource."""
+    integers: frozenset[str] = frozenset()
+    booleans: frozenset[str] = frozenset()
+    """Names, at any depth, whose text is read as a number or a truth value."""
+    tags: Literal["list", "map"] | None = None
+
+    def replacing(self) -> frozenset[str]:
+        """The properties that cannot change in place."""
+        return self.properties if self.update is None else self.immutable
+
+    def checked(self, properties: Properties) -> Properties:
+        """Properties of the right types. Raises ValidationError for one that is unknown or missing."""
+        unknown = sorted(set(properties) - self.properties)
+        if unknown:
+            raise AwsError(
+                "ValidationError",
+                f"Properties validation failed: {self.name} does not support the properties [{', '.join(unknown)}] yet",
+                status=400,
+            )
+        missing = sorted(self.required - set(properties))
+        if missing:
+            raise AwsError(
+                "ValidationError",
+                f"Properties validation failed: required key [{missing[0]}] not found",
+                status=400,
+            )
+        return {name: self._typed(name, value) for name, value in properties.items()}
+
+    def _typed(self, name: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: self._typed(key, item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self._typed(name, item) for item in value]
+        if name in self.booleans and isinstance(value, str) and value.lower() in _TRUTH:
+            return _TRUTH[value.lower()]
+        if name in self.integers and isinstance(value, str) and value.lstrip("-").isdigit():
+            return int(value)
+        return value
+
+
+_TRUTH: Final[Mapping[str, bool]] = {"true": True, "false": False}
+
+
+def tag_map(properties: Properties) -> dict[str, str]:
+    """List-shaped tags as the map that some services take."""
+    return {tag["Key"]: str(tag["Value"]) for tag in properties.get("Tags", [])}
+
+
+async def keep(_target: Target) -> None:
+    """Remove nothing: the resource goes with its parent, or is none."""

@@ -1,0 +1,174 @@
+"""DynamoDB tables."""
+
+from typing import Any, Final
+
+from penstock.services.cloudformation.resource import Made, Properties, ResourceType, Target
+
+_CREATED: Final = (
+    "AttributeDefinitions",
+    "BillingMode",
+    "DeletionProtectionEnabled",
+    "GlobalSecondaryIndexes",
+    "KeySchema",
+    "LocalSecondaryIndexes",
+    "OnDemandThroughput",
+    "ProvisionedThroughput",
+    "SSESpecification",
+    "TableClass",
+    "Tags",
+)
+_UPDATED: Final = (
+    "BillingMode",
+    "DeletionProtectionEnabled",
+    "OnDemandThroughput",
+    "ProvisionedThroughput",
+    "SSESpecification",
+    "TableClass",
+)
+
+
+async def _create(target: Target) -> Made:
+    name = target.properties.get("TableName") or target.name(255)
+    request = {"TableName": name, **target.given(_CREATED)}
+    if "SSESpecification" in request:
+        request["SSESpecification"] = _encryption(request["SSESpecification"])
+    if stream := _stream(target.properties):
+        request["StreamSpecification"] = stream
+    await target.call("dynamodb", "CreateTable", request)
+    await _active(target, name)
+    await _configure(target, name)
+    return await _table(target, name)
+
+
+async def _update(target: Target) -> Made:
+    name = target.physical_id
+    request = {item: target.properties[item] for item in target.given(_UPDATED) if target.changed(item)}
+    if "SSESpecification" in request:
+        request["SSESpecification"] = _encryption(request["SSESpecification"])
+    if target.changed("DeletionProtectionEnabled"):
+        protected = target.properties.get("DeletionProtectionEnabled", False)
+        request["DeletionProtectionEnabled"] = protected
+    if request:
+        await target.call("dynamodb", "UpdateTable", {"TableName": name, **request})
+        await _active(target, name)
+    if target.changed("StreamSpecification"):
+        stream = _stream(target.properties) or {"StreamEnabled": False}
+        update = {"TableName": name, "StreamSpecification": stream}
+        await target.call("dynamodb", "UpdateTable", update)
+        await _active(target, name)
+    for change in _index_changes(target):
+        # AWS: one index is made or removed an UpdateTable (DynamoDB guide, "managing global secondary indexes").
+        update = {"TableName": name, "GlobalSecondaryIndexUpdates": [change]}
+        update["AttributeDefinitions"] = target.properties["AttributeDefinitions"]
+        await target.call("dynamodb", "UpdateTable", update)
+        await _active(target, name)
+    await _configure(target, name)
+    await _tag(target, name)
+    return await _table(target, name)
+
+
+async def _delete(target: Target) -> None:
+    await target.call("dynamodb", "DeleteTable", {"TableName": target.physical_id})
+
+
+async def _configure(target: Target, name: str) -> None:
+    if target.changed("TimeToLiveSpecification"):
+        had = target.previous.get("TimeToLiveSpecification", {})
+        wanted = target.properties.get("TimeToLiveSpecification", {**had, "Enabled": False})
+        if wanted.get("Enabled") or had.get("Enabled"):
+            request = {"TableName": name, "TimeToLiveSpecification": wanted}
+            await target.call("dynamodb", "UpdateTimeToLive", request)
+    if target.changed("PointInTimeRecoverySpecification"):
+        off = {"PointInTimeRecoveryEnabled": False}
+        wanted = target.properties.get("PointInTimeRecoverySpecification", off)
+        request = {"TableName": name, "PointInTimeRecoverySpecification": wanted}
+        await target.call("dynamodb", "UpdateContinuousBackups", request)
+
+
+async def _tag(target: Target, name: str) -> None:
+    if not target.changed("Tags"):
+        return
+    arn = f"arn:aws:dynamodb:{target.ctx.region}:{target.ctx.account}:table/{name}"
+    if removed := target.tags_removed():
+        request = {"ResourceArn": arn, "TagKeys": removed}
+        await target.call("dynamodb", "UntagResource", request)
+    if tags := target.properties.get("Tags"):
+        await target.call("dynamodb", "TagResource", {"ResourceArn": arn, "Tags": tags})
+
+
+async def _active(target: Target, name: str) -> None:
+    async def ready() -> bool:
+        table = (await target.call("dynamodb", "DescribeTable", {"TableName": name}))["Table"]
+        indexes = table.get("GlobalSecondaryIndexes", [])
+        states = [table["TableStatus"], *(index.get("IndexStatus", "ACTIVE") for index in indexes)]
+        return all(state == "ACTIVE" for state in states)
+
+    await target.settle(ready)
+
+
+async def _table(target: Target, name: str) -> Made:
+    table = (await target.call("dynamodb", "DescribeTable", {"TableName": name}))["Table"]
+    attributes = {"Arn": table["TableArn"]}
+    if "StreamSpecification" in target.properties:
+        attributes["StreamArn"] = table["LatestStreamArn"]
+    return Made(name, attributes)
+
+
+def _stream(properties: Properties) -> dict[str, Any] | None:
+    given = properties.get("StreamSpecification")
+    return None if given is None else {"StreamEnabled": True, **given}
+
+
+def _encryption(given: dict[str, Any]) -> dict[str, Any]:
+    """CloudFormation calls `SSEEnabled` what the API calls `Enabled`."""
+    return {"Enabled" if name == "SSEEnabled" else name: given[name] for name in given}
+
+
+def _index_changes(target: Target) -> list[dict[str, Any]]:
+    had = {index["IndexName"]: index for index in target.previous.get("GlobalSecondaryIndexes", [])}
+    wanted = {
+        index["IndexName"]: index for index in target.properties.get("GlobalSecondaryIndexes", [])
+    }
+    changes: list[dict[str, Any]] = []
+    for name, index in had.items():
+        if name not in wanted or _shape(wanted[name]) != _shape(index):
+            changes.append({"Delete": {"IndexName": name}})
+    for name, index in wanted.items():
+        if name not in had or _shape(had[name]) != _shape(index):
+            changes.append({"Create": index})
+        elif had[name] != index:
+            throughput = {item: index[item] for item in index if "Throughput" in item}
+            changes.append({"Update": {"IndexName": name, **throughput}})
+    return changes
+
+
+def _shape(index: dict[str, Any]) -> tuple[Any, Any]:
+    return index.get("KeySchema"), index.get("Projection")
+
+
+ROWS: Final = (
+    ResourceType(
+        name="AWS::DynamoDB::Table",
+        properties=frozenset(
+            {
+                *_CREATED,
+                "TableName",
+                "PointInTimeRecoverySpecification",
+                "StreamSpecification",
+                "TimeToLiveSpecification",
+            }
+        ),
+        required=frozenset({"KeySchema"}),
+        immutable=frozenset({"TableName", "KeySchema", "LocalSecondaryIndexes"}),
+        integers=frozenset(
+            {"ReadCapacityUnits", "WriteCapacityUnits", "MaxReadRequestUnits", "MaxWriteRequestUnits"}
+        ),
+        booleans=frozenset(
+            {"DeletionProtectionEnabled", "Enabled", "SSEEnabled", "PointInTimeRecoveryEnabled"}
+        ),
+        create=_create,
+        update=_update,
+        delete=_delete,
+        tags="list",
+    ),
+)

@@ -1,0 +1,344 @@
+"""Functions, versions, aliases, permissions, event source mappings, asynchronous invocation."""
+
+import io
+import zipfile
+from typing import Any, Final
+
+from penstock.services.cloudformation.resource import (
+    Made,
+    Properties,
+    ResourceType,
+    Target,
+    tag_map,
+)
+
+# What a setting returns to when its property is removed (Lambda API reference, CreateFunction).
+_DEFAULTS: Final[dict[str, Any]] = {
+    "DeadLetterConfig": {"TargetArn": ""},
+    "Description": "",
+    "Environment": {"Variables": {}},
+    "EphemeralStorage": {"Size": 512},
+    "FileSystemConfigs": [],
+    "ImageConfig": {},
+    "KMSKeyArn": "",
+    "Layers": [],
+    "LoggingConfig": {"LogFormat": "Text"},
+    "MemorySize": 128,
+    "SnapStart": {"ApplyOn": "None"},
+    "Timeout": 3,
+    "TracingConfig": {"Mode": "PassThrough"},
+    "VpcConfig": {"SubnetIds": [], "SecurityGroupIds": []},
+}
+_SETTINGS: Final = (*_DEFAULTS, "Handler", "Role", "Runtime")
+_MAPPING: Final = (
+    "AmazonManagedKafkaEventSourceConfig",
+    "BatchSize",
+    "BisectBatchOnFunctionError",
+    "DestinationConfig",
+    "DocumentDBEventSourceConfig",
+    "Enabled",
+    "EventSourceArn",
+    "FilterCriteria",
+    "FunctionName",
+    "FunctionResponseTypes",
+    "KmsKeyArn",
+    "MaximumBatchingWindowInSeconds",
+    "MaximumRecordAgeInSeconds",
+    "MaximumRetryAttempts",
+    "MetricsConfig",
+    "ParallelizationFactor",
+    "ProvisionedPollerConfig",
+    "Queues",
+    "ScalingConfig",
+    "SelfManagedEventSource",
+    "SelfManagedKafkaEventSourceConfig",
+    "SourceAccessConfigurations",
+    "StartingPosition",
+    "StartingPositionTimestamp",
+    "Topics",
+    "TumblingWindowInSeconds",
+)
+_MAPPING_FIXED: Final = frozenset(
+    {
+        "EventSourceArn",
+        "SelfManagedEventSource",
+        "StartingPosition",
+        "StartingPositionTimestamp",
+    }
+)
+_PERMISSION: Final = frozenset(
+    {
+        "Action",
+        "EventSourceToken",
+        "FunctionName",
+        "FunctionUrlAuthType",
+        "InvokedViaFunctionUrl",
+        "Principal",
+        "PrincipalOrgID",
+        "SourceAccount",
+        "SourceArn",
+    }
+)
+_INVOKE: Final = ("DestinationConfig", "MaximumEventAgeInSeconds", "MaximumRetryAttempts")
+
+
+def _settings(properties: Properties) -> Properties:
+    renamed = {"KmsKeyArn": "KMSKeyArn"}
+    found = {renamed.get(name, name): value for name, value in properties.items()}
+    settings = {name: found[name] for name in _SETTINGS if name in found}
+    if variables := settings.get("Environment", {}).get("Variables"):
+        texts = {name: _text(value) for name, value in variables.items()}
+        settings["Environment"] = {"Variables": texts}
+    return settings
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _code(properties: Properties) -> dict[str, Any]:
+    code = dict(properties["Code"])
+    if "ZipFile" in code:
+        # AWS: inline source becomes the file `index` (CloudFormation guide, AWS::Lambda::Function Code).
+        node = str(properties.get("Runtime", "")).startswith("nodejs")
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            entry = zipfile.ZipInfo("index.js" if node else "index.py")
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, code["ZipFile"])
+        code["ZipFile"] = packed.getvalue()
+    return code
+
+
+async def _create_function(target: Target) -> Made:
+    properties = target.properties
+    name = properties.get("FunctionName") or target.name(64)
+    request = {"FunctionName": name, "Code": _code(properties), **_settings(properties)}
+    request |= target.given(("Architectures", "PackageType"))
+    if tags := tag_map(properties):
+        request["Tags"] = tags
+    created = await target.call("lambda", "CreateFunction", request)
+    await _settled(target, name)
+    if "ReservedConcurrentExecutions" in properties:
+        await _reserve(target, name)
+    return Made(name, {"Arn": created["FunctionArn"]})
+
+
+async def _update_function(target: Target) -> Made:
+    name = target.physical_id
+    if target.changed("Code", "Architectures"):
+        request = {"FunctionName": name, **_code(target.properties)}
+        request |= target.given(("Architectures",))
+        await target.call("lambda", "UpdateFunctionCode", request)
+        await _settled(target, name)
+    wanted, had = _settings(target.properties), _settings(target.previous)
+    changes = {item: wanted[item] for item in wanted if wanted[item] != had.get(item)}
+    changes |= {item: _DEFAULTS[item] for item in had if item not in wanted and item in _DEFAULTS}
+    if changes:
+        request = {"FunctionName": name, **changes}
+        await target.call("lambda", "UpdateFunctionConfiguration", request)
+        await _settled(target, name)
+    if target.changed("ReservedConcurrentExecutions"):
+        await _reserve(target, name)
+    region, account = target.ctx.region, target.ctx.account
+    arn = f"arn:aws:lambda:{region}:{account}:function:{name}"
+    if target.changed("Tags"):
+        if removed := target.tags_removed():
+            request = {"Resource": arn, "TagKeys": removed}
+            await target.call("lambda", "UntagResource", request)
+        if tags := tag_map(target.properties):
+            await target.call("lambda", "TagResource", {"Resource": arn, "Tags": tags})
+    return Made(name, {"Arn": arn})
+
+
+async def _reserve(target: Target, name: str) -> None:
+    limit = target.properties.get("ReservedConcurrentExecutions")
+    if limit is None:
+        await target.call("lambda", "DeleteFunctionConcurrency", {"FunctionName": name})
+    else:
+        request = {"FunctionName": name, "ReservedConcurrentExecutions": limit}
+        await target.call("lambda", "PutFunctionConcurrency", request)
+
+
+async def _settled(target: Target, name: str) -> None:
+    async def ready() -> bool:
+        found = await target.call("lambda", "GetFunctionConfiguration", {"FunctionName": name})
+        states = (found.get("State", "Active"), found.get("LastUpdateStatus", "Successful"))
+        return "Pending" not in states and "InProgress" not in states
+
+    await target.settle(ready)
+
+
+async def _delete_function(target: Target) -> None:
+    await target.call("lambda", "DeleteFunction", {"FunctionName": target.physical_id})
+
+
+async def _create_permission(target: Target) -> Made:
+    statement = target.name(100)
+    request = {"StatementId": statement, **target.properties}
+    await target.call("lambda", "AddPermission", request)
+    return Made(statement, {"Id": statement})
+
+
+async def _delete_permission(target: Target) -> None:
+    name = target.properties["FunctionName"]
+    request = {"FunctionName": name, "StatementId": target.physical_id}
+    await target.call("lambda", "RemovePermission", request)
+
+
+def _mapping_request(target: Target) -> dict[str, Any]:
+    request = dict(target.properties)
+    if "KmsKeyArn" in request:
+        request["KMSKeyArn"] = request.pop("KmsKeyArn")
+    if "StartingPositionTimestamp" in request:
+        request["StartingPositionTimestamp"] = int(request["StartingPositionTimestamp"] * 1000)
+    if tags := tag_map(request):
+        request["Tags"] = tags
+    return request
+
+
+async def _create_mapping(target: Target) -> Made:
+    created = await target.call("lambda", "CreateEventSourceMapping", _mapping_request(target))
+    return _mapping(target, created["UUID"])
+
+
+async def _update_mapping(target: Target) -> Made:
+    request = _mapping_request(target)
+    for name in (*_MAPPING_FIXED, "Tags", "Queues", "Topics"):
+        request.pop(name, None)
+    request["UUID"] = target.physical_id
+    await target.call("lambda", "UpdateEventSourceMapping", request)
+    return _mapping(target, target.physical_id)
+
+
+async def _delete_mapping(target: Target) -> None:
+    await target.call("lambda", "DeleteEventSourceMapping", {"UUID": target.physical_id})
+
+
+def _mapping(target: Target, uuid: str) -> Made:
+    region, account = target.ctx.region, target.ctx.account
+    arn = f"arn:aws:lambda:{region}:{account}:event-source-mapping:{uuid}"
+    return Made(uuid, {"Id": uuid, "EventSourceMappingArn": arn})
+
+
+async def _publish(target: Target) -> Made:
+    request = target.given(("FunctionName", "CodeSha256", "Description"))
+    version = await target.call("lambda", "PublishVersion", request)
+    arn = version["FunctionArn"]
+    return Made(arn, {"Version": version["Version"], "FunctionArn": arn})
+
+
+async def _delete_version(target: Target) -> None:
+    name, _, version = target.physical_id.rpartition(":")
+    await target.call("lambda", "DeleteFunction", {"FunctionName": name, "Qualifier": version})
+
+
+def _alias_request(target: Target) -> dict[str, Any]:
+    names = ("FunctionName", "Name", "FunctionVersion", "Description")
+    request = target.given(names)
+    routing = target.properties.get("RoutingConfig", {}).get("AdditionalVersionWeights", [])
+    if routing or "RoutingConfig" in target.previous:
+        weights = {item["FunctionVersion"]: item["FunctionWeight"] for item in routing}
+        request["RoutingConfig"] = {"AdditionalVersionWeights": weights}
+    return request
+
+
+async def _create_alias(target: Target) -> Made:
+    alias = await target.call("lambda", "CreateAlias", _alias_request(target))
+    return Made(alias["AliasArn"], {"AliasArn": alias["AliasArn"]})
+
+
+async def _update_alias(target: Target) -> Made:
+    await target.call("lambda", "UpdateAlias", _alias_request(target))
+    return Made(target.physical_id, {"AliasArn": target.physical_id})
+
+
+async def _delete_alias(target: Target) -> None:
+    await target.call("lambda", "DeleteAlias", target.given(("FunctionName", "Name")))
+
+
+async def _put_invoke(target: Target) -> Made:
+    request = target.given(("FunctionName", "Qualifier", *_INVOKE))
+    await target.call("lambda", "PutFunctionEventInvokeConfig", request)
+    return Made(target.physical_id or target.name())
+
+
+async def _delete_invoke(target: Target) -> None:
+    request = target.given(("FunctionName", "Qualifier"))
+    await target.call("lambda", "DeleteFunctionEventInvokeConfig", request)
+
+
+ROWS: Final = (
+    ResourceType(
+        name="AWS::Lambda::Function",
+        properties=frozenset(
+            {*_SETTINGS, "Architectures", "Code", "FunctionName", "KmsKeyArn", "PackageType"}
+            | {"ReservedConcurrentExecutions", "Tags"}
+        )
+        - {"KMSKeyArn"},
+        required=frozenset({"Code", "Role"}),
+        immutable=frozenset({"FunctionName", "PackageType"}),
+        integers=frozenset({"MemorySize", "Timeout", "Size", "ReservedConcurrentExecutions"}),
+        create=_create_function,
+        update=_update_function,
+        delete=_delete_function,
+        tags="list",
+    ),
+    ResourceType(
+        name="AWS::Lambda::Permission",
+        properties=_PERMISSION,
+        required=frozenset({"Action", "FunctionName", "Principal"}),
+        booleans=frozenset({"InvokedViaFunctionUrl"}),
+        create=_create_permission,
+        delete=_delete_permission,
+    ),
+    ResourceType(
+        name="AWS::Lambda::EventSourceMapping",
+        properties=frozenset({*_MAPPING, "Tags"}),
+        required=frozenset({"FunctionName"}),
+        immutable=_MAPPING_FIXED,
+        integers=frozenset(
+            {
+                "BatchSize",
+                "MaximumBatchingWindowInSeconds",
+                "MaximumConcurrency",
+                "MaximumRecordAgeInSeconds",
+                "MaximumRetryAttempts",
+                "ParallelizationFactor",
+                "TumblingWindowInSeconds",
+            }
+        ),
+        booleans=frozenset({"Enabled", "BisectBatchOnFunctionError"}),
+        create=_create_mapping,
+        update=_update_mapping,
+        delete=_delete_mapping,
+    ),
+    ResourceType(
+        name="AWS::Lambda::Version",
+        properties=frozenset({"CodeSha256", "Description", "FunctionName"}),
+        required=frozenset({"FunctionName"}),
+        create=_publish,
+        delete=_delete_version,
+    ),
+    ResourceType(
+        name="AWS::Lambda::Alias",
+        properties=frozenset(
+            {"Description", "FunctionName", "FunctionVersion", "Name", "RoutingConfig"}
+        ),
+        required=frozenset({"FunctionName", "FunctionVersion", "Name"}),
+        immutable=frozenset({"FunctionName", "Name"}),
+        create=_create_alias,
+        update=_update_alias,
+        delete=_delete_alias,
+    ),
+    ResourceType(
+        name="AWS::Lambda::EventInvokeConfig",
+        properties=frozenset({"FunctionName", "Qualifier", *_INVOKE}),
+        required=frozenset({"FunctionName", "Qualifier"}),
+        immutable=frozenset({"FunctionName", "Qualifier"}),
+        integers=frozenset({"MaximumEventAgeInSeconds", "MaximumRetryAttempts"}),
+        create=_put_invoke,
+        update=_put_invoke,
+        delete=_delete_invoke,
+    ),
+)

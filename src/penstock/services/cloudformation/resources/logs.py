@@ -1,0 +1,66 @@
+"""CloudWatch Logs groups."""
+
+from typing import Final
+
+from penstock.services.cloudformation.resource import Made, ResourceType, Target, tag_map
+
+
+async def _create(target: Target) -> Made:
+    name = target.properties.get("LogGroupName") or target.name(512)
+    request = {"logGroupName": name}
+    if tags := tag_map(target.properties):
+        request["tags"] = tags
+    for property_name, member in (("KmsKeyId", "kmsKeyId"), ("LogGroupClass", "logGroupClass")):
+        if property_name in target.properties:
+            request[member] = target.properties[property_name]
+    await target.call("logs", "CreateLogGroup", request)
+    await _retain(target, name)
+    return _group(target, name)
+
+
+async def _update(target: Target) -> Made:
+    name = target.physical_id
+    if target.changed("RetentionInDays"):
+        await _retain(target, name)
+    if target.changed("Tags"):
+        arn = f"arn:aws:logs:{target.ctx.region}:{target.ctx.account}:log-group:{name}"
+        if removed := target.tags_removed():
+            request = {"resourceArn": arn, "tagKeys": removed}
+            await target.call("logs", "UntagResource", request)
+        if tags := tag_map(target.properties):
+            await target.call("logs", "TagResource", {"resourceArn": arn, "tags": tags})
+    return _group(target, name)
+
+
+async def _retain(target: Target, name: str) -> None:
+    if "RetentionInDays" in target.properties:
+        days = target.properties["RetentionInDays"]
+        request = {"logGroupName": name, "retentionInDays": days}
+        await target.call("logs", "PutRetentionPolicy", request)
+    elif "RetentionInDays" in target.previous:
+        await target.call("logs", "DeleteRetentionPolicy", {"logGroupName": name})
+
+
+async def _delete(target: Target) -> None:
+    await target.call("logs", "DeleteLogGroup", {"logGroupName": target.physical_id})
+
+
+def _group(target: Target, name: str) -> Made:
+    arn = f"arn:aws:logs:{target.ctx.region}:{target.ctx.account}:log-group:{name}:*"
+    return Made(name, {"Arn": arn})
+
+
+ROWS: Final = (
+    ResourceType(
+        name="AWS::Logs::LogGroup",
+        properties=frozenset(
+            {"LogGroupName", "RetentionInDays", "Tags", "KmsKeyId", "LogGroupClass"}
+        ),
+        immutable=frozenset({"LogGroupName", "KmsKeyId", "LogGroupClass"}),
+        integers=frozenset({"RetentionInDays"}),
+        create=_create,
+        update=_update,
+        delete=_delete,
+        tags="list",
+    ),
+)

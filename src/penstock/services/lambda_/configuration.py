@@ -1,0 +1,205 @@
+"""A function's configuration: what a request may ask for, its defaults, and what is refused."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+from penstock.api import refuse
+from penstock.core.errors import AwsError
+from penstock.runtime.process import supported_runtime
+
+_ROLE: Final = re.compile(r"arn:aws[a-zA-Z-]*:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+")
+_KNOWN_RUNTIMES: Final = (
+    "nodejs20.x, python3.14, provided.al2023, python3.12, python3.13, nodejs24.x, nodejs22.x, java25, python3.10, "
+    "python3.11, java21, ruby3.3, ruby3.4, ruby3.2, python3.8, python3.9, java17, nodejs16.x, dotnet10, dotnet8, "
+    "java11, dotnet6, nodejs18.x, provided.al2, java8.al2"
+)
+_NOT_BUILT: Final = (
+    "KMSKeyArn",
+    "Layers",
+    "FileSystemConfigs",
+    "CodeSigningConfigArn",
+    "ImageConfig",
+    "TenancyConfig",
+    "CapacityProviderConfig",
+    "DurableConfig",
+    "RuntimeConfig",
+    "AcceleratorConfig",
+    "PublishTo",
+)
+_RESERVED_KEYS: Final = frozenset(
+    [
+        "_HANDLER",
+        "_X_AMZN_TRACE_ID",
+        "AWS_DEFAULT_REGION",
+        "AWS_REGION",
+        "AWS_EXECUTION_ENV",
+        "AWS_ACCESS_KEY",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_LAMBDA_RUNTIME_API",
+        "LAMBDA_TASK_ROOT",
+        "LAMBDA_RUNTIME_DIR",
+        "AWS_LAMBDA_FUNCTION_NAME",
+        "AWS_LAMBDA_FUNCTION_VERSION",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        "AWS_LAMBDA_LOG_GROUP_NAME",
+        "AWS_LAMBDA_LOG_STREAM_NAME",
+        "AWS_LAMBDA_INITIALIZATION_TYPE",
+    ]
+)
+_ENVIRONMENT_LIMIT: Final = 4096
+
+
+def invalid(message: str) -> AwsError:
+    """The error of most of Lambda's validations."""
+    return AwsError("InvalidParameterValueException", message)
+
+
+def timestamp(now: int) -> str:
+    """`LastModified` as Lambda prints it."""
+    instant = datetime.fromtimestamp(now / 1000, UTC)
+    return instant.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now % 1000:03d}+0000"
+
+
+def refuse_unbuilt(request: Mapping[str, Any]) -> None:
+    """Refuse by name what is modelled but not built, where the request gives it content."""
+    for name in _NOT_BUILT:
+        if request.get(name):
+            raise refuse(f"Lambda's {name}")
+    vpc = request.get("VpcConfig") or {}
+    if vpc.get("SubnetIds") or vpc.get("SecurityGroupIds"):
+        raise refuse("Lambda's VpcConfig")
+    if (request.get("SnapStart") or {}).get("ApplyOn", "None") != "None":
+        raise refuse("Lambda's SnapStart")
+    if (request.get("TracingConfig") or {}).get("Mode", "PassThrough") != "PassThrough":
+        raise refuse("Lambda's TracingConfig Active")
+    logging = request.get("LoggingConfig") or {}
+    if logging.get("LogFormat", "Text") != "Text":
+        raise refuse("Lambda's LoggingConfig LogFormat JSON")
+    if request.get("PackageType", "Zip") != "Zip":
+        raise refuse("Lambda's PackageType Image")
+
+
+def check(request: Mapping[str, Any]) -> None:
+    """Check the members of a request that make a configuration. Raises AwsError."""
+    refuse_unbuilt(request)
+    if "Runtime" in request:
+        _check_runtime(request["Runtime"])
+    if "Role" in request and _ROLE.fullmatch(request["Role"]) is None:
+        raise AwsError(
+            "ValidationException",
+            f"1 validation error detected: Value '{request['Role']}' at 'role' failed to satisfy constraint: "
+            "Member must satisfy regular expression pattern: "
+            r"arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+",
+        )
+    # AWS: the model's own bounds (5400 s, 32768 MB) are those of managed instances.
+    for name, limit in (("Timeout", 900), ("MemorySize", 10_240)):
+        if request.get(name, 0) > limit:
+            member = name[0].lower() + name[1:]
+            raise invalid(
+                f"1 validation error detected: Value '{request[name]}' at '{member}' failed to satisfy constraint: "
+                f"Member must have value less than or equal to {limit}"
+            )
+    _check_environment((request.get("Environment") or {}).get("Variables") or {})
+    dead_letter = (request.get("DeadLetterConfig") or {}).get("TargetArn")
+    if dead_letter and not dead_letter.startswith("arn:aws:sqs:"):
+        raise refuse("a Lambda DeadLetterConfig that is not an SQS queue")
+
+
+def _check_runtime(runtime: str) -> None:
+    if runtime not in _KNOWN_RUNTIMES.split(", "):
+        raise invalid(
+            f"Value {runtime} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: "
+            f"[{_KNOWN_RUNTIMES}] or be a valid ARN"
+        )
+    own = supported_runtime()
+    if runtime == own:
+        return
+    if runtime.startswith("python"):
+        raise invalid(
+            f"Penstock runs on {own} and so do its functions: for {runtime}, install Penstock (which brings boto3 and "
+            f"awslambdaric) into a {runtime.replace('python', 'Python ')} environment and start it from there."
+        )
+    raise refuse(f"the Lambda runtime {runtime}")
+
+
+def _check_environment(variables: Mapping[str, str]) -> None:
+    refused = sorted(_RESERVED_KEYS.intersection(variables))
+    if refused:
+        raise invalid(
+            "Lambda was unable to configure your environment variables because the environment variables you have "
+            "provided contains reserved keys that are currently not supported for modification. "
+            f"Reserved keys used in this request: {', '.join(refused)}"
+        )
+    text = orjson.dumps(variables)
+    if len(text) > _ENVIRONMENT_LIMIT:
+        raise invalid(
+            "Lambda was unable to configure your environment variables because the environment variables you have "
+            f"provided exceeded the 4KB limit. String measured: {text.decode()}"
+        )
+
+
+def new_configuration(
+    request: Mapping[str, Any], arn: str, now: int, revision: str
+) -> dict[str, Any]:
+    """The configuration of a function that a checked CreateFunction asks for; the code is added by the caller."""
+    for name, member in (("Runtime", "runtime"), ("Handler", "handler")):
+        if not request.get(name):
+            raise invalid(
+                f"{name} and handler are mandatory parameters for functions created with deployment packages."
+                if name == "Runtime"
+                else f"1 validation error detected: Value null at '{member}' failed to satisfy constraint: "
+                "Member must not be null"
+            )
+    name = arn.rsplit(":", 1)[-1]
+    config: dict[str, Any] = {
+        "FunctionName": name,
+        "FunctionArn": arn,
+        "Description": "",
+        "Timeout": 3,
+        "MemorySize": 128,
+        "Version": "$LATEST",
+        "TracingConfig": {"Mode": "PassThrough"},
+        "PackageType": "Zip",
+        "Architectures": request.get("Architectures") or ["x86_64"],
+        "EphemeralStorage": {"Size": 512},
+        "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
+        "LoggingConfig": {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{name}"},
+        "State": "Active",
+        "LastUpdateStatus": "Successful",
+    }
+    merge(config, request, now, revision)
+    return config
+
+
+def merge(config: dict[str, Any], request: Mapping[str, Any], now: int, revision: str) -> None:
+    """Apply the configuration members of a checked request in place."""
+    for name in (
+        "Runtime",
+        "Role",
+        "Handler",
+        "Description",
+        "Timeout",
+        "MemorySize",
+        "EphemeralStorage",
+    ):
+        if name in request:
+            config[name] = request[name]
+    if "Environment" in request:
+        variables = request["Environment"].get("Variables")
+        config.pop("Environment", None)
+        if variables:
+            config["Environment"] = {"Variables": variables}
+    if "LoggingConfig" in request:
+        config["LoggingConfig"] = {**config["LoggingConfig"], **request["LoggingConfig"]}
+    if "DeadLetterConfig" in request:
+        config.pop("DeadLetterConfig", None)
+        if target := request["DeadLetterConfig"].get("TargetArn"):
+            config["DeadLetterConfig"] = {"TargetArn": target}
+    config["LastModified"] = timestamp(now)
+    config["RevisionId"] = revision

@@ -1,0 +1,35 @@
+"""What the composition root gives to Lambda."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock.api import Dispatcher
+from penstock.clock import Clock
+from penstock.core.ids import Ids
+from penstock.delivery.model import Source
+from penstock.runtime.concurrency import ConcurrencyLedger
+from penstock.runtime.model import FunctionRuntime
+from penstock.services.lambda_.asynchronous import Engine
+from penstock.storage.primitives import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """The objects that Lambda works with."""
+
+    store: Store
+    ids: Ids
+    clock: Clock
+    runtime: FunctionRuntime
+    ledger: ConcurrencyLedger
+    dispatcher: Dispatcher
+    engine: Engine
+    sqs_source: Callable[[str], Source]
+    """The delivery source of a queue, by its ARN."""
+    receipt_handle: Callable[[str, str], str]
+    """From a queue's ARN and a lease's receipt to the handle that SQS's clients know."""
+    credentials_for: Callable[[str, str], Mapping[str, str]]
+    """From a role's ARN and a session name to the environment variables of a session of that role."""
+    code_folder: Path
+    """Where packages are unpacked."""

@@ -1,0 +1,52 @@
+"""Conditional requests: `If-Match` and its kin, for reads and for writes."""
+
+from typing import Any
+
+from penstock.api import Request
+from penstock.core.errors import AwsError
+
+
+def require_readable(request: Request, document: dict[str, Any]) -> None:
+    """Raise PreconditionFailed (412) or NotModified (304) as RFC 9110 orders the conditions."""
+    etag = document["etag"]
+    # HTTP dates have seconds.
+    modified_at = document["modified_at"] // 1000 * 1000
+    if "IfMatch" in request:
+        if not _matches(request["IfMatch"], etag):
+            raise failed("If-Match")
+    elif modified_at > request.get("IfUnmodifiedSince", modified_at):
+        raise failed("If-Unmodified-Since")
+    if "IfNoneMatch" in request:
+        if _matches(request["IfNoneMatch"], etag):
+            raise AwsError("NotModified", "Not Modified", status=304)
+    elif modified_at <= request.get("IfModifiedSince", -1):
+        raise AwsError("NotModified", "Not Modified", status=304)
+
+
+def require_writable(request: Request, current: dict[str, Any] | None) -> None:
+    """Raise PreconditionFailed, or NoSuchKey for an If-Match on nothing."""
+    exists = current is not None and not current.get("delete_marker")
+    if "IfNoneMatch" in request and exists:
+        raise failed("If-None-Match")
+    if "IfMatch" in request:
+        if current is None or not exists:
+            message = "The specified key does not exist."
+            fields = {"Key": request["Key"]}
+            raise AwsError("NoSuchKey", message, status=404, fields=fields)
+        if not _matches(request["IfMatch"], current["etag"]):
+            raise failed("If-Match")
+
+
+def failed(condition: str) -> AwsError:
+    """What S3 answers to an unmet condition."""
+    return AwsError(
+        "PreconditionFailed",
+        "At least one of the pre-conditions you specified did not hold",
+        status=412,
+        fields={"Condition": condition},
+    )
+
+
+def _matches(header: str, etag: str) -> bool:
+    wanted = {candidate.strip().strip('"') for candidate in header.split(",")}
+    return "*" in wanted or etag.strip('"') in wanted

@@ -1,0 +1,172 @@
+"""What can be set on a bucket: versioning, tags, policy, public access, encryption, ownership."""
+
+from typing import Any
+
+import orjson
+
+from penstock.api import Context, Request, Result, operation, refuse
+from penstock.core.errors import AwsError
+from penstock.services.s3.bucket import Buckets
+from penstock.storage.primitives import Store
+
+
+class Configurations:
+    """Operations on the configuration members of a bucket's document."""
+
+    def __init__(self, store: Store, buckets: Buckets) -> None:
+        self._store = store
+        self._buckets = buckets
+
+    async def _set(self, ctx: Context, request: Request, member: str, value: Any) -> None:
+        bucket = await self._buckets.find(ctx, request)
+        if value is None:
+            bucket.pop(member, None)
+        else:
+            bucket[member] = value
+        await self._buckets.save(bucket)
+
+    async def _get(
+        self, ctx: Context, request: Request, member: str, missing: tuple[str, str]
+    ) -> Any:
+        bucket = await self._buckets.find(ctx, request)
+        if member not in bucket:
+            fields = {"BucketName": bucket["name"]}
+            raise AwsError(missing[0], missing[1], status=404, fields=fields)
+        return bucket[member]
+
+    @operation("PutBucketVersioning", refuses=["MFA"])
+    async def put_versioning(self, ctx: Context, request: Request) -> None:
+        """Keep every version from now on, or stop."""
+        configuration = request["VersioningConfiguration"]
+        if configuration.get("MFADelete", "Disabled") != "Disabled":
+            raise refuse("MFADelete")
+        if "Status" not in configuration:
+            raise AwsError(
+                "IllegalVersioningConfigurationException",
+                "The Versioning element must be specified",
+                status=400,
+            )
+        await self._set(ctx, request, "versioning", configuration["Status"])
+
+    @operation("GetBucketVersioning")
+    async def get_versioning(self, ctx: Context, request: Request) -> Result:
+        """The state; nothing when it was never set."""
+        bucket = await self._buckets.find(ctx, request)
+        return {"Status": bucket["versioning"]} if "versioning" in bucket else {}
+
+    @operation("PutBucketTagging")
+    async def put_tags(self, ctx: Context, request: Request) -> None:
+        """Replace the tags."""
+        tags = request["Tagging"]["TagSet"]
+        if len({tag["Key"] for tag in tags}) != len(tags):
+            raise AwsError(
+                "InvalidTag", "Cannot provide multiple Tags with the same key", status=400
+            )
+        await self._set(ctx, request, "tags", tags)
+
+    @operation("GetBucketTagging")
+    async def get_tags(self, ctx: Context, request: Request) -> Result:
+        """The tags. Raises NoSuchTagSet."""
+        missing = ("NoSuchTagSet", "The TagSet does not exist")
+        return {"TagSet": await self._get(ctx, request, "tags", missing)}
+
+    @operation("DeleteBucketTagging")
+    async def delete_tags(self, ctx: Context, request: Request) -> None:
+        """Remove the tags."""
+        await self._set(ctx, request, "tags", None)
+
+    @operation("PutBucketPolicy")
+    async def put_policy(self, ctx: Context, request: Request) -> None:
+        """Replace the policy."""
+        try:
+            orjson.loads(request["Policy"])
+        except orjson.JSONDecodeError as error:
+            raise AwsError(
+                "MalformedPolicy",
+                "Policies must be valid JSON and the first byte must be '{'",
+                status=400,
+            ) from error
+        await self._set(ctx, request, "policy", request["Policy"])
+
+    @operation("GetBucketPolicy")
+    async def get_policy(self, ctx: Context, request: Request) -> Result:
+        """The policy. Raises NoSuchBucketPolicy."""
+        missing = ("NoSuchBucketPolicy", "The bucket policy does not exist")
+        return {"Policy": await self._get(ctx, request, "policy", missing)}
+
+    @operation("DeleteBucketPolicy")
+    async def delete_policy(self, ctx: Context, request: Request) -> None:
+        """Remove the policy."""
+        await self._set(ctx, request, "policy", None)
+
+    @operation("PutPublicAccessBlock")
+    async def put_public_access(self, ctx: Context, request: Request) -> None:
+        """Replace the public access block."""
+        given = request["PublicAccessBlockConfiguration"]
+        names = (
+            "BlockPublicAcls",
+            "IgnorePublicAcls",
+            "BlockPublicPolicy",
+            "RestrictPublicBuckets",
+        )
+        value = {name: bool(given.get(name)) for name in names}
+        await self._set(ctx, request, "public_access", value)
+
+    @operation("GetPublicAccessBlock")
+    async def get_public_access(self, ctx: Context, request: Request) -> Result:
+        """The public access block. Raises NoSuchPublicAccessBlockConfiguration."""
+        missing = (
+            "NoSuchPublicAccessBlockConfiguration",
+            "The public access block configuration was not found",
+        )
+        value = await self._get(ctx, request, "public_access", missing)
+        return {"PublicAccessBlockConfiguration": value}
+
+    @operation("DeletePublicAccessBlock")
+    async def delete_public_access(self, ctx: Context, request: Request) -> None:
+        """Remove the public access block."""
+        await self._set(ctx, request, "public_access", None)
+
+    @operation("PutBucketEncryption")
+    async def put_encryption(self, ctx: Context, request: Request) -> None:
+        """Replace the default encryption; only S3's own keys."""
+        rules = request["ServerSideEncryptionConfiguration"]["Rules"]
+        for rule in rules:
+            default = rule.get("ApplyServerSideEncryptionByDefault", {})
+            if default.get("SSEAlgorithm", "AES256") != "AES256":
+                raise refuse(f"SSEAlgorithm {default['SSEAlgorithm']}")
+        await self._set(ctx, request, "encryption", rules)
+
+    @operation("GetBucketEncryption")
+    async def get_encryption(self, ctx: Context, request: Request) -> Result:
+        """The default encryption."""
+        bucket = await self._buckets.find(ctx, request)
+        # AWS: every bucket has SSE-S3 since January 2023 (S3 user guide, "default encryption").
+        default = {
+            "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"},
+            "BucketKeyEnabled": False,
+        }
+        return {"ServerSideEncryptionConfiguration": {"Rules": bucket.get("encryption", [default])}}
+
+    @operation("DeleteBucketEncryption")
+    async def delete_encryption(self, ctx: Context, request: Request) -> None:
+        """Return to the default."""
+        await self._set(ctx, request, "encryption", None)
+
+    @operation("PutBucketOwnershipControls")
+    async def put_ownership(self, ctx: Context, request: Request) -> None:
+        """Only the owner ever owns objects here; other modes need ACLs."""
+        mode = request["OwnershipControls"]["Rules"][0]["ObjectOwnership"]
+        if mode != "BucketOwnerEnforced":
+            raise refuse(f"ObjectOwnership {mode}")
+        await self._set(ctx, request, "ownership", mode)
+
+    @operation("GetBucketOwnershipControls")
+    async def get_ownership(self, ctx: Context, request: Request) -> Result:
+        """The ownership mode."""
+        missing = (
+            "OwnershipControlsNotFoundError",
+            "The bucket ownership controls were not found",
+        )
+        mode = await self._get(ctx, request, "ownership", missing)
+        return {"OwnershipControls": {"Rules": [{"ObjectOwnership": mode}]}}

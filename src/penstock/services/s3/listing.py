@@ -1,0 +1,201 @@
+"""Listings: keys in order of their UTF-8 bytes, folded at a delimiter, in pages."""
+
+import base64
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import quote
+
+import orjson
+
+from penstock.api import Context, Request, Result, operation
+from penstock.core.errors import AwsError
+from penstock.services.s3.bucket import OBJECTS, Buckets
+from penstock.services.s3.version import Document, older
+from penstock.storage.primitives import Store
+
+_PAGE: Final = 1000
+_MAX_KEYS: Final = 1000
+
+
+@dataclass(slots=True)
+class _Page:
+    """What fits a listing: documents by key, folded prefixes, and where to go on (empty at the end)."""
+
+    contents: list[tuple[str, Document]] = field(default_factory=list)
+    prefixes: list[str] = field(default_factory=list)
+    last: str = ""
+    truncated: bool = False
+
+
+class Listings:
+    """Operations that list objects and versions."""
+
+    def __init__(self, store: Store, buckets: Buckets) -> None:
+        self._store = store
+        self._buckets = buckets
+
+    @operation("ListObjectsV2", refuses=["OptionalObjectAttributes"])
+    async def list_v2(self, ctx: Context, request: Request) -> Result:
+        """A page of current objects, continued by token."""
+        bucket = await self._buckets.find(ctx, request)
+        after = request.get("StartAfter", "")
+        if "ContinuationToken" in request:
+            after = _decode_token(request["ContinuationToken"])
+        page = await self._page(bucket["name"], request, after)
+        owner = _owner(bucket) if request.get("FetchOwner") else None
+        result = _result(request, page, owner)
+        result["KeyCount"] = len(page.contents) + len(page.prefixes)
+        for name in ("ContinuationToken", "StartAfter"):
+            if name in request:
+                result[name] = request[name]
+        if page.truncated:
+            token = base64.urlsafe_b64encode(page.last.encode()).decode()
+            result["NextContinuationToken"] = token
+        return result
+
+    @operation("ListObjects", refuses=["OptionalObjectAttributes"])
+    async def list_v1(self, ctx: Context, request: Request) -> Result:
+        """A page of current objects, continued by marker."""
+        bucket = await self._buckets.find(ctx, request)
+        marker = request.get("Marker", "")
+        page = await self._page(bucket["name"], request, marker)
+        result = _result(request, page, _owner(bucket))
+        result["Marker"] = _encoded(marker, request)
+        # AWS: without a delimiter clients go on from the last key (API reference, ListObjects, NextMarker).
+        if page.truncated and request.get("Delimiter"):
+            result["NextMarker"] = _encoded(page.last, request)
+        return result
+
+    @operation("ListObjectVersions", refuses=["OptionalObjectAttributes", "VersionIdMarker"])
+    async def list_versions(self, ctx: Context, request: Request) -> Result:
+        """A page of keys with every version; a page never splits a key's versions."""
+        bucket = await self._buckets.find(ctx, request)
+        marker = request.get("KeyMarker", "")
+        page = await self._page(bucket["name"], request, marker, markers=True)
+        versions: list[dict[str, Any]] = []
+        deletions: list[dict[str, Any]] = []
+        for key, current in page.contents:
+            history = [current, *await older(self._store, bucket["name"], key)]
+            for index, document in enumerate(history):
+                target = deletions if document.get("delete_marker") else versions
+                target.append(_version(key, document, request, bucket, latest=index == 0))
+        result = _result(request, page, None)
+        del result["Contents"]
+        result.update({"KeyMarker": marker, "Versions": versions, "DeleteMarkers": deletions})
+        if page.truncated:
+            result["NextKeyMarker"] = _encoded(page.last, request)
+        return result
+
+    async def _page(
+        self, bucket: str, request: Request, after: str, *, markers: bool = False
+    ) -> _Page:
+        limit = min(request.get("MaxKeys", _MAX_KEYS), _MAX_KEYS)
+        prefix, delimiter = request.get("Prefix", ""), request.get("Delimiter", "")
+        page = _Page()
+        async for key, document in self._keys(bucket, prefix, after, delimiter):
+            if document.get("delete_marker") and not markers:
+                continue
+            folded = _fold(key, prefix, delimiter)
+            if folded is not None and (folded in page.prefixes[-1:] or folded == after):
+                continue
+            if len(page.contents) + len(page.prefixes) == limit:
+                page.truncated = limit > 0
+                break
+            if folded is None:
+                page.contents.append((key, document))
+            else:
+                page.prefixes.append(folded)
+            page.last = folded or key
+        return page
+
+    async def _keys(
+        self, bucket: str, prefix: str, after: str, delimiter: str
+    ) -> AsyncIterator[tuple[str, Document]]:
+        """Keys beyond `after` that begin with `prefix`. Beyond a folded prefix means beyond everything in it."""
+        low = max(prefix.encode(), after.encode() + b"\0" if after else b"")
+        if after and delimiter and after.endswith(delimiter) and after.startswith(prefix):
+            low = max(low, _beyond(after.encode()))
+        high = _beyond(prefix.encode()) if prefix else None
+        while True:
+            rows = await self._store.table.range(
+                OBJECTS, bucket.encode(), low=low, high=high, limit=_PAGE
+            )
+            for row in rows:
+                yield row.sort.decode(), orjson.loads(row.document)
+            if len(rows) < _PAGE:
+                return
+            low = rows[-1].sort + b"\0"
+
+
+def _fold(key: str, prefix: str, delimiter: str) -> str | None:
+    if not delimiter:
+        return None
+    end = key.find(delimiter, len(prefix))
+    return None if end < 0 else key[: end + len(delimiter)]
+
+
+def _beyond(prefix: bytes) -> bytes:
+    """The first byte string after all that begin with `prefix`. UTF-8 never holds 0xFF, so there is one."""
+    return prefix[:-1] + bytes((prefix[-1] + 1,))
+
+
+def _decode_token(token: str) -> str:
+    try:
+        return base64.urlsafe_b64decode(token).decode()
+    except ValueError as error:
+        message = "The continuation token provided is incorrect"
+        raise AwsError("InvalidArgument", message, status=400) from error
+
+
+def _encoded(text: str, request: Request) -> str:
+    return quote(text, safe="/") if request.get("EncodingType") == "url" else text
+
+
+def _result(request: Request, page: _Page, owner: dict[str, str] | None) -> Result:
+    contents = [_content(key, document, request, owner) for key, document in page.contents]
+    result: Result = {
+        "Name": request["Bucket"],
+        "Prefix": _encoded(request.get("Prefix", ""), request),
+        "MaxKeys": min(request.get("MaxKeys", _MAX_KEYS), _MAX_KEYS),
+        "IsTruncated": page.truncated,
+        "Contents": contents,
+        "CommonPrefixes": [{"Prefix": _encoded(prefix, request)} for prefix in page.prefixes],
+    }
+    if "Delimiter" in request:
+        result["Delimiter"] = _encoded(request["Delimiter"], request)
+    if "EncodingType" in request:
+        result["EncodingType"] = request["EncodingType"]
+    return result
+
+
+def _content(
+    key: str, document: Document, request: Request, owner: dict[str, str] | None
+) -> dict[str, Any]:
+    if document.get("delete_marker"):
+        return {"Key": key}
+    content = {
+        "Key": _encoded(key, request),
+        "LastModified": document["modified_at"],
+        "ETag": document["etag"],
+        "Size": document["size"],
+        "StorageClass": document["storage_class"],
+    }
+    return content if owner is None else {**content, "Owner": owner}
+
+
+def _version(
+    key: str, document: Document, request: Request, bucket: Document, *, latest: bool
+) -> dict[str, Any]:
+    return {
+        **_content(key, document, request, _owner(bucket)),
+        "Key": _encoded(key, request),
+        "VersionId": document["version_id"],
+        "IsLatest": latest,
+        "LastModified": document["modified_at"],
+        "Owner": _owner(bucket),
+    }
+
+
+def _owner(bucket: Document) -> dict[str, str]:
+    return {"ID": bucket["account"].zfill(64), "DisplayName": bucket["account"]}

@@ -1,0 +1,228 @@
+"""Multipart uploads. Parts are blobs; completing an upload names them as the object's pieces."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, Final
+
+import orjson
+
+from penstock.api import Context, Request, Result, operation
+from penstock.core.errors import AwsError
+from penstock.core.ids import Ids
+from penstock.services.s3 import checksum
+from penstock.services.s3.bucket import UPLOADS, Buckets
+from penstock.services.s3.condition import require_writable
+from penstock.services.s3.object import UNBUILT, described
+from penstock.services.s3.version import Document, Versions
+from penstock.storage.primitives import Primitives, Store
+
+_PARTS: Final = "s3/parts"
+# AWS: every part but the last has at least 5 MiB; parts are numbered 1 to 10,000 (S3 user guide, "Multipart upload limits").
+_MIN_PART: Final = 5 * 1024**2
+_MAX_PART_NUMBER: Final = 10_000
+
+
+class Multipart:
+    """Operations on multipart uploads."""
+
+    def __init__(self, store: Store, ids: Ids, buckets: Buckets, versions: Versions) -> None:
+        self._store = store
+        self._ids = ids
+        self._buckets = buckets
+        self._versions = versions
+
+    @operation("CreateMultipartUpload", refuses=UNBUILT)
+    async def create(self, ctx: Context, request: Request) -> Result:
+        """Begin an upload."""
+        bucket = await self._buckets.find(ctx, request)
+        upload_id = self._ids.token(64)
+        document = {**described(request, ctx.now), "key": request["Key"]}
+        algorithm: dict[str, Any] = {
+            name: request[name] for name in ("ChecksumAlgorithm", "ChecksumType") if name in request
+        }
+        document["algorithm"] = algorithm
+        sort = upload_id.encode()
+        await self._store.table.put(
+            UPLOADS, bucket["name"].encode(), sort, orjson.dumps(document), expect=0
+        )
+        answer: Result = {"Bucket": bucket["name"], "Key": request["Key"], "UploadId": upload_id}
+        return {**answer, **algorithm, "ServerSideEncryption": "AES256"}
+
+    @operation("UploadPart", refuses=["SSECustomerAlgorithm", "SSECustomerKey"])
+    async def upload(self, ctx: Context, request: Request) -> Result:
+        """Keep a part; a second one of the same number replaces it."""
+        upload = await self._find(ctx, request)
+        number = request["PartNumber"]
+        if not 1 <= number <= _MAX_PART_NUMBER:
+            raise AwsError(
+                "InvalidArgument",
+                "Part number must be an integer between 1 and 10000, inclusive",
+                status=400,
+                fields={"ArgumentName": "partNumber", "ArgumentValue": str(number)},
+            )
+        body = request.get("Body", b"")
+        described_by = {**upload["algorithm"], **request}
+        part = {
+            "number": number,
+            "etag": checksum.etag(body),
+            "size": len(body),
+            "checksums": checksum.verified(described_by, body),
+            "modified_at": ctx.now,
+            "digest": await self._store.blob.put(body),
+        }
+        await self._store.table.put(
+            _PARTS, request["UploadId"].encode(), number.to_bytes(2, "big"), orjson.dumps(part)
+        )
+        return {"ETag": part["etag"], **part["checksums"], "ServerSideEncryption": "AES256"}
+
+    @operation("CompleteMultipartUpload", refuses=["SSECustomerAlgorithm", "SSECustomerKey"])
+    async def complete(self, ctx: Context, request: Request) -> Result:
+        """Make the object."""
+        bucket = await self._buckets.find(ctx, request)
+        upload = await self._find(ctx, request)
+        kept = {part["number"]: part for part in await self._parts(request["UploadId"])}
+        parts = _chosen(request.get("MultipartUpload", {}).get("Parts", []), kept)
+        document: Document = {name: upload[name] for name in upload if name != "key"}
+        document["modified_at"] = ctx.now
+        document["etag"] = checksum.joined_etag([part["etag"] for part in parts])
+        document["size"] = sum(part["size"] for part in parts)
+        document["pieces"] = [(part["digest"], part["size"]) for part in parts]
+        document["checksums"] = checksum.joined(parts, {**document.pop("algorithm"), **request})
+        async with self._store.transaction() as tx:
+            current = await self._versions.current(bucket["name"], request["Key"], tx)
+            require_writable(request, current)
+            await self._versions.put(tx, bucket, request["Key"], document)
+            await _forget(tx, bucket["name"], request["UploadId"], list(kept))
+        result: Result = {
+            "Bucket": bucket["name"],
+            "Key": request["Key"],
+            "Location": f"{ctx.endpoint}/{bucket['name']}/{request['Key']}",
+            "ETag": document["etag"],
+            "ServerSideEncryption": "AES256",
+            **document["checksums"],
+        }
+        if bucket.get("versioning") == "Enabled":
+            result["VersionId"] = document["version_id"]
+        return result
+
+    @operation("AbortMultipartUpload", refuses=["IfMatchInitiatedTime"])
+    async def abort(self, ctx: Context, request: Request) -> None:
+        """Forget an upload and its parts."""
+        await self._find(ctx, request)
+        numbers = [part["number"] for part in await self._parts(request["UploadId"])]
+        async with self._store.transaction() as tx:
+            await _forget(tx, request["Bucket"], request["UploadId"], numbers)
+
+    @operation("ListParts", refuses=["SSECustomerAlgorithm", "SSECustomerKey"])
+    async def list_parts(self, ctx: Context, request: Request) -> Result:
+        """A page of an upload's parts by number."""
+        upload = await self._find(ctx, request)
+        after = int(request.get("PartNumberMarker", 0))
+        limit = request.get("MaxParts", 1000)
+        parts = [part for part in await self._parts(request["UploadId"]) if part["number"] > after]
+        page = parts[:limit]
+        return {
+            "Bucket": request["Bucket"],
+            "Key": request["Key"],
+            "UploadId": request["UploadId"],
+            "PartNumberMarker": after,
+            "NextPartNumberMarker": page[-1]["number"] if page else 0,
+            "MaxParts": limit,
+            "IsTruncated": len(parts) > limit,
+            "Parts": [_part(part) for part in page],
+            "StorageClass": upload["storage_class"],
+            "Owner": {"ID": ctx.account.zfill(64), "DisplayName": ctx.account},
+            **upload["algorithm"],
+        }
+
+    @operation("ListMultipartUploads", refuses=["Delimiter", "KeyMarker", "UploadIdMarker"])
+    async def list_uploads(self, ctx: Context, request: Request) -> Result:
+        """Uploads that were begun and neither completed nor aborted, by key."""
+        bucket = await self._buckets.find(ctx, request)
+        rows = await self._store.table.range(UPLOADS, bucket["name"].encode(), limit=100_000)
+        documents = [(orjson.loads(row.document), row.sort.decode()) for row in rows]
+        prefix = request.get("Prefix", "")
+        limit = request.get("MaxUploads", 1000)
+        uploads = [
+            {"Key": doc["key"], "UploadId": upload_id, "Initiated": doc["modified_at"]}
+            for doc, upload_id in documents
+            if doc["key"].startswith(prefix)
+        ]
+        uploads.sort(key=lambda upload: (upload["Key"], upload["Initiated"]))
+        return {
+            "Bucket": bucket["name"],
+            "Prefix": prefix,
+            "MaxUploads": limit,
+            "IsTruncated": len(uploads) > limit,
+            "Uploads": uploads[:limit],
+        }
+
+    async def _find(self, ctx: Context, request: Request) -> Document:
+        bucket = await self._buckets.find(ctx, request)
+        sort = request["UploadId"].encode()
+        row = await self._store.table.get(UPLOADS, bucket["name"].encode(), sort)
+        upload: Document = {} if row is None else orjson.loads(row.document)
+        if upload.get("key") != request["Key"]:
+            raise AwsError(
+                "NoSuchUpload",
+                "The specified upload does not exist. The upload ID may be invalid, or the upload may have been "
+                "aborted or completed.",
+                status=404,
+                fields={"UploadId": request["UploadId"]},
+            )
+        return upload
+
+    async def _parts(self, upload_id: str) -> list[dict[str, Any]]:
+        rows = await self._store.table.range(_PARTS, upload_id.encode(), limit=_MAX_PART_NUMBER)
+        return [orjson.loads(row.document) for row in rows]
+
+
+def _chosen(
+    wanted: Sequence[dict[str, Any]], kept: dict[int, dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The parts that a completion lists. Raises for none, a wrong one, a wrong order, a small one."""
+    if not wanted:
+        raise AwsError(
+            "MalformedXML",
+            "The XML you provided was not well-formed or did not validate against our published schema",
+            status=400,
+        )
+    numbers = [part["PartNumber"] for part in wanted]
+    if any(number >= following for number, following in itertools.pairwise(numbers)):
+        raise AwsError(
+            "InvalidPartOrder",
+            "The list of parts was not in ascending order. Parts must be ordered by part number.",
+            status=400,
+        )
+    parts = [kept.get(number, {"etag": None}) for number in numbers]
+    for part, want in zip(parts, wanted, strict=True):
+        if part["etag"] is None or part["etag"].strip('"') != want.get("ETag", "").strip('"'):
+            raise AwsError(
+                "InvalidPart",
+                "One or more of the specified parts could not be found.  The part may not have been uploaded, or the "
+                "specified entity tag may not match the part's entity tag.",
+                status=400,
+            )
+    if any(part["size"] < _MIN_PART for part in parts[:-1]):
+        raise AwsError(
+            "EntityTooSmall",
+            "Your proposed upload is smaller than the minimum allowed size",
+            status=400,
+        )
+    return parts
+
+
+def _part(part: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "PartNumber": part["number"],
+        "LastModified": part["modified_at"],
+        "ETag": part["etag"],
+        "Size": part["size"],
+        **part["checksums"],
+    }
+
+
+async def _forget(tx: Primitives, bucket: str, upload_id: str, numbers: Sequence[int]) -> None:
+    await tx.table.delete(UPLOADS, bucket.encode(), upload_id.encode())
+    for number in numbers:
+        await tx.table.delete(_PARTS, upload_id.encode(), number.to_bytes(2, "big"))

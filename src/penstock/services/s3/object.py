@@ -1,0 +1,349 @@
+"""Objects: put, get, head, copy, delete, tag.
+
+A document has `size`, `etag`, `pieces` ((digest, size) pairs in order), `modified_at`, `headers` and `metadata`, `checksums`, `tags`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote
+
+from penstock.api import Context, Request, Result, operation, refuse
+from penstock.core.errors import AwsError
+from penstock.services.s3 import checksum
+from penstock.services.s3.bucket import Buckets
+from penstock.services.s3.condition import require_readable, require_writable
+from penstock.services.s3.version import Document, Versions
+from penstock.storage.primitives import Store
+
+HEADERS: Final = (
+    "CacheControl",
+    "ContentDisposition",
+    "ContentEncoding",
+    "ContentLanguage",
+    "ContentType",
+    "Expires",
+    "WebsiteRedirectLocation",
+)
+UNBUILT: Final = (
+    "GrantFullControl",
+    "GrantRead",
+    "GrantReadACP",
+    "GrantWriteACP",
+    "WriteOffsetBytes",
+    "SSECustomerAlgorithm",
+    "SSECustomerKey",
+    "SSEKMSKeyId",
+    "SSEKMSEncryptionContext",
+    "ObjectLockMode",
+    "ObjectLockRetainUntilDate",
+    "ObjectLockLegalHoldStatus",
+)
+_RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
+_MAX_OBJECT: Final = 5 * 1024**3
+_MAX_METADATA: Final = 2048
+
+
+class Objects:
+    """Operations on one object, and the deletion of several."""
+
+    def __init__(self, store: Store, buckets: Buckets, versions: Versions) -> None:
+        self._store = store
+        self._buckets = buckets
+        self._versions = versions
+
+    @operation("PutObject", refuses=UNBUILT)
+    async def put(self, ctx: Context, request: Request) -> Result:
+        """Store an object; visible at once, durable when answered."""
+        body = request.get("Body", b"")
+        # AWS: one PutObject carries at most 5 GB (API reference, PutObject).
+        if len(body) > _MAX_OBJECT:
+            raise AwsError(
+                "EntityTooLarge",
+                "Your proposed upload exceeds the maximum allowed size",
+                status=400,
+            )
+        document = described(request, ctx.now)
+        document["checksums"] = checksum.verified(request, body)
+        document["etag"] = checksum.etag(body)
+        document["size"] = len(body)
+        bucket = await self._buckets.find(ctx, request)
+        document["pieces"] = [(await self._store.blob.put(body), len(body))] if body else []
+        async with self._store.transaction() as tx:
+            current = await self._versions.current(bucket["name"], request["Key"], tx)
+            require_writable(request, current)
+            await self._versions.put(tx, bucket, request["Key"], document)
+        result = {
+            "ETag": document["etag"],
+            **document["checksums"],
+            "ServerSideEncryption": "AES256",
+        }
+        if bucket.get("versioning") == "Enabled":
+            result["VersionId"] = document["version_id"]
+        return result
+
+    @operation("GetObject", refuses=["PartNumber", "SSECustomerAlgorithm", "SSECustomerKey"])
+    async def get(self, ctx: Context, request: Request) -> Result:
+        """An object's bytes, or a range of them, with its description."""
+        document, versioned = await self._find(ctx, request)
+        start, end = _bounds(request.get("Range"), document["size"])
+        result = _description(document, request, versioned=versioned)
+        if end is None:
+            end = document["size"]
+        else:
+            result["ContentRange"] = f"bytes {start}-{end - 1}/{document['size']}"
+            for name in document["checksums"]:
+                result.pop(name, None)
+        result["Body"] = await self._read(document["pieces"], start, end)
+        result["ContentLength"] = end - start
+        for name, value in request.items():
+            if name.startswith("Response"):
+                result[name.removeprefix("Response")] = value
+        return result
+
+    @operation("HeadObject", refuses=["PartNumber", "SSECustomerAlgorithm", "SSECustomerKey"])
+    async def head(self, ctx: Context, request: Request) -> Result:
+        """An object's description."""
+        document, versioned = await self._find(ctx, request)
+        start, end = _bounds(request.get("Range"), document["size"])
+        result = _description(document, request, versioned=versioned)
+        if end is not None:
+            result["ContentRange"] = f"bytes {start}-{end - 1}/{document['size']}"
+        result["ContentLength"] = (document["size"] if end is None else end) - start
+        return result
+
+    @operation("CopyObject", refuses=[*UNBUILT, "CopySourceSSECustomerKey"])
+    async def copy(self, ctx: Context, request: Request) -> Result:
+        """Make an object of another one's bytes; no byte is copied."""
+        bucket = await self._buckets.find(ctx, request)
+        source, source_request = await self._source(ctx, request)
+        replaces = request.get("MetadataDirective", "COPY") == "REPLACE"
+        if not replaces and (source_request["Bucket"], source_request["Key"]) == (
+            request["Bucket"],
+            request["Key"],
+        ):
+            raise AwsError(
+                "InvalidRequest",
+                "This copy request is illegal because it is trying to copy an object to itself without changing the "
+                "object's metadata, storage class, website redirect location or encryption attributes.",
+                status=400,
+            )
+        document = described(request, ctx.now) if replaces else {**source, "modified_at": ctx.now}
+        for member in ("etag", "size", "pieces", "checksums"):
+            document[member] = source[member]
+        if request.get("TaggingDirective", "COPY") == "REPLACE":
+            document["tags"] = parse_tags(request.get("Tagging"))
+        else:
+            document["tags"] = source["tags"]
+        async with self._store.transaction() as tx:
+            current = await self._versions.current(bucket["name"], request["Key"], tx)
+            require_writable(request, current)
+            await self._versions.put(tx, bucket, request["Key"], document)
+        outcome = {"ETag": document["etag"], "LastModified": ctx.now, **document["checksums"]}
+        result: Result = {"CopyObjectResult": outcome, "ServerSideEncryption": "AES256"}
+        if bucket.get("versioning") == "Enabled":
+            result["VersionId"] = document["version_id"]
+        return result
+
+    @operation("DeleteObject", refuses=["MFA", "IfMatchLastModifiedTime", "IfMatchSize"])
+    async def delete(self, ctx: Context, request: Request) -> Result:
+        """Remove an object or cover it by a delete marker; no error if there is none."""
+        bucket = await self._buckets.find(ctx, request)
+        async with self._store.transaction() as tx:
+            if "IfMatch" in request:
+                current = await self._versions.current(bucket["name"], request["Key"], tx)
+                require_writable(request, current)
+            removed = await self._versions.remove(
+                tx, bucket, request["Key"], request.get("VersionId"), ctx.now
+            )
+        result: Result = {}
+        if removed is not None and bucket.get("versioning"):
+            result["VersionId"] = removed["version_id"]
+            if removed.get("delete_marker"):
+                result["DeleteMarker"] = True
+        return result
+
+    @operation("DeleteObjects", refuses=["MFA"])
+    async def delete_many(self, ctx: Context, request: Request) -> Result:
+        """Remove up to 1,000 objects; says what became of each."""
+        bucket = await self._buckets.find(ctx, request)
+        entries = request["Delete"].get("Objects", [])
+        # AWS: at most 1,000 keys (API reference, DeleteObjects).
+        if not 0 < len(entries) <= 1000:
+            raise AwsError(
+                "MalformedXML",
+                "The XML you provided was not well-formed or did not validate against our published schema",
+                status=400,
+            )
+        deleted = []
+        async with self._store.transaction() as tx:
+            for entry in entries:
+                version_id = entry.get("VersionId")
+                removed = await self._versions.remove(tx, bucket, entry["Key"], version_id, ctx.now)
+                deleted.append(_deletion(entry, removed))
+        return {} if request["Delete"].get("Quiet") else {"Deleted": deleted}
+
+    @operation("PutObjectTagging")
+    async def put_tags(self, ctx: Context, request: Request) -> Result:
+        """Replace an object's tags."""
+        return await self._tag(ctx, request, request["Tagging"]["TagSet"])
+
+    @operation("DeleteObjectTagging")
+    async def delete_tags(self, ctx: Context, request: Request) -> Result:
+        """Remove an object's tags."""
+        return await self._tag(ctx, request, [])
+
+    @operation("GetObjectTagging")
+    async def get_tags(self, ctx: Context, request: Request) -> Result:
+        """An object's tags."""
+        document, _ = await self._find(ctx, request)
+        return {"TagSet": document["tags"]}
+
+    async def _tag(self, ctx: Context, request: Request, tags: list[dict[str, str]]) -> Result:
+        if request.get("VersionId"):
+            raise refuse("tagging of a given VersionId")
+        document, _ = await self._find(ctx, request)
+        document["tags"] = tags
+        await self._versions.amend(request["Bucket"], request["Key"], document)
+        return {}
+
+    async def _source(self, ctx: Context, request: Request) -> tuple[Document, Request]:
+        source_request = parse_copy_source(request["CopySource"])
+        for name in ("IfMatch", "IfNoneMatch", "IfModifiedSince", "IfUnmodifiedSince"):
+            if f"CopySource{name}" in request:
+                source_request[name] = request[f"CopySource{name}"]
+        source, _ = await self._find(ctx, source_request)
+        return source, source_request
+
+    async def _find(self, ctx: Context, request: Request) -> tuple[Document, bool]:
+        bucket = await self._buckets.find(ctx, request)
+        key, version_id = request["Key"], request.get("VersionId")
+        document = await self._versions.find(bucket["name"], key, version_id)
+        if document is None and version_id is not None:
+            raise AwsError(
+                "NoSuchVersion",
+                "The specified version does not exist.",
+                status=404,
+                fields={"Key": key, "VersionId": version_id},
+            )
+        if document is None or (document.get("delete_marker") and version_id is None):
+            message = "The specified key does not exist."
+            raise AwsError("NoSuchKey", message, status=404, fields={"Key": key})
+        if document.get("delete_marker"):
+            raise AwsError(
+                "MethodNotAllowed",
+                "The specified method is not allowed against this resource.",
+                status=405,
+            )
+        require_readable(request, document)
+        return document, bool(bucket.get("versioning"))
+
+    async def _read(self, pieces: Sequence[Sequence[Any]], start: int, end: int) -> bytes:
+        found = []
+        offset = 0
+        for digest, size in pieces:
+            low, high = max(start - offset, 0), min(end - offset, size)
+            if low < high:
+                data = await self._store.blob.open(digest)
+                if data is None:
+                    raise AwsError("InternalError", "The object's bytes are missing.", status=500)
+                found.append(data if (low, high) == (0, size) else data[low:high])
+            offset += size
+        return found[0] if len(found) == 1 else b"".join(found)
+
+
+def described(request: Request, now: int) -> Document:
+    """The part of a document that a put, a copy or an upload describes. Refuses encryption by other than S3's keys."""
+    if request.get("ServerSideEncryption", "AES256") != "AES256":
+        raise refuse(f"ServerSideEncryption {request['ServerSideEncryption']}")
+    # AWS: this canned ACL changes nothing where the owner owns every object (S3 user guide, "Object Ownership").
+    if request.get("ACL", "private") not in ("private", "bucket-owner-full-control"):
+        raise refuse(f"ACL {request['ACL']}")
+    metadata = {name.lower(): value for name, value in request.get("Metadata", {}).items()}
+    # AWS: user metadata is limited to 2 KB (S3 user guide, "Object metadata").
+    if sum(len(name) + len(value.encode()) for name, value in metadata.items()) > _MAX_METADATA:
+        raise AwsError(
+            "MetadataTooLarge",
+            "Your metadata headers exceed the maximum allowed metadata size",
+            status=400,
+        )
+    headers = {name: request[name] for name in HEADERS if name in request}
+    headers.setdefault("ContentType", "binary/octet-stream")
+    return {
+        "modified_at": now,
+        "headers": headers,
+        "metadata": metadata,
+        "tags": parse_tags(request.get("Tagging")),
+        "storage_class": request.get("StorageClass", "STANDARD"),
+    }
+
+
+def parse_tags(text: str | None) -> list[dict[str, str]]:
+    """Tags of a `x-amz-tagging` header, encoded as URL query parameters."""
+    pairs = parse_qsl(text or "", keep_blank_values=True)
+    return [{"Key": key, "Value": value} for key, value in pairs]
+
+
+def parse_copy_source(source: str | Mapping[str, str]) -> Request:
+    """`Bucket`, `Key` and perhaps `VersionId` of a `x-amz-copy-source` header, `bucket/key?versionId=...`."""
+    if not isinstance(source, str):
+        return dict(source)
+    path, _, query = source.partition("?versionId=")
+    bucket, _, key = unquote(path).lstrip("/").partition("/")
+    if not bucket or not key:
+        raise AwsError(
+            "InvalidArgument",
+            "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
+            status=400,
+        )
+    return {"Bucket": bucket, "Key": key, **({"VersionId": query} if query else {})}
+
+
+def _description(document: Document, request: Request, *, versioned: bool) -> Result:
+    result: Result = {
+        **document["headers"],
+        "AcceptRanges": "bytes",
+        "LastModified": document["modified_at"],
+        "ETag": document["etag"],
+        "Metadata": document["metadata"],
+        "ServerSideEncryption": "AES256",
+    }
+    if document["storage_class"] != "STANDARD":
+        result["StorageClass"] = document["storage_class"]
+    if versioned:
+        result["VersionId"] = document["version_id"]
+    if document["tags"]:
+        result["TagCount"] = len(document["tags"])
+    if request.get("ChecksumMode") == "ENABLED":
+        result.update(document["checksums"])
+    return result
+
+
+def _bounds(header: str | None, size: int) -> tuple[int, int | None]:
+    """First byte and the one after the last; (0, None) for the whole object. Raises InvalidRange."""
+    match = _RANGE.fullmatch(header or "")
+    if match is None or match.group(1) == match.group(2) == "":
+        return 0, None
+    first, last = match.groups()
+    start = int(first) if first else max(size - int(last), 0)
+    end = min(int(last) + 1, size) if first and last else size
+    if first and last and int(last) < int(first):
+        return 0, None
+    if start >= size:
+        raise AwsError(
+            "InvalidRange",
+            "The requested range is not satisfiable",
+            status=416,
+            fields={"RangeRequested": header, "ActualObjectSize": str(size)},
+        )
+    return start, end
+
+
+def _deletion(entry: Mapping[str, str], removed: Document | None) -> dict[str, Any]:
+    result: dict[str, Any] = {"Key": entry["Key"]}
+    if "VersionId" in entry:
+        result["VersionId"] = entry["VersionId"]
+    if removed is not None and removed.get("delete_marker"):
+        result["DeleteMarker"] = True
+        result["DeleteMarkerVersionId"] = removed["version_id"]
+    return result

@@ -1,0 +1,129 @@
+"""Versions of objects.
+
+`s3/objects` holds the current version by key (which may be a delete marker), `s3/versions` the older ones, newest first.
+Whatever removes the current version promotes the next, so an object with versions always has a current one.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import orjson
+
+from penstock.core.ids import Ids
+from penstock.services.s3.bucket import OBJECTS
+from penstock.storage.primitives import Primitives, Store
+
+VERSIONS: Final = "s3/versions"
+_NEWEST: Final = (1 << 63) - 1
+Document = dict[str, Any]
+
+
+class Versions:
+    """Reads and writes the versions of a key. Documents carry `version_id` and `order`."""
+
+    def __init__(self, store: Store, ids: Ids) -> None:
+        self._store = store
+        self._ids = ids
+
+    async def current(self, bucket: str, key: str, tx: Primitives | None = None) -> Document | None:
+        """The current version, a delete marker included."""
+        return await _load(tx or self._store, bucket, key)
+
+    async def find(self, bucket: str, key: str, version_id: str | None) -> Document | None:
+        """A version by its id, or the current one."""
+        current = await _load(self._store, bucket, key)
+        if current is None or version_id in (None, current["version_id"]):
+            return current
+        for document in await _older(self._store, bucket, key):
+            if document["version_id"] == version_id:
+                return document
+        return None
+
+    async def amend(self, bucket: str, key: str, document: Document) -> None:
+        """Replace the current version's document, as a change of its tags does."""
+        await _save(self._store, bucket, key, document)
+
+    async def put(self, tx: Primitives, bucket: Document, key: str, document: Document) -> Document:
+        """Make `document` the current version, keeping the one before if the bucket keeps versions."""
+        name = bucket["name"]
+        versioned = bucket.get("versioning") == "Enabled"
+        previous = await _load(tx, name, key)
+        document["version_id"] = self._ids.token(32) if versioned else "null"
+        document["order"] = 0
+        if previous is not None:
+            document["order"] = previous["order"] + 1
+            # AWS: a write to a suspended bucket replaces the version "null" only (S3 user guide, "Suspended").
+            if previous["version_id"] != document["version_id"]:
+                await _keep(tx, name, key, previous)
+        if not versioned and bucket.get("versioning"):
+            await _drop_null(tx, name, key)
+        await _save(tx, name, key, document)
+        return document
+
+    async def remove(
+        self, tx: Primitives, bucket: Document, key: str, version_id: str | None, now: int
+    ) -> Document | None:
+        """Delete for good, or cover by a delete marker. Returns the version removed or the marker, None if nothing was."""
+        name = bucket["name"]
+        if version_id is None and bucket.get("versioning"):
+            return await self.put(tx, bucket, key, {"delete_marker": True, "modified_at": now})
+        current = await _load(tx, name, key)
+        if current is None:
+            return None
+        if version_id in (None, current["version_id"]):
+            await _promote(tx, name, key)
+            return current
+        for document in await _older(tx, name, key):
+            if document["version_id"] == version_id:
+                await tx.table.delete(VERSIONS, name.encode(), _sort(key, document["order"]))
+                return document
+        return None
+
+
+async def older(primitives: Primitives, bucket: str, key: str) -> Sequence[Document]:
+    """The versions before the current one, newest first."""
+    return await _older(primitives, bucket, key)
+
+
+def _sort(key: str, order: int) -> bytes:
+    return key.encode() + b"\0" + (_NEWEST - order).to_bytes(8, "big")
+
+
+async def _load(primitives: Primitives, bucket: str, key: str) -> Document | None:
+    row = await primitives.table.get(OBJECTS, bucket.encode(), key.encode())
+    return None if row is None else orjson.loads(row.document)
+
+
+async def _save(tx: Primitives, bucket: str, key: str, document: Document) -> None:
+    await tx.table.put(OBJECTS, bucket.encode(), key.encode(), orjson.dumps(document))
+
+
+async def _keep(tx: Primitives, bucket: str, key: str, document: Document) -> None:
+    sort = _sort(key, document["order"])
+    await tx.table.put(VERSIONS, bucket.encode(), sort, orjson.dumps(document))
+
+
+async def _older(
+    primitives: Primitives, bucket: str, key: str, limit: int = 10_000
+) -> list[Document]:
+    prefix = key.encode() + b"\0"
+    rows = await primitives.table.range(
+        VERSIONS, bucket.encode(), low=prefix, high=key.encode() + b"\1", limit=limit
+    )
+    # A longer key that contains NUL would share the prefix.
+    return [orjson.loads(row.document) for row in rows if len(row.sort) == len(prefix) + 8]
+
+
+async def _drop_null(tx: Primitives, bucket: str, key: str) -> None:
+    for document in await _older(tx, bucket, key):
+        if document["version_id"] == "null":
+            await tx.table.delete(VERSIONS, bucket.encode(), _sort(key, document["order"]))
+
+
+async def _promote(tx: Primitives, bucket: str, key: str) -> None:
+    following = await _older(tx, bucket, key, limit=1)
+    if following:
+        await _save(tx, bucket, key, following[0])
+        await tx.table.delete(VERSIONS, bucket.encode(), _sort(key, following[0]["order"]))
+    else:
+        await tx.table.delete(OBJECTS, bucket.encode(), key.encode())

@@ -1,0 +1,295 @@
+"""The constraints that a model declares, checked and told in AWS's words.
+
+A shape compiles to a checker that appends one text per violation, in the model's order; shapes without constraints compile to None.
+"""
+
+import re
+import warnings
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import Any, Final, TypeAlias
+
+from penstock.core.errors import AwsError
+from penstock.wire.model import Model, Shape
+from penstock.wire.profile import Profile
+
+Check: TypeAlias = Callable[[Any, str, list[str]], None]
+"""(value, path, violations)"""
+
+_SURROGATES: Final = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_POSIX: Final = {
+    r"\p{Alnum}": "a-zA-Z0-9",
+    r"\p{Alpha}": "a-zA-Z",
+    r"\p{Digit}": "0-9",
+    r"\p{ASCII}": r"\x00-\x7f",
+    r"\p{Print}": r"\x20-\x7e",
+}
+
+
+class _Pattern:
+    """A Java regular expression, compiled when it is first needed."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+    @cached_property
+    def compiled(self) -> re.Pattern[str] | None:
+        """None when Python cannot express it: then nothing is checked."""
+        text = _SURROGATES.sub(_code_point, self.source)
+        for name, characters in _POSIX.items():
+            text = text.replace(f"[{name}]", f"[{characters}]")
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                return re.compile(text, re.ASCII)
+        except (re.error, Warning, RecursionError, OverflowError):
+            return None
+
+    def fits(self, text: str) -> bool:
+        """Whether the whole of `text` matches, as Java's `matches` wants it."""
+        return self.compiled is None or self.compiled.fullmatch(text) is not None
+
+
+def _code_point(match: re.Match[str]) -> str:
+    high, low = int(match[1], 16), int(match[2], 16)
+    return f"\\U{0x10000 + (high - 0xD800 << 10) + low - 0xDC00:08x}"
+
+
+def compile_validator(
+    model: Model, shape: Shape, profile: Profile
+) -> Callable[[dict[str, Any]], None] | None:
+    """A function that raises `AwsError` with every violation in a request; None when nothing is constrained."""
+    code = profile.constraints
+    if code is None:
+        return None
+    check = _Compiler(model, profile).check(shape)
+    if check is None:
+        return None
+    found = check
+
+    def validate(params: dict[str, Any]) -> None:
+        violations: list[str] = []
+        found(params, "", violations)
+        if violations:
+            count = len(violations)
+            noun = "error" if count == 1 else "errors"
+            raise AwsError(code, f"{count} validation {noun} detected: {'; '.join(violations)}")
+
+    return validate
+
+
+def java_text(value: Any, model: Model, shape: Shape) -> str:
+    """A value as Java's `toString` prints it."""
+    match shape.kind:
+        case "structure" if not shape.get("document"):
+            fields = ", ".join(
+                f"{_lower(name)}={_java_member(value.get(name), model, member)}"
+                for name, member in model.members(shape)
+            )
+            return f"{shape.name}({fields})"
+        case "list":
+            element = model.element(shape)
+            return f"[{', '.join(java_text(item, model, element) for item in value)}]"
+        case "map":
+            inner = model.value(shape)
+            pairs = (f"{key}={java_text(item, model, inner)}" for key, item in value.items())
+            return f"{{{', '.join(pairs)}}}"
+        case "boolean":
+            return "true" if value else "false"
+        case "blob":
+            size = len(value)
+            return f"java.nio.HeapByteBuffer[pos=0 lim={size} cap={size}]"
+        case _:
+            return str(value)
+
+
+def _java_member(value: Any, model: Model, shape: Shape) -> str:
+    return "null" if value is None else java_text(value, model, shape)
+
+
+def _lower(name: str) -> str:
+    return name[:1].lower() + name[1:]
+
+
+class _Compiler:
+    def __init__(self, model: Model, profile: Profile) -> None:
+        self._model = model
+        self._profile = profile
+        self._structures: dict[str, Check] = {}
+
+    def check(self, shape: Shape) -> Check | None:
+        """The checker of a value of this shape, with everything below it."""
+        if shape.kind == "structure":
+            return self.structure(shape) if self._constrained(shape, set()) else None
+        own = self._own(shape)
+        inner: Check | None = None
+        if shape.kind == "list":
+            inner = self._list(shape)
+        elif shape.kind == "map":
+            inner = self._map(shape)
+        if own is None or inner is None:
+            return own or inner
+        first, second = own, inner
+
+        def both(value: Any, path: str, violations: list[str]) -> None:
+            first(value, path, violations)
+            second(value, path, violations)
+
+        return both
+
+    def structure(self, shape: Shape) -> Check:
+        """The checker of a structure: members in the model's order, missing ones where they are required."""
+        known = self._structures.get(shape.name)
+        if known is not None:
+            return known
+        rows: list[tuple[str, str, bool, Check | None]] = []
+
+        def check(value: dict[str, Any], path: str, violations: list[str]) -> None:
+            for name, wire_name, required, inner in rows:
+                item = value.get(name)
+                if item is None:
+                    if required:
+                        violations.append(
+                            f"Value null at '{path}{wire_name}' failed to satisfy constraint: Member must not be null"
+                        )
+                elif inner is not None:
+                    inner(item, path + wire_name, violations)
+
+        def nested(value: dict[str, Any], path: str, violations: list[str]) -> None:
+            check(value, f"{path}." if path else "", violations)
+
+        self._structures[shape.name] = nested
+        required = shape.get("required", ())
+        for name, member in self._model.members(shape):
+            inner = self.check(member)
+            if inner is not None or name in required:
+                rows.append((name, _lower(name), name in required, inner))
+        return nested
+
+    def _constrained(self, shape: Shape, seen: set[str]) -> bool:
+        """Whether `shape` or anything below it is constrained (shapes may be recursive)."""
+        if shape.name in seen or shape.get("document"):
+            return False
+        seen.add(shape.name)
+        if self._rules(shape) or shape.get("required"):
+            return True
+        below: Iterable[Shape] = ()
+        if shape.kind == "structure":
+            below = (member for _, member in self._model.members(shape))
+        elif shape.kind == "list":
+            below = (self._model.element(shape),)
+        elif shape.kind == "map":
+            below = (self._model.key(shape), self._model.value(shape))
+        return any(self._constrained(each, seen) for each in below)
+
+    def _list(self, shape: Shape) -> Check | None:
+        element = self._model.element(shape)
+        if element.kind not in ("structure", "list", "map"):
+            return self._bracketed(shape, element, "Member must satisfy constraint")
+        inner = self.check(element)
+        if inner is None:
+            return None
+        found = inner
+
+        def check(value: list[Any], path: str, violations: list[str]) -> None:
+            for number, item in enumerate(value, 1):
+                if item is not None:
+                    found(item, f"{path}.{number}.member", violations)
+
+        return check
+
+    def _map(self, shape: Shape) -> Check | None:
+        key, element = self._model.key(shape), self._model.value(shape)
+        checks = [
+            self._bracketed(shape, key, "Map keys must satisfy constraint"),
+            self._bracketed(shape, element, "Map value must satisfy constraint"),
+        ]
+        if element.kind in ("structure", "list", "map"):
+            checks.append(self._map_values(element))
+        present = [check for check in checks if check is not None]
+        if not present:
+            return None
+
+        def check(value: dict[str, Any], path: str, violations: list[str]) -> None:
+            for each in present:
+                each(value, path, violations)
+
+        return check
+
+    def _map_values(self, element: Shape) -> Check | None:
+        inner = {"list": self._list, "map": self._map}.get(element.kind, self.check)(element)
+        if inner is None:
+            return None
+        found = inner
+
+        def check(value: dict[str, Any], path: str, violations: list[str]) -> None:
+            for key, item in value.items():
+                if item is not None:
+                    found(item, f"{path}.{key}.member", violations)
+
+        return check
+
+    def _bracketed(self, shape: Shape, element: Shape, words: str) -> Check | None:
+        """A collection's constraint on its elements: told once for the whole, with all of the element's constraints."""
+        rules = self._rules(element)
+        if not rules:
+            return None
+        model, keys = self._model, words.startswith("Map keys")
+        listed = ", ".join(text for text, _ in rules)
+
+        def check(value: Any, path: str, violations: list[str]) -> None:
+            items = value if keys or shape.kind == "list" else value.values()
+            if any(not fits(item) for item in items if item is not None for _, fits in rules):
+                text = java_text(value, model, shape)
+                violations.append(
+                    f"Value '{text}' at '{path}' failed to satisfy constraint: {words}: [{listed}]"
+                )
+
+        return check
+
+    def _own(self, shape: Shape) -> Check | None:
+        """The constraints on the value itself."""
+        rules = self._rules(shape)
+        if not rules:
+            return None
+        model = self._model
+
+        def check(value: Any, path: str, violations: list[str]) -> None:
+            for text, fits in rules:
+                if not fits(value):
+                    shown = java_text(value, model, shape)
+                    violations.append(
+                        f"Value '{shown}' at '{path}' failed to satisfy constraint: {text}"
+                    )
+
+        return check
+
+    def _rules(self, shape: Shape) -> list[tuple[str, Callable[[Any], bool]]]:
+        """(text, predicate) in the order in which AWS lists them."""
+        if shape.kind in ("structure", "boolean", "timestamp") or shape.name in self._profile.own:
+            return []
+        sized = shape.kind in ("string", "list", "map", "blob", "character")
+        noun = "length" if sized else "value"
+        rules = _bounds(shape, sized, noun)
+        if "pattern" in shape.traits and shape.kind == "string":
+            pattern = _Pattern(shape.traits["pattern"])
+            text = f"Member must satisfy regular expression pattern: {pattern.source}"
+            rules.append((text, pattern.fits))
+        if self._profile.enums and "enum" in shape.traits:
+            allowed = shape.traits["enum"]
+            text = f"Member must satisfy enum value set: [{', '.join(allowed)}]"
+            rules.append((text, frozenset(allowed).__contains__))
+        return rules
+
+
+def _bounds(shape: Shape, sized: bool, noun: str) -> list[tuple[str, Callable[[Any], bool]]]:
+    rules: list[tuple[str, Callable[[Any], bool]]] = []
+    if "max" in shape.traits:
+        most = shape.traits["max"]
+        text = f"Member must have {noun} less than or equal to {most}"
+        rules.append((text, (lambda v: len(v) <= most) if sized else (lambda v: v <= most)))
+    least = shape.traits.get("min")
+    if least is not None and (least or not sized):
+        text = f"Member must have {noun} greater than or equal to {least}"
+        rules.append((text, (lambda v: len(v) >= least) if sized else (lambda v: v >= least)))
+    return rules

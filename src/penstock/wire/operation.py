@@ -1,0 +1,228 @@
+"""One AWS operation in one protocol, compiled from the model: how it is read, checked and answered."""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import orjson
+
+from penstock.api import HttpRequest, HttpResponse, refuse
+from penstock.core.errors import AwsError
+from penstock.wire import cbor
+from penstock.wire.body import load_json, plain_body
+from penstock.wire.constraint import compile_validator
+from penstock.wire.error import ErrorCompiler, ErrorWriter
+from penstock.wire.form import FormCompiler, parse_form
+from penstock.wire.model import Model, Shape
+from penstock.wire.profile import Profile, profile_of
+from penstock.wire.rest_read import compile_rest_reader
+from penstock.wire.rest_write import blob_text, compile_rest_writer
+from penstock.wire.scalar import malformed
+from penstock.wire.typed import CBOR, JSON, ReaderCompiler, WriterCompiler
+from penstock.wire.xml import XmlWriterCompiler
+
+Params: TypeAlias = dict[str, Any]
+Parse: TypeAlias = Callable[[HttpRequest], Params]
+Validate: TypeAlias = Callable[[Params], None]
+Serialize: TypeAlias = Callable[[Params | None, str], HttpResponse]
+
+_MESSAGE_OF_BAD_XML: Final = (
+    "The XML you provided was not well-formed or did not validate against our published schema"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation's four functions. They keep no state: one `Operation` serves every request."""
+
+    service: str
+    name: str
+    protocol: str
+    """`json`, `query`, `rest-json`, `rest-xml` or `smithy-rpc-v2-cbor`."""
+    parse: Parse
+    """The request's members, checked. Raises `AwsError`."""
+    validate: Validate
+    """Check the members of a call that did not come over the wire. Raises `AwsError`."""
+    serialize: Serialize
+    """(result, request id) -> the answer."""
+    error: ErrorWriter
+    """(error, request id) -> the answer."""
+
+
+def compile_operation(model: Model, name: str, protocol: str) -> Operation:
+    """Compile `name` for `protocol`. Raises `AwsError` for an operation that needs event streams."""
+    operation = model.operations[name]
+    source = model.optional(operation.get("input"))
+    target = model.optional(operation.get("output"))
+    for shape in (source, target):
+        if any(member.get("eventstream") for _, member in model.members(shape)):
+            raise refuse(f"{model.name}:{name} (an event stream)")
+    profile = profile_of(model.name, model.metadata["protocol"])
+    validate = compile_validator(model, source, profile)
+    read, write = _PROTOCOLS[protocol](model, operation, source, target)
+    return Operation(
+        model.name,
+        name,
+        protocol,
+        _guarded(read, validate, profile),
+        validate or _unconstrained,
+        write,
+        ErrorCompiler(model, protocol).write,
+    )
+
+
+def _unconstrained(_: Params) -> None:
+    """The check of an operation whose service checks by itself."""
+
+
+def _guarded(read: Parse, validate: Validate | None, profile: Profile) -> Parse:
+    """Read and check; what cannot be read is told under the service's own code."""
+    code = profile.unreadable
+
+    def parse(request: HttpRequest) -> Params:
+        try:
+            params = read(request)
+        except AwsError as error:
+            if error.code != "SerializationException" or code == error.code:
+                raise
+            message = _MESSAGE_OF_BAD_XML if code == "MalformedXML" else error.message
+            raise AwsError(code, message) from None
+        except RecursionError:
+            raise AwsError(code, "The request is nested too deeply") from None
+        if validate is not None:
+            validate(params)
+        return params
+
+    return parse
+
+
+def _json(model: Model, _: Any, source: Shape, target: Shape) -> tuple[Parse, Serialize]:
+    structure = ReaderCompiler(model, JSON).structure(source)
+    convert = WriterCompiler(model, JSON).writer(target)
+    content_type = f"application/x-amz-json-{model.metadata.get('jsonVersion', '1.0')}"
+    content = ("Content-Type", content_type)
+    checksum = profile_of(model.name, "json").checksum
+    dumps, loads = orjson.dumps, orjson.loads
+
+    def read(request: HttpRequest) -> Params:
+        body = request.body
+        if body[:1] == b"{":
+            try:
+                params: Params = structure(loads(body))
+            except orjson.JSONDecodeError as error:
+                raise malformed(f"Could not parse request body into json: {error}") from None
+            return params
+        params = structure(load_json(plain_body(request)))
+        return params
+
+    def write(result: Params | None, request_id: str) -> HttpResponse:
+        if not result:
+            body = b"{}" if target.name else b""
+        else:
+            body = dumps(result if convert is None else convert(result), default=blob_text)
+        headers = [("x-amzn-RequestId", request_id), content]
+        if checksum:
+            headers.append(("x-amz-crc32", str(zlib.crc32(body))))
+        return HttpResponse(200, headers, body)
+
+    return read, write
+
+
+def _cbor(model: Model, _: Any, source: Shape, target: Shape) -> tuple[Parse, Serialize]:
+    structure = ReaderCompiler(model, CBOR).structure(source)
+    convert = WriterCompiler(model, CBOR).writer(target)
+
+    def read(request: HttpRequest) -> Params:
+        body = plain_body(request)
+        try:
+            document = cbor.decode(body) if body else {}
+        except cbor.CborError as error:
+            raise malformed(f"Could not parse request body into cbor: {error}") from None
+        params: Params = structure(document)
+        return params
+
+    def write(result: Params | None, request_id: str) -> HttpResponse:
+        document = result or {}
+        body = cbor.encode(document if convert is None else convert(document))
+        headers = [
+            ("smithy-protocol", "rpc-v2-cbor"),
+            ("x-amzn-RequestId", request_id),
+            ("Content-Type", "application/cbor"),
+        ]
+        return HttpResponse(200, headers, body)
+
+    return read, write
+
+
+def _query(
+    model: Model, operation: dict[str, Any], source: Shape, target: Shape
+) -> tuple[Parse, Serialize]:
+    structure = FormCompiler(model).structure(source)
+    by_path = profile_of(model.name, "query").queue_path and "QueueUrl" in source.traits["members"]
+    name = operation["name"]
+    namespace = model.metadata.get("xmlNamespace", "")
+    opening = f'<{name}Response xmlns="{namespace}">'
+    closing = f"</RequestId></ResponseMetadata></{name}Response>"
+    wrapper = operation.get("output", {}).get("resultWrapper", "")
+    if not wrapper and model.metadata["protocol"] != "query":
+        wrapper = f"{name}Result"  # The models of services that moved to other protocols lost it.
+    result_writer = _result_writer(model, target, wrapper)
+
+    def read(request: HttpRequest) -> Params:
+        params = structure(parse_form(plain_body(request), request.query))
+        if by_path and not params.get("QueueUrl") and len(request.path) > 1:
+            host = request.headers.get("host") or "localhost"
+            params["QueueUrl"] = f"{request.scheme}://{host}{request.path}"
+        return params
+
+    def write(result: Params | None, request_id: str) -> HttpResponse:
+        out = [opening]
+        result_writer(out, result or {})
+        out.append(f"<ResponseMetadata><RequestId>{request_id}{closing}")
+        headers = [("x-amzn-RequestId", request_id), ("Content-Type", "text/xml")]
+        return HttpResponse(200, headers, "".join(out).encode())
+
+    return read, write
+
+
+def _result_writer(
+    model: Model, target: Shape, wrapper: str
+) -> Callable[[list[str], Params], None]:
+    """AWS leaves the result element out of answers without a modelled output."""
+    if not target.name:
+        return lambda _, __: None
+    if not wrapper:
+        return XmlWriterCompiler(model).content(target)[1]
+    plain = Shape(target.name, "structure", {**target.traits, "xmlNamespace": None})
+    return XmlWriterCompiler(model).writer(plain, wrapper)
+
+
+def _rest(xml: bool) -> Callable[..., tuple[Parse, Serialize]]:
+    def compile_rest(
+        model: Model, operation: dict[str, Any], _: Shape, target: Shape
+    ) -> tuple[Parse, Serialize]:
+        status = operation["http"].get("responseCode", 200)
+        write_result = compile_rest_writer(model, target, status, xml)
+        s3 = model.name == "s3"
+
+        def write(result: Params | None, request_id: str) -> HttpResponse:
+            headers = (
+                [("x-amz-request-id", request_id), ("x-amz-id-2", request_id)]
+                if s3
+                else [("x-amzn-RequestId", request_id)]
+            )
+            return write_result(result or {}, headers)
+
+        return compile_rest_reader(model, operation, xml), write
+
+    return compile_rest
+
+
+_PROTOCOLS: Final[dict[str, Callable[..., tuple[Parse, Serialize]]]] = {
+    "json": _json,
+    "query": _query,
+    "rest-json": _rest(xml=False),
+    "rest-xml": _rest(xml=True),
+    "smithy-rpc-v2-cbor": _cbor,
+}

@@ -1,0 +1,265 @@
+"""Requests of the REST protocols: members from the path, the query string, headers and the body."""
+
+import re
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+from urllib.parse import parse_qsl, unquote
+
+import orjson
+
+from penstock.api import HttpRequest
+from penstock.core.errors import AwsError
+from penstock.wire.body import bucket_path, dechunk, is_chunked, load_json, plain_body
+from penstock.wire.model import Model, Shape
+from penstock.wire.scalar import malformed, text_reader
+from penstock.wire.typed import JSON, ReaderCompiler
+from penstock.wire.xml import XmlReaderCompiler, read_xml
+
+Params: TypeAlias = dict[str, Any]
+Values: TypeAlias = dict[str, list[str]]
+BodyReader: TypeAlias = Callable[[bytes, Params], None]
+HeaderRow: TypeAlias = tuple[str, str, Callable[[str], Any]]
+
+_LABEL: Final = re.compile(r"\{([^}]+?)(\+?)\}")
+_ITEM: Final = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^,]*))\s*(?:,|$)')
+_DATE_COMMA: Final = re.compile(r",\s*(?=[A-Z][a-z]{2},)")
+_MAX_FIELDS: Final = 10_000
+
+
+def path_pattern(template: str) -> re.Pattern[str]:
+    """The regular expression of a request URI's path; groups are numbered in the order of the labels."""
+    out = []
+    at = 0
+    for match in _LABEL.finditer(template):
+        out.append(re.escape(template[at : match.start()]))
+        out.append("(.+)" if match[2] else "([^/]+)")
+        at = match.end()
+    out.append(re.escape(template[at:].rstrip("/")))
+    return re.compile(f"{''.join(out)}/?" if "+}" not in template else "".join(out), re.DOTALL)
+
+
+def compile_rest_reader(
+    model: Model, operation: dict[str, Any], xml: bool
+) -> Callable[[HttpRequest], Params]:
+    """The reader of an operation's requests. Raises `AwsError` when called with what it cannot read."""
+    shape = model.optional(operation.get("input"))
+    template = operation["http"]["requestUri"].partition("?")[0]
+    read_path = _path_reader(model, shape, template, model.name == "s3")
+    read_query = _query_reader(model, shape)
+    read_headers = _header_reader(model, shape)
+    read_body = _body_reader(model, shape, xml)
+
+    def read(request: HttpRequest) -> Params:
+        params: Params = {}
+        if read_path is not None:
+            read_path(request, params)
+        if read_query is not None:
+            read_query(request.query, params)
+        body = request.body
+        trailers: dict[str, str] = {}
+        if body and is_chunked(request):
+            body, trailers = dechunk(body)
+        elif body[:2] == b"\x1f\x8b" and model.name != "s3":
+            body = plain_body(request)
+        if read_headers is not None:
+            read_headers(request, trailers, params)
+        if body:
+            read_body(body, params)
+        return params
+
+    return read
+
+
+def _located(model: Model, shape: Shape, location: str) -> list[tuple[str, Shape]]:
+    return [
+        (name, member)
+        for name, member in model.members(shape)
+        if member.get("location") == location
+    ]
+
+
+def _path_reader(
+    model: Model, shape: Shape, template: str, by_host: bool
+) -> Callable[[HttpRequest, Params], None] | None:
+    members = {
+        member.get("locationName", name): (name, text_reader(member))
+        for name, member in _located(model, shape, "uri")
+    }
+    rows = [members.get(match[1]) for match in _LABEL.finditer(template)]
+    if not any(rows):
+        return None
+    pattern = path_pattern(template)
+
+    def read(request: HttpRequest, params: Params) -> None:
+        match = pattern.fullmatch(bucket_path(request) if by_host else request.path)
+        if match is None:
+            raise AwsError("UnknownOperationException", "The path does not fit the operation.")
+        for row, text in zip(rows, match.groups(), strict=True):
+            if row is not None:
+                params[row[0]] = row[1](unquote(text))
+
+    return read
+
+
+def _query_reader(model: Model, shape: Shape) -> Callable[[str, Params], None] | None:
+    rows: list[tuple[str, str, Callable[[list[str]], Any]]] = []
+    rest: tuple[str, bool] | None = None
+    for name, member in _located(model, shape, "querystring"):
+        if member.kind == "map":
+            rest = (name, model.value(member).kind == "list")
+        else:
+            rows.append((name, member.get("locationName", name), _query_value(model, member)))
+    if not rows and rest is None:
+        return None
+    bound = frozenset(wire_name for _, wire_name, _ in rows)
+
+    def read(query: str, params: Params) -> None:
+        if not query:
+            return
+        values = _query_values(query)
+        for name, wire_name, convert in rows:
+            if wire_name in values:
+                params[name] = convert(values[wire_name])
+        if rest is not None:
+            name, many = rest
+            unbound = ((key, texts) for key, texts in values.items() if key not in bound)
+            params[name] = {key: texts if many else texts[0] for key, texts in unbound}
+
+    return read
+
+
+def _query_values(query: str) -> Values:
+    values: Values = {}
+    try:
+        for key, text in parse_qsl(query, keep_blank_values=True, max_num_fields=_MAX_FIELDS):
+            values.setdefault(key, []).append(text)
+    except ValueError:
+        raise malformed("The query string has too many fields") from None
+    return values
+
+
+def _query_value(model: Model, member: Shape) -> Callable[[list[str]], Any]:
+    if member.kind == "list":
+        return _each(text_reader(model.element(member)))
+    return _first(text_reader(member))
+
+
+def _each(convert: Callable[[str], Any]) -> Callable[[list[str]], list[Any]]:
+    return lambda texts: [convert(text) for text in texts]
+
+
+def _first(convert: Callable[[str], Any]) -> Callable[[list[str]], Any]:
+    return lambda texts: convert(texts[0])
+
+
+def _header_reader(
+    model: Model, shape: Shape
+) -> Callable[[HttpRequest, dict[str, str], Params], None] | None:
+    rows: list[HeaderRow] = [
+        (name, member.get("locationName", name).lower(), _header_value(model, member))
+        for name, member in _located(model, shape, "header")
+    ]
+    prefixes = [
+        (name, member.get("locationName", "").lower())
+        for name, member in _located(model, shape, "headers")
+    ]
+    if not rows and not prefixes:
+        return None
+
+    def read(request: HttpRequest, trailers: dict[str, str], params: Params) -> None:
+        headers = request.headers
+        for name, wire_name, convert in rows:
+            text = headers.get(wire_name) or trailers.get(wire_name)
+            if text:
+                params[name] = convert(text)
+        for name, prefix in prefixes:
+            params[name] = {
+                key[len(prefix) :]: text for key, text in headers.items() if key.startswith(prefix)
+            }
+
+    return read
+
+
+def _header_value(model: Model, shape: Shape) -> Callable[[str], Any]:
+    if shape.get("jsonvalue"):
+        return _json_value
+    if shape.kind != "list":
+        return text_reader(shape)
+    element = model.element(shape)
+    read_item = text_reader(element)
+    if element.kind == "timestamp":
+        return lambda text: [read_item(item) for item in _DATE_COMMA.split(text)]
+    return lambda text: [read_item(item) for item in _split(text)]
+
+
+def _json_value(text: str) -> Any:
+    try:
+        return orjson.loads(b64decode(text, validate=True))
+    except (Base64Error, ValueError):
+        raise malformed("The header is not JSON in base64") from None
+
+
+def _split(text: str) -> list[str]:
+    """The elements of a header list; quoted ones may contain commas."""
+    items = []
+    at = 0
+    while at < len(text):
+        match = _ITEM.match(text, at)
+        if match is None:
+            items.append(text[at:].strip())
+            break
+        quoted, bare = match.groups()
+        items.append(re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else bare.strip())
+        at = match.end()
+    return items
+
+
+def _body_reader(model: Model, shape: Shape, xml: bool) -> BodyReader:
+    payload = shape.get("payload")
+    if payload is not None:
+        member = model.shape(shape.traits["members"][payload])
+        return _payload_reader(payload, _value_reader(model, member, xml))
+    if all("location" in member.traits for _, member in model.members(shape)):
+        return _ignore
+    read_document = _document_reader(model, shape, xml)
+
+    def read(body: bytes, params: Params) -> None:
+        params.update(read_document(body))
+
+    return read
+
+
+def _ignore(_: bytes, __: Params) -> None:
+    """Bodies of operations that have nothing in them."""
+
+
+def _payload_reader(name: str, convert: Callable[[bytes], Any]) -> BodyReader:
+    def read(body: bytes, params: Params) -> None:
+        params[name] = convert(body)
+
+    return read
+
+
+def _value_reader(model: Model, member: Shape, xml: bool) -> Callable[[bytes], Any]:
+    if member.kind == "blob":
+        return bytes
+    if member.kind == "string":
+        return _text
+    return _document_reader(model, member, xml)
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        raise malformed("The body is not UTF-8 text") from None
+
+
+def _document_reader(model: Model, shape: Shape, xml: bool) -> Callable[[bytes], Any]:
+    if xml:
+        from_element = XmlReaderCompiler(model).reader(shape)
+        return lambda body: from_element(read_xml(body))
+    from_json = ReaderCompiler(model, JSON).reader(shape)
+    return lambda body: from_json(load_json(body))

@@ -1,0 +1,145 @@
+"""Which REST operation a method, path and query mean: a trie of path components for each service."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from penstock.api import Headers
+from penstock.wire.model import Model
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """An operation at the end of a path, and what else the request must carry."""
+
+    name: str
+    static: frozenset[tuple[str, str]]
+    """`?uploads` and `?list-type=2`: pairs that are part of the model's URI."""
+    query: frozenset[str]
+    headers: frozenset[str]
+    deprecated: bool
+
+    def rank(self) -> tuple[int, bool, str]:
+        """The most demanding candidate is asked first."""
+        demands = len(self.static) + len(self.query) + len(self.headers)
+        return -demands, self.deprecated, self.name
+
+
+@dataclass(slots=True)
+class _Node:
+    fixed: dict[str, "_Node"] = field(default_factory=dict)
+    label: "_Node | None" = None
+    greedy: "_Node | None" = None
+    ends: dict[str, list[_Candidate]] = field(default_factory=dict)
+    """Candidates by method."""
+
+
+class RestTable:
+    """The REST operations of one service."""
+
+    def __init__(self, model: Model) -> None:
+        self._root = _Node()
+        for name, operation in model.operations.items():
+            self._add(model, name, operation)
+
+    def _add(self, model: Model, name: str, operation: dict[str, Any]) -> None:
+        http = operation["http"]
+        path, _, query = http["requestUri"].partition("?")
+        node = self._root
+        for part in _split(path):
+            node = _child(node, part)
+        shape = model.optional(operation.get("input"))
+        required = frozenset(shape.get("required", ()))
+        demanded: dict[str, set[str]] = {"querystring": set(), "header": set()}
+        for member_name, member in model.members(shape):
+            if member_name in required and member.get("location") in demanded:
+                demanded[member.get("location")].add(member.get("locationName", member_name))
+        candidate = _Candidate(
+            name,
+            frozenset(parse_qsl(query, keep_blank_values=True)),
+            frozenset(demanded["querystring"]),
+            frozenset(header.lower() for header in demanded["header"]),
+            bool(operation.get("deprecated")),
+        )
+        candidates = node.ends.setdefault(http["method"], [])
+        candidates.append(candidate)
+        candidates.sort(key=_Candidate.rank)
+
+    def find(self, method: str, path: str, query: str, headers: Headers) -> str | None:
+        """The operation's name: fixed components go before labels, labels before greedy ones."""
+        pairs: frozenset[tuple[str, str]] | None = None
+        for node in _walk(self._root, _split(path), 0):
+            candidates = node.ends.get(method)
+            if not candidates:
+                continue
+            if len(candidates) == 1 and not candidates[0].static:
+                return candidates[0].name
+            if pairs is None:
+                pairs = _pairs(query)
+            found = _choose(candidates, pairs, headers)
+            if found is not None:
+                return found
+        return None
+
+
+def _split(path: str) -> list[str]:
+    """The components; a slash at the end does not begin another one."""
+    return [part for part in (path[1:].removesuffix("/")).split("/") if part or path != "/"][
+        : 1 << 12
+    ]
+
+
+def _child(node: _Node, part: str) -> _Node:
+    if part.endswith("+}"):
+        node.greedy = node.greedy or _Node()
+        return node.greedy
+    if part.startswith("{"):
+        node.label = node.label or _Node()
+        return node.label
+    return node.fixed.setdefault(part, _Node())
+
+
+def _walk(node: _Node, parts: list[str], at: int) -> Iterator[_Node]:
+    """Every node that the path leads to, the most specific first."""
+    if at == len(parts):
+        yield node
+        return
+    fixed = node.fixed.get(parts[at])
+    if fixed is not None:
+        yield from _walk(fixed, parts, at + 1)
+    if node.label is not None and parts[at]:
+        yield from _walk(node.label, parts, at + 1)
+    if node.greedy is not None:
+        if node.greedy.fixed:
+            for end in range(len(parts) - 1, at, -1):
+                if parts[end] in node.greedy.fixed:
+                    yield from _walk(node.greedy, parts, end)
+        yield node.greedy
+
+
+def _pairs(query: str) -> frozenset[tuple[str, str]]:
+    try:
+        return frozenset(parse_qsl(query, keep_blank_values=True, max_num_fields=10_000))
+    except ValueError:
+        return frozenset()
+
+
+def _choose(
+    candidates: list[_Candidate], pairs: frozenset[tuple[str, str]], headers: Headers
+) -> str | None:
+    keys = {key for key, _ in pairs}
+    loose = None
+    for candidate in candidates:
+        # AWS: a key without value in the URI (`?uploads`) may be sent with one (`?uploads=`).
+        fits = all(
+            (key in keys) if not value else ((key, value) in pairs)
+            for key, value in candidate.static
+        )
+        if not fits:
+            continue
+        if candidate.query <= keys and all(headers.get(name) for name in candidate.headers):
+            return candidate.name
+        # What only lacks a parameter is told so by validation, unless another operation fits.
+        loose = candidate.name
+    return loose

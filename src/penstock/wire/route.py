@@ -1,0 +1,216 @@
+"""Which operation a request means.
+
+By the `X-Amz-Target` header, by a Smithy path, by the `Action` of a form, and else by method and path within the service that
+the signature's scope names; unsigned requests are tried against every REST service, S3 last because it takes any path.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import unquote_plus
+
+from penstock.api import HttpRequest, HttpResponse, refuse
+from penstock.core.errors import AwsError
+from penstock.wire.body import bucket_path, host_bucket
+from penstock.wire.error import ErrorCompiler
+from penstock.wire.model import Catalog, Model
+from penstock.wire.operation import Operation, compile_operation
+from penstock.wire.rest_route import RestTable
+from penstock.wire.sigv4 import credential_of
+
+_CBOR: Final = "smithy-rpc-v2-cbor"
+_REST: Final = ("rest-json", "rest-xml")
+_FORM: Final = "application/x-www-form-urlencoded"
+
+
+class Wire:
+    """The AWS APIs of a fixed set of services. Models are read and operations compiled when first needed."""
+
+    def __init__(self, services: Iterable[str]) -> None:
+        self._catalog = Catalog(services)
+        self._operations: dict[tuple[str, str, str], Operation] = {}
+        self._by_target: dict[str, Operation] = {}
+        self._tables: dict[str, RestTable] = {}
+        self._errors: dict[tuple[str, str], ErrorCompiler] = {}
+        self._prefixes: dict[str, str] = {}
+        self._versions: dict[str, list[str]] = {}
+        self._signing: dict[str, list[str]] = {}
+        self._rest: list[str] = []
+        for name, metadata in self._catalog.metadata.items():
+            if "targetPrefix" in metadata:
+                self._prefixes[metadata["targetPrefix"]] = name
+            if "query" in metadata["protocols"]:
+                self._versions.setdefault(metadata["apiVersion"], []).append(name)
+            if metadata["protocol"] in _REST:
+                self._rest.append(name)
+            signing = metadata.get("signingName", metadata["endpointPrefix"])
+            self._signing.setdefault(signing, []).append(name)
+        self._rest.sort(key=lambda name: name == "s3")
+
+    def operation(self, service: str, name: str) -> Operation:
+        """An operation in its service's main protocol. Raises `AwsError` when there is none."""
+        if service not in self._catalog.metadata:
+            raise refuse(f"the service {service}")
+        return self._compiled(service, name, self._catalog.metadata[service]["protocol"])
+
+    def route(self, request: HttpRequest) -> Operation:
+        """The operation that a request means. Raises `AwsError`."""
+        target = request.headers.get("x-amz-target")
+        if target:
+            found = self._by_target.get(target)
+            return found if found is not None else self._route_target(target)
+        if request.path.startswith("/service/"):
+            smithy = self._route_smithy(request)
+            if smithy is not None:
+                return smithy
+        action = _action(request)
+        if action:
+            form = self._route_query(request, action)
+            if form is not None:
+                return form
+        return self._route_rest(request)
+
+    def error(self, request: HttpRequest, error: AwsError, request_id: str) -> HttpResponse:
+        """The answer to a request that could not be routed, in the envelope that its client most likely expects."""
+        service, protocol, version = self._guess(request)
+        key = (service, protocol + version)
+        compiler = self._errors.get(key)
+        if compiler is None:
+            model = self._catalog.model(service) if service else None
+            compiler = self._errors[key] = ErrorCompiler(model, protocol, version)
+        return compiler.write(error, request_id)
+
+    def _compiled(self, service: str, name: str, protocol: str) -> Operation:
+        key = (service, name, protocol)
+        operation = self._operations.get(key)
+        if operation is None:
+            model = self._catalog.model(service)
+            if name not in model.operations:
+                raise _unknown(name, protocol)
+            operation = self._operations[key] = compile_operation(model, name, protocol)
+        return operation
+
+    def _route_target(self, target: str) -> Operation:
+        prefix, _, name = target.rpartition(".")
+        service = self._prefixes.get(prefix)
+        if service is None or "json" not in self._catalog.metadata[service]["protocols"]:
+            raise _unknown(target, "json")
+        operation = self._by_target[target] = self._compiled(service, name, "json")
+        return operation
+
+    def _route_smithy(self, request: HttpRequest) -> Operation | None:
+        parts = request.path.split("/")
+        if len(parts) != 5 or parts[3] != "operation":
+            return None
+        service = self._prefixes.get(parts[2].rpartition(".")[2])
+        if service is None or _CBOR not in self._catalog.metadata[service]["protocols"]:
+            return None
+        return self._compiled(service, parts[4], _CBOR)
+
+    def _route_query(self, request: HttpRequest, action: str) -> Operation | None:
+        credential = credential_of(request)
+        version = _field(request, "Version")
+        if credential is not None:
+            candidates = self._signing.get(credential.service, [])
+        else:
+            candidates = self._versions.get(version or "", [])
+        candidates = [name for name in candidates if self._has_query(name)]
+        if not candidates and credential is None:
+            candidates = [name for name in self._catalog.metadata if self._has_query(name)]
+        for service in candidates:
+            if action in self._catalog.model(service).operations:
+                return self._compiled(service, action, "query")
+        if candidates:
+            raise _unknown(action, "query")
+        return None
+
+    def _has_query(self, service: str) -> bool:
+        return "query" in self._catalog.metadata[service]["protocols"]
+
+    def _route_rest(self, request: HttpRequest) -> Operation:
+        candidates = self._rest_candidates(request)
+        for service in candidates:
+            model = self._catalog.model(service)
+            path = bucket_path(request) if service == "s3" else request.path
+            name = self._table(model).find(request.method, path, request.query, request.headers)
+            if name is not None:
+                return self._compiled(service, name, model.metadata["protocol"])
+        if candidates == ["s3"]:
+            raise AwsError(
+                "MethodNotAllowed",
+                "The specified method is not allowed against this resource.",
+                status=405,
+            )
+        raise _unknown(request.path, "rest-json")
+
+    def _rest_candidates(self, request: HttpRequest) -> list[str]:
+        credential = credential_of(request)
+        if credential is None:
+            if "s3" in self._rest and host_bucket(request.headers.get("host") or ""):
+                return ["s3"]
+            return self._rest
+        named = self._signing.get(credential.service)
+        if named is None:
+            raise refuse(f"the service {credential.service[:64]}")
+        candidates = [name for name in named if name in self._rest]
+        if not candidates:
+            raise _unknown(request.path, self._catalog.metadata[named[0]]["protocol"])
+        return candidates
+
+    def _table(self, model: Model) -> RestTable:
+        table = self._tables.get(model.name)
+        if table is None:
+            table = self._tables[model.name] = RestTable(model)
+        return table
+
+    def _guess(self, request: HttpRequest) -> tuple[str, str, str]:
+        """(service or an empty string, protocol, JSON version)"""
+        credential = credential_of(request)
+        named = self._signing.get(credential.service, []) if credential else []
+        content_type = request.headers.get("content-type") or ""
+        target = request.headers.get("x-amz-target")
+        if target:
+            service = self._prefixes.get(target.rpartition(".")[0], "")
+            return service, "json", "1.1" if "json-1.1" in content_type else "1.0"
+        if request.headers.get("smithy-protocol"):
+            return "", _CBOR, ""
+        if _action(request) or content_type.startswith(_FORM):
+            return next((name for name in named if self._has_query(name)), ""), "query", ""
+        if named:
+            return named[0], self._catalog.metadata[named[0]]["protocol"], ""
+        if host_bucket(request.headers.get("host") or "") and "s3" in self._rest:
+            return "s3", "rest-xml", ""
+        return "", "rest-json", ""
+
+
+def _unknown(name: str, protocol: str) -> AwsError:
+    if protocol == "query":
+        return AwsError(
+            "InvalidAction", f"The action {name[:256]} is not valid for this endpoint.", status=400
+        )
+    return AwsError("UnknownOperationException", f"Unknown operation: {name[:256]}")
+
+
+def _action(request: HttpRequest) -> str | None:
+    """The `Action` of a form or of the query string."""
+    if "Action=" in request.query or b"Action=" in request.body[: 1 << 20]:
+        return _field(request, "Action")
+    return None
+
+
+def _field(request: HttpRequest, name: str) -> str | None:
+    """One field, found without reading the whole form: service integrations send forms at full rate."""
+    content_type = request.headers.get("content-type") or ""
+    if request.method == "POST" and content_type.startswith(_FORM):
+        text = _after(b"&" + request.body, b"&" + name.encode() + b"=")
+        if text is not None:
+            return unquote_plus(text.decode(errors="replace"))
+    text = _after(b"&" + request.query.encode(errors="replace"), b"&" + name.encode() + b"=")
+    return None if text is None else unquote_plus(text.decode(errors="replace"))
+
+
+def _after(form: bytes, mark: bytes) -> bytes | None:
+    at = form.find(mark)
+    if at < 0:
+        return None
+    end = form.find(b"&", at + 1)
+    return form[at + len(mark) : end if end >= 0 else len(form)]
