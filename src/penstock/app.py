@@ -76,6 +76,7 @@ class App:
                 dispatcher=dispatcher,
                 engine=self.engine,
                 sqs_source=self.sqs.source,
+                receipt_handle=self.sqs.handle,
                 credentials_for=credentials.credentials_for,
                 code_folder=folder / "code",
             )

@@ -9,7 +9,7 @@ import heapq
 import itertools
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Clock(Protocol):
@@ -71,9 +71,9 @@ class VirtualClock:
         await settle()
 
 
-async def finished_by(clock: Clock, task: "asyncio.Future[object]", at: int) -> bool:
+async def finished_by(clock: Clock, task: "asyncio.Future[Any]", at: int) -> bool:
     """Wait for `task` until `at` at the latest. Returns whether it is done; it is left running when not."""
-    timer = asyncio.ensure_future(clock.sleep_until(at))
+    timer: asyncio.Future[Any] = asyncio.ensure_future(clock.sleep_until(at))
     try:
         await asyncio.wait({task, timer}, return_when=asyncio.FIRST_COMPLETED)
     finally:

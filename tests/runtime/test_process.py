@@ -178,6 +178,7 @@ def test_log_lines(play: Callable[[Scenario], None]) -> None:
 
     async def scenario(bench: Bench) -> None:
         result = await bench.run({"do": "print"})
+        await bench.runtime.flush_logs()
         messages = [line.message for line in bench.sink.lines]
         assert messages[0].startswith("INIT_START Runtime Version: python3.")
         assert messages[1] == "START RequestId: request-1 Version: $LATEST"

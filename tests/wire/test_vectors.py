@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from botocore.awsrequest import HeadersDict
 from botocore.model import ServiceModel
 from botocore.parsers import create_parser
 
@@ -20,7 +21,21 @@ from penstock.wire.operation import compile_operation
 ROOT = Path(__file__).resolve().parents[2]
 SUITES = Path(os.environ.get("PENSTOCK_SUITES", ROOT.parent / "shared" / "suites")) / "botocore"
 
-INAPPLICABLE: dict[str, str] = {}
+_UNSENT = "the vector leaves the body out"
+_CLIENT = "says what a client sends, which a server cannot tell apart"
+_PARSER = "botocore's own parser does not pass it (its ignore list)"
+INAPPLICABLE = {
+    "MediaTypeHeaderInputBase64": _PARSER,
+    "RestJsonQueryPrecedence": _CLIENT,
+    "RestXmlQueryPrecedence": _CLIENT,
+    "RestJsonInputAndOutputWithQuotedStringHeaders": _PARSER,
+    "RestJsonInputAndOutputWithTimestampHeaders": _PARSER,
+    "InputAndOutputWithTimestampHeaders": _PARSER,
+    "RestJsonHttpPayloadWithUnsetUnion": _PARSER,
+    "RestXmlHttpPayloadWithUnsetUnion": _PARSER,
+    "QueryXmlLists": _PARSER,
+    "XmlLists": _PARSER,
+}
 
 
 def _cases(direction):
@@ -30,8 +45,10 @@ def _cases(direction):
             for case in suite["cases"]:
                 identity = f"{file.stem}:{case['given']['name']}:{case['id']}"
                 marks = []
-                if identity.rpartition(":")[2] in INAPPLICABLE:
-                    reason = INAPPLICABLE[case["id"]]
+                reason = INAPPLICABLE.get(case["id"])
+                if case["given"]["name"] == "PutWithContentEncoding":
+                    reason = _UNSENT
+                if reason:
                     marks = [pytest.mark.skip(reason=reason)]
                 found.append(pytest.param(suite, case, id=identity, marks=marks))
     return found or [
@@ -122,6 +139,10 @@ def test_requests_are_read_as_the_client_meant_them(suite, case):
         for member, shape in model.members(model.shape(given["input"])):
             if shape.get("idempotencyToken") and member not in expected:
                 params.pop(member, None)
+            # A server sees every query parameter in such a map; the vectors list what a client puts there.
+            if shape.kind == "map" and shape.get("location") == "querystring":
+                wanted = expected.get(member, {})
+                params[member] = {k: v for k, v in params[member].items() if k in wanted}
     assert _without_empty(_comparable(expected)) == _without_empty(_comparable(params))
 
 
@@ -144,7 +165,7 @@ def test_answers_are_understood_by_the_client(suite, case):
     parsed = parser.parse(_as_botocore(answer), real.output_shape)
     expected = _ours(model, given["output"], result) if given.get("output") else {}
     got = _comparable(_bytes(parsed))
-    assert _without_empty(_lower(_comparable(_bytes(expected)))) == _without_empty(_lower(got))
+    assert _without_empty(_comparable(_bytes(expected))) == _without_empty(got)
 
 
 def _check_error(operation, model, parser, case, document):
@@ -160,7 +181,14 @@ def _check_error(operation, model, parser, case, document):
     )
     service = ServiceModel(document)
     real = service.shape_for(shape) if shape else None
-    parsed = parser.parse(_as_botocore(answer), real)
+    parsed = parser.parse(_as_botocore(answer), None)
+    if real is not None:
+        members = parser.parse(_as_botocore(answer), real)
+        assert _without_empty(_comparable(fields)) == {
+            name: item
+            for name, item in _comparable(members).items()
+            if name.lower() != "message" and item
+        }
     assert case.get("errorCode", shape) == parsed["Error"]["Code"]
     assert message == parsed["Error"].get("Message", "")
     status = case["response"]["status_code"]
@@ -168,8 +196,6 @@ def _check_error(operation, model, parser, case, document):
 
 
 def _as_botocore(answer):
-    from botocore.awsrequest import HeadersDict
-
     return {
         "status_code": answer.status,
         "headers": HeadersDict(dict(answer.headers)),
@@ -183,8 +209,3 @@ def _bytes(value):
     if isinstance(value, list):
         return [_bytes(item) for item in value]
     return value.encode() if isinstance(value, str) else value
-
-
-def _lower(value):
-    """Header maps lose the case of their keys on the way."""
-    return value

@@ -13,12 +13,12 @@ from typing import Final
 from penstock.clock import Clock
 from penstock.core.ids import Ids
 from penstock.runtime.environment import Environment, EnvironmentLost
+from penstock.runtime.log_buffer import LogBuffer
 from penstock.runtime.model import FunctionSpec, Invocation, InvocationResult, LogSink
 from penstock.runtime.spawner import Spawner
 
 IDLE_MS: Final = 5 * 60_000
 MAX_IDLE: Final = 32
-_CHATTER_MS: Final = 250
 
 
 def supported_runtime() -> str:
@@ -34,7 +34,7 @@ class ProcessRuntime:
     ) -> None:
         self.folder = folder
         self.endpoint_url = endpoint_url
-        self._sink = sink
+        self._logs = LogBuffer(sink)
         self._clock = clock
         self._ids = ids
         self._spawner: Spawner | None = None
@@ -42,7 +42,6 @@ class ProcessRuntime:
         self._warm: dict[str, list[Environment]] = {}
         self._all: set[Environment] = set()
         self._sweeper: asyncio.Task[None] | None = None
-        self._writes: set[asyncio.Task[None]] = set()
         self._closed = False
 
     async def start(self) -> None:
@@ -62,7 +61,7 @@ class ProcessRuntime:
                 continue
             finally:
                 self._give(environment)
-            await self._write_log(environment)
+            self._log(environment)
             return result
 
     async def retire(self, function_arn: str) -> None:
@@ -74,6 +73,10 @@ class ProcessRuntime:
                     self._forget_idle(environment)
                     self._end(environment)
 
+    async def flush_logs(self) -> None:
+        """Return when the log of every event that has ended is with the sink."""
+        await self._logs.flush()
+
     async def close(self) -> None:
         """End every environment."""
         self._closed = True
@@ -81,8 +84,7 @@ class ProcessRuntime:
             self._sweeper.cancel()
         for environment in list(self._all):
             self._end(environment)
-        if self._writes:
-            await asyncio.gather(*self._writes)
+        await self._logs.close()
         if self._spawner is not None:
             await self._spawner.close()
 
@@ -101,7 +103,7 @@ class ProcessRuntime:
             raise EnvironmentLost("the runtime is not running")
         date = datetime.datetime.fromtimestamp(self._clock.now() / 1000, datetime.UTC)
         stream = f"{date:%Y/%m/%d}/[{spec.version}]{self._ids.hex(32)}"
-        environment = Environment(spec, stream, lambda: self._chatter(environment))
+        environment = Environment(spec, stream, lambda: self._log(environment))
         self._all.add(environment)
         try:
             await environment.start(self._spawner, self._environ(spec, stream))
@@ -137,7 +139,7 @@ class ProcessRuntime:
     def _end(self, environment: Environment) -> None:
         environment.end()
         self._all.discard(environment)
-        self._chatter(environment)
+        self._log(environment)
 
     async def _sweep(self) -> None:
         """End environments that nothing has used for a while, until none is idle."""
@@ -150,26 +152,8 @@ class ProcessRuntime:
             self._forget_idle(oldest)
             self._end(oldest)
 
-    def _chatter(self, environment: Environment) -> None:
-        """Write what an environment printed between events."""
-        lines = environment.take_lines()
-        if lines:
-            spec = environment.spec
-            task = asyncio.create_task(
-                self._sink.write(
-                    spec.account, spec.region, spec.log_group, environment.stream, lines
-                )
-            )
-            self._writes.add(task)
-            task.add_done_callback(self._writes.discard)
-
-    async def _write_log(self, environment: Environment) -> None:
-        lines = environment.take_lines()
-        if lines:
-            spec = environment.spec
-            await self._sink.write(
-                spec.account, spec.region, spec.log_group, environment.stream, lines
-            )
+    def _log(self, environment: Environment) -> None:
+        self._logs.add(environment.spec, environment.stream, environment.take_lines())
 
     def _environ(self, spec: FunctionSpec, stream: str) -> dict[str, str]:
         interpreter = Path(sys.executable).parent

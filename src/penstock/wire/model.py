@@ -10,13 +10,17 @@ import zlib
 from collections.abc import Iterable, Iterator
 from json import JSONDecoder
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from penstock.wire.overlay import OVERLAYS
 
-_DOCUMENTATION = frozenset({"documentation", "deprecatedMessage", "deprecatedSince"})
+REQUEST_LOCATIONS: Final = frozenset({"uri", "querystring", "header", "headers"})
+RESPONSE_LOCATIONS: Final = frozenset({"statusCode", "header", "headers"})
+"""Where REST puts members; those bound elsewhere are in the body, also when a shape serves requests and answers."""
+
+_DOCUMENTATION: Final = frozenset({"documentation", "deprecatedMessage", "deprecatedSince"})
 
 
 class Shape(NamedTuple):

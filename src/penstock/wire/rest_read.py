@@ -12,7 +12,7 @@ import orjson
 from penstock.api import HttpRequest
 from penstock.core.errors import AwsError
 from penstock.wire.body import bucket_path, dechunk, is_chunked, load_json, plain_body
-from penstock.wire.model import Model, Shape
+from penstock.wire.model import REQUEST_LOCATIONS, Model, Shape
 from penstock.wire.scalar import malformed, text_reader
 from penstock.wire.typed import JSON, ReaderCompiler
 from penstock.wire.xml import XmlReaderCompiler, read_xml
@@ -113,7 +113,6 @@ def _query_reader(model: Model, shape: Shape) -> Callable[[str, Params], None] |
             rows.append((name, member.get("locationName", name), _query_value(model, member)))
     if not rows and rest is None:
         return None
-    bound = frozenset(wire_name for _, wire_name, _ in rows)
 
     def read(query: str, params: Params) -> None:
         if not query:
@@ -124,8 +123,7 @@ def _query_reader(model: Model, shape: Shape) -> Callable[[str, Params], None] |
                 params[name] = convert(values[wire_name])
         if rest is not None:
             name, many = rest
-            unbound = ((key, texts) for key, texts in values.items() if key not in bound)
-            params[name] = {key: texts if many else texts[0] for key, texts in unbound}
+            params[name] = {key: texts if many else texts[0] for key, texts in values.items()}
 
     return read
 
@@ -221,7 +219,7 @@ def _body_reader(model: Model, shape: Shape, xml: bool) -> BodyReader:
     if payload is not None:
         member = model.shape(shape.traits["members"][payload])
         return _payload_reader(payload, _value_reader(model, member, xml))
-    if all("location" in member.traits for _, member in model.members(shape)):
+    if all(member.get("location") in REQUEST_LOCATIONS for _, member in model.members(shape)):
         return _ignore
     read_document = _document_reader(model, shape, xml)
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from penstock.api import HttpResponse
-from penstock.wire.model import Model, Shape
+from penstock.wire.model import RESPONSE_LOCATIONS, Model, Shape
 from penstock.wire.scalar import text_writer
 from penstock.wire.typed import JSON, WriterCompiler
 from penstock.wire.xml import DECLARATION, XmlWriterCompiler, escape
@@ -98,7 +98,7 @@ def _body_writer(model: Model, shape: Shape, xml: bool) -> BodyWriter:
     if payload is not None:
         member = model.shape(shape.traits["members"][payload])
         return _payload_writer(model, payload, member, xml)
-    if all("location" in member.traits for _, member in model.members(shape)):
+    if all(member.get("location") in RESPONSE_LOCATIONS for _, member in model.members(shape)):
         # AWS: REST-JSON answers of modelled, empty outputs are an empty object.
         empty = b"{}" if shape.name and not xml and not shape.traits["members"] else b""
         return lambda _: (empty, "application/json" if empty else "")

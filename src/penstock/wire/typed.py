@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from penstock.core.errors import AwsError
 from penstock.wire.cbor import Tagged
-from penstock.wire.model import Model, Shape
+from penstock.wire.model import REQUEST_LOCATIONS, RESPONSE_LOCATIONS, Model, Shape
 from penstock.wire.scalar import (
     TIMESTAMPS,
     epoch,
@@ -175,7 +175,7 @@ class ReaderCompiler:
 
         self._structures[shape.name] = read
         for name, member in self._model.members(shape):
-            if "location" not in member.traits:
+            if member.get("location") not in REQUEST_LOCATIONS:
                 table[member.get("locationName", name)] = (name, *self._entry(member))
         return read
 
@@ -259,7 +259,7 @@ class WriterCompiler:
 
         self._structures[shape.name] = write
         for name, member in self._model.members(shape):
-            if "location" not in member.traits:
+            if member.get("location") not in RESPONSE_LOCATIONS:
                 table[name] = (member.get("locationName", name), self.writer(member))
         return write
 
@@ -290,7 +290,7 @@ class WriterCompiler:
             return False
         seen.add(shape.name)
         return any(
-            "location" in member.traits
+            member.get("location") in RESPONSE_LOCATIONS
             or member.get("locationName", name) != name
             or self._needed(member, seen)
             for name, member in self._model.members(shape)

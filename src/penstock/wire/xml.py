@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 from xml.etree.ElementTree import Element, ParseError, XMLParser
 
-from penstock.wire.model import Model, Shape
+from penstock.wire.model import REQUEST_LOCATIONS, RESPONSE_LOCATIONS, Model, Shape
 from penstock.wire.scalar import malformed, text_reader, text_writer
 
 Write: TypeAlias = Callable[[list[str], Any], None]
@@ -96,7 +96,7 @@ class XmlReaderCompiler:
             local_name = wire_name.rpartition(":")[2]
             if member.get("xmlAttribute"):
                 attributes[local_name] = (name, text_reader(member))
-            elif "location" not in member.traits:
+            elif member.get("location") not in REQUEST_LOCATIONS:
                 flat = bool(member.get("flattened"))
                 row = (name, flat, self._flat(member) if flat else self.reader(member))
                 rows[local_name] = row
@@ -202,7 +202,7 @@ class XmlWriterCompiler:
         rows: list[tuple[str, Write]] = []
         attributes: list[tuple[str, str, Callable[[Any], str]]] = []
         for name, member in self._model.members(shape):
-            if "location" in member.traits:
+            if member.get("location") in RESPONSE_LOCATIONS:
                 continue
             wire_name = member.get("locationName", name)
             if member.get("xmlAttribute"):

@@ -57,6 +57,8 @@ class Evaluator:
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
+        self.imported: set[str] = set()
+        """Names of the exports that Fn::ImportValue read."""
         self._conditions: dict[str, bool] = {}
         self._functions: dict[str, Callable[[Node], Any]] = {
             "Ref": self._ref,
@@ -263,6 +265,7 @@ class Evaluator:
         name = self.evaluate(argument)
         if name not in self._scope.exports:
             raise invalid(f"No export named {name} found")
+        self.imported.add(name)
         return self._scope.exports[name]
 
     def _cidr(self, argument: Node) -> Any:

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+from types import SimpleNamespace
 from typing import Any, Final
 
 from penstock.core.template.node import Template, invalid
@@ -16,8 +17,7 @@ async def expand(template: Template, parameters: dict[str, Any], region: str) ->
 
 
 def _translate(template: Template, parameters: dict[str, Any], region: str) -> Template:
-    from boto3 import Session  # noqa: PLC0415 - see `expand`
-    from samtranslator.model.exceptions import InvalidDocumentException  # noqa: PLC0415
+    from samtranslator.model.exceptions import InvalidDocumentException  # noqa: PLC0415 - see `expand`
     from samtranslator.parser.parser import Parser  # noqa: PLC0415
     from samtranslator.translator.translator import Translator  # noqa: PLC0415
     from samtranslator.utils.py27hash_fix import (  # noqa: PLC0415
@@ -26,7 +26,8 @@ def _translate(template: Template, parameters: dict[str, Any], region: str) -> T
     )
 
     to_py27_compatible_template(template, parameters)
-    translator = Translator({}, Parser(), boto_session=Session(region_name=region))
+    # Of its session the translator reads nothing but the region.
+    translator = Translator({}, Parser(), boto_session=SimpleNamespace(region_name=region))
     try:
         expanded = translator.translate(
             template, parameter_values=parameters, get_managed_policy_map=_managed_policies

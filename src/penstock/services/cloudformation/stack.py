@@ -140,9 +140,7 @@ class Stacks:
         following = records[limit - 1].sequence if len(records) > limit else 0
         return [orjson.loads(record.data) for record in records[:limit]], following
 
-    async def _record(
-        self, stack: Document, event: Document, now: int, reason: str | None
-    ) -> None:
+    async def _record(self, stack: Document, event: Document, now: int, reason: str | None) -> None:
         event |= {"StackId": stack["StackId"], "StackName": stack["StackName"], "Timestamp": now}
         if reason is not None:
             event["ResourceStatusReason"] = reason

@@ -65,7 +65,11 @@ _STAGE: Final = (
     "TracingEnabled",
     "Variables",
 )
-_STAGE_PATCHED: Final = {"DeploymentId": "/deploymentId", "Description": "/description", "TracingEnabled": "/tracingEnabled"}
+_STAGE_PATCHED: Final = {
+    "DeploymentId": "/deploymentId",
+    "Description": "/description",
+    "TracingEnabled": "/tracingEnabled",
+}
 
 
 def _lowered(properties: dict[str, Any]) -> dict[str, Any]:

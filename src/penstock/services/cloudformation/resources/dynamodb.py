@@ -42,7 +42,9 @@ async def _create(target: Target) -> Made:
 
 async def _update(target: Target) -> Made:
     name = target.physical_id
-    request = {item: target.properties[item] for item in target.given(_UPDATED) if target.changed(item)}
+    request = {
+        item: target.properties[item] for item in target.given(_UPDATED) if target.changed(item)
+    }
     if "SSESpecification" in request:
         request["SSESpecification"] = _encryption(request["SSESpecification"])
     if target.changed("DeletionProtectionEnabled"):
@@ -161,7 +163,12 @@ ROWS: Final = (
         required=frozenset({"KeySchema"}),
         immutable=frozenset({"TableName", "KeySchema", "LocalSecondaryIndexes"}),
         integers=frozenset(
-            {"ReadCapacityUnits", "WriteCapacityUnits", "MaxReadRequestUnits", "MaxWriteRequestUnits"}
+            {
+                "ReadCapacityUnits",
+                "WriteCapacityUnits",
+                "MaxReadRequestUnits",
+                "MaxWriteRequestUnits",
+            }
         ),
         booleans=frozenset(
             {"DeletionProtectionEnabled", "Enabled", "SSEEnabled", "PointInTimeRecoveryEnabled"}

@@ -17,7 +17,9 @@ async def _create_role(target: Target) -> Made:
     request = {
         "RoleName": name,
         "AssumeRolePolicyDocument": _text(properties["AssumeRolePolicyDocument"]),
-        **target.given(("Path", "Description", "MaxSessionDuration", "PermissionsBoundary", "Tags")),
+        **target.given(
+            ("Path", "Description", "MaxSessionDuration", "PermissionsBoundary", "Tags")
+        ),
     }
     role = (await target.call("iam", "CreateRole", request))["Role"]
     await _equip(target, name)

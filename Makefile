@@ -1,0 +1,54 @@
+# Every target makes its own virtual environment: nothing is needed but Python 3.11+ and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TOOLS := .venv-tools
+PEER := .venv-peer
+
+.PHONY: help demo up check test bench format clean
+help: ## Show the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Penstock needs Python 3.11 or newer; set PYTHON=python3.x")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	@touch $@
+
+# The ecosystem's own tools, each pinning its own botocore, in environments of their own.
+$(TOOLS)/.installed:
+	$(PYTHON) -m venv $(TOOLS)/aws && $(TOOLS)/aws/bin/python -m pip install --quiet --disable-pip-version-check awscli
+	$(PYTHON) -m venv $(TOOLS)/sam && $(TOOLS)/sam/bin/python -m pip install --quiet --disable-pip-version-check aws-sam-cli
+	@touch $@
+
+$(PEER)/.installed:
+	$(PYTHON) -m venv $(PEER) && $(PEER)/bin/python -m pip install --quiet --disable-pip-version-check 'ministack==1.5.33' boto3
+	@touch $@
+
+demo: $(STAMP) ## Start Penstock, deploy the orders application, send 1,000 orders
+	$(BIN)/penstock demo
+
+up: $(STAMP) ## Start Penstock on http://127.0.0.1:4566
+	$(BIN)/penstock up
+
+check: $(STAMP) ## Format, lint, types, layers, architecture
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/architecture
+
+test: $(STAMP) $(TOOLS)/.installed ## The whole test suite
+	$(BIN)/pytest
+
+bench: $(STAMP) $(PEER)/.installed ## Penstock, a peer and the machine's limit, side by side
+	$(BIN)/python -m bench
+
+format: $(STAMP) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## Remove the virtual environments and caches
+	rm -rf $(VENV) $(TOOLS) $(PEER) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

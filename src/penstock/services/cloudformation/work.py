@@ -1,0 +1,342 @@
+"""One step on one resource: evaluate its properties, call its row of the table, keep what came of it.
+
+Every step leaves a resource document from which the next one, or a restart, can go on.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from penstock.api import Context, Dispatcher, Result, refuse
+from penstock.clock import Clock
+from penstock.core.errors import AwsError
+from penstock.core.ids import Ids
+from penstock.core.template.evaluate import Evaluator
+from penstock.core.template.plan import difference
+from penstock.services.cloudformation.resource import Made, Properties, ResourceType, Target
+from penstock.services.cloudformation.stack import Document, Stacks
+
+# What makes a resource what it is: kept in `before` while an update may have to return to it.
+_RECORD: Final = (
+    "PhysicalResourceId",
+    "ResourceType",
+    "suffix",
+    "properties",
+    "ref",
+    "attributes",
+)
+_REPLACING: Final = (
+    "Requested update requires the creation of a new physical resource; hence creating one."
+)
+_DYNAMIC: Final = re.compile(r"\{\{resolve:([a-z-]+):([^}]+)\}\}")
+_GONE: Final = frozenset(
+    {
+        "NoSuchEntity",
+        "NoSuchBucket",
+        "NoSuchBucketPolicy",
+        "NotFoundException",
+        "ParameterNotFound",
+        "QueueDoesNotExist",
+        "ResourceNotFoundException",
+    }
+)
+_STABILIZE_TRIES: Final = 600
+_STABILIZE_MS: Final = 100
+
+
+class StepFailed(Exception):
+    """A resource could not be brought where it should be; its document and event say why."""
+
+    def __init__(self, logical_id: str, reason: str) -> None:
+        super().__init__(f"{logical_id}: {reason}")
+        self.logical_id = logical_id
+        self.reason = reason
+
+
+@dataclass(slots=True, kw_only=True)
+class Site:
+    """Where steps happen: a stack, for its caller, with the evaluator of the deployment being brought."""
+
+    ctx: Context
+    stack: Document
+    deployment: Document
+    evaluator: Evaluator
+
+
+class Worker:
+    """Makes, changes, restores and removes single resources."""
+
+    def __init__(
+        self,
+        stacks: Stacks,
+        ids: Ids,
+        clock: Clock,
+        dispatcher: Dispatcher,
+        types: Mapping[str, ResourceType],
+    ) -> None:
+        self._stacks = stacks
+        self._ids = ids
+        self._clock = clock
+        self._dispatcher = dispatcher
+        self._types = types
+
+    async def make(self, site: Site, name: str, order: int, resource: Document | None) -> Document:
+        """Create a resource that is not there yet. Raises StepFailed."""
+        declared = site.evaluator.active()[name]
+        if resource is None:
+            resource = {
+                "LogicalResourceId": name,
+                "PhysicalResourceId": "",
+                "ResourceType": declared["Type"],
+                "order": order,
+                "suffix": self._ids.upper_token(12),
+                "properties": {},
+                "ref": "",
+                "attributes": {},
+                "before": None,
+            }
+        _take_policies(resource, declared)
+        await self._stacks.mark(site.stack, resource, "CREATE_IN_PROGRESS", self._clock.now())
+
+        async def step() -> None:
+            row, properties = await self._wanted(site, name)
+            await self._create(site, row, resource, properties)
+            initiated = "Resource creation Initiated"
+            now = self._clock.now()
+            await self._stacks.mark(site.stack, resource, "CREATE_IN_PROGRESS", now, initiated)
+
+        await self._attempt(site, resource, "CREATE_FAILED", step)
+        await self._stacks.mark(site.stack, resource, "CREATE_COMPLETE", self._clock.now())
+        return resource
+
+    async def change(self, site: Site, name: str, order: int, resource: Document) -> None:
+        """Bring a resource to the deployment's properties, in place or by a new one. Raises StepFailed."""
+        declared = site.evaluator.active()[name]
+        _take_policies(resource, declared)
+        resource["order"] = order
+        changes: list[str] = []
+
+        async def compare() -> tuple[ResourceType, Properties]:
+            row, properties = await self._wanted(site, name)
+            if resource["ResourceType"] != row.name:
+                changes.append("Type")
+            changes.extend(difference(resource["properties"], properties))
+            return row, properties
+
+        row, properties = await self._attempt(site, resource, "UPDATE_FAILED", compare)
+        if not changes:
+            await self._stacks.put_resource(site.stack, resource)
+            return
+        replaced = "Type" in changes[:1] and resource["ResourceType"] != row.name
+        replaced = replaced or not row.replacing().isdisjoint(changes)
+        resource.setdefault("before", {member: resource[member] for member in _RECORD})
+        resource["attempted"] = None if replaced else properties
+        now = self._clock.now()
+        reason = _REPLACING if replaced else None
+        await self._stacks.mark(site.stack, resource, "UPDATE_IN_PROGRESS", now, reason)
+
+        async def step() -> None:
+            if replaced:
+                resource["suffix"] = self._ids.upper_token(12)
+                await self._create(site, row, resource, properties)
+            else:
+                await self._update(site, row, resource, properties, resource["properties"])
+
+        await self._attempt(site, resource, "UPDATE_FAILED", step)
+        await self._stacks.mark(site.stack, resource, "UPDATE_COMPLETE", self._clock.now())
+
+    async def restore(self, site: Site, resource: Document) -> None:
+        """Return a resource to its record from before the update. Raises StepFailed."""
+        before = resource["before"]
+        if before is None:
+            return
+        if before["PhysicalResourceId"] != resource["PhysicalResourceId"]:
+            made = {member: resource[member] for member in _RECORD}
+            resource.update(before)
+            resource["before"] = made
+            await self._stacks.mark(site.stack, resource, "UPDATE_COMPLETE", self._clock.now())
+            return
+        attempted = resource.pop("attempted", None)
+        await self._stacks.mark(site.stack, resource, "UPDATE_IN_PROGRESS", self._clock.now())
+        if attempted is not None:
+
+            async def step() -> None:
+                row = self._types[resource["ResourceType"]]
+                await self._update(site, row, resource, before["properties"], attempted)
+
+            await self._attempt(site, resource, "UPDATE_FAILED", step)
+        resource.update(before)
+        del resource["before"]
+        await self._stacks.mark(site.stack, resource, "UPDATE_COMPLETE", self._clock.now())
+
+    async def discard(self, site: Site, resource: Document) -> None:
+        """Remove what a replacement left behind, and forget the record from before. Raises StepFailed."""
+        before = resource.get("before")
+        if before and before["PhysicalResourceId"] != resource["PhysicalResourceId"]:
+            left = {**resource, **before}
+            if resource.get("replace_policy") not in ("Retain", "Snapshot"):
+                now = self._clock.now()
+                status = resource["ResourceStatus"]
+                await self._stacks.mark(site.stack, left, "DELETE_IN_PROGRESS", now)
+                await self._attempt(site, left, "DELETE_FAILED", lambda: self._delete(site, left))
+                await self._stacks.mark(site.stack, left, "DELETE_COMPLETE", self._clock.now())
+                resource["ResourceStatus"] = status
+        resource.pop("before", None)
+        resource.pop("attempted", None)
+        await self._stacks.put_resource(site.stack, resource)
+
+    async def remove(self, site: Site, resource: Document, *, retained: bool) -> None:
+        """Delete a resource, or leave it when it is retained. Raises StepFailed."""
+        if retained:
+            await self._stacks.mark(site.stack, resource, "DELETE_SKIPPED", self._clock.now())
+            return
+        await self._stacks.mark(site.stack, resource, "DELETE_IN_PROGRESS", self._clock.now())
+        before = resource.get("before")
+        if before and before["PhysicalResourceId"] != resource["PhysicalResourceId"]:
+            left = {**resource, **before}
+            await self._attempt(site, resource, "DELETE_FAILED", lambda: self._delete(site, left))
+            resource["before"] = None
+        if resource["PhysicalResourceId"]:
+            await self._attempt(
+                site, resource, "DELETE_FAILED", lambda: self._delete(site, resource)
+            )
+        await self._stacks.mark(site.stack, resource, "DELETE_COMPLETE", self._clock.now())
+
+    async def _wanted(self, site: Site, name: str) -> tuple[ResourceType, Properties]:
+        """The row of a resource and the properties that the deployment gives it."""
+        declared = site.evaluator.active()[name]
+        row = self._types[declared["Type"]]
+        evaluated = site.evaluator.evaluate(declared.get("Properties") or {})
+        properties = row.checked(await self._resolved(site, evaluated))
+        tags = site.deployment["tags"]
+        if row.tags == "list" and tags:
+            own = properties.get("Tags", [])
+            keys = {tag["Key"] for tag in own}
+            properties["Tags"] = [*own, *(tag for tag in tags if tag["Key"] not in keys)]
+        elif row.tags == "map" and tags:
+            inherited = {tag["Key"]: tag["Value"] for tag in tags}
+            properties["Tags"] = {**inherited, **properties.get("Tags", {})}
+        return row, properties
+
+    async def _resolved(self, site: Site, value: Any) -> Any:
+        """The value with its dynamic references replaced."""
+        if isinstance(value, dict):
+            return {key: await self._resolved(site, item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [await self._resolved(site, item) for item in value]
+        if not isinstance(value, str) or "{{resolve:" not in value:
+            return value
+        text = value
+        for match in _DYNAMIC.finditer(value):
+            if match.group(1) != "ssm":
+                raise refuse(f"dynamic references to {match.group(1)}")
+            found = await self._call(site)("ssm", "GetParameter", {"Name": match.group(2)})
+            text = text.replace(match.group(0), found["Parameter"]["Value"])
+        return text
+
+    async def _create(
+        self, site: Site, row: ResourceType, resource: Document, properties: Properties
+    ) -> None:
+        made = await row.create(self._target(site, resource, properties, {}, ""))
+        resource["ResourceType"] = row.name
+        _take(resource, made, properties)
+
+    async def _update(
+        self,
+        site: Site,
+        row: ResourceType,
+        resource: Document,
+        properties: Properties,
+        previous: Properties,
+    ) -> None:
+        if row.update is None:
+            raise AwsError("ValidationError", f"{row.name} cannot be changed in place", status=400)
+        physical_id = resource["PhysicalResourceId"]
+        target = self._target(site, resource, properties, previous, physical_id)
+        _take(resource, await row.update(target), properties)
+
+    async def _delete(self, site: Site, resource: Document) -> None:
+        row = self._types[resource["ResourceType"]]
+        properties, physical_id = resource["properties"], resource["PhysicalResourceId"]
+        try:
+            await row.delete(self._target(site, resource, properties, properties, physical_id))
+        except AwsError as error:
+            if error.code not in _GONE and error.status != 404:
+                raise
+
+    async def _attempt(
+        self, site: Site, resource: Document, failed: str, step: Callable[[], Awaitable[Any]]
+    ) -> Any:
+        """Run a step; a failure becomes the resource's status and StepFailed."""
+        try:
+            return await step()
+        except AwsError as error:
+            reason = self._reason(error)
+        except Exception as error:  # noqa: BLE001 - a stack must not hang on what a row did not foresee
+            reason = f"Internal Failure: {type(error).__name__}: {error}"
+        await self._stacks.mark(site.stack, resource, failed, self._clock.now(), reason)
+        raise StepFailed(resource["LogicalResourceId"], reason)
+
+    def _reason(self, error: AwsError) -> str:
+        text = error.message or error.code
+        if error.code == "ValidationError":
+            return text
+        return (
+            f'Resource handler returned message: "{text}" '
+            f"(RequestToken: {self._ids.uuid()}, HandlerErrorCode: {_handler_code(error)})"
+        )
+
+    def _target(
+        self,
+        site: Site,
+        resource: Document,
+        properties: Properties,
+        previous: Properties,
+        physical_id: str,
+    ) -> Target:
+        return Target(
+            ctx=site.ctx,
+            call=self._call(site),
+            settle=self._settle,
+            stack_name=site.stack["StackName"],
+            logical_id=resource["LogicalResourceId"],
+            suffix=resource["suffix"],
+            properties=properties,
+            previous=previous,
+            physical_id=physical_id,
+        )
+
+    def _call(self, site: Site) -> Any:
+        async def call(service: str, operation: str, request: dict[str, Any]) -> Result:
+            ctx = site.ctx.child(now=self._clock.now(), request_id=self._ids.uuid())
+            return await self._dispatcher.call(ctx, service, operation, request)
+
+        return call
+
+    async def _settle(self, check: Callable[[], Awaitable[bool]]) -> None:
+        for _ in range(_STABILIZE_TRIES):
+            if await check():
+                return
+            await self._clock.sleep_until(self._clock.now() + _STABILIZE_MS)
+        raise AwsError("NotStabilized", "The resource did not stabilize in time.")
+
+
+def _take(resource: Document, made: Made, properties: Properties) -> None:
+    resource["PhysicalResourceId"] = made.physical_id
+    resource["ref"] = made.physical_id if made.ref is None else made.ref
+    resource["attributes"] = made.attributes
+    resource["properties"] = properties
+
+
+def _take_policies(resource: Document, declared: Mapping[str, Any]) -> None:
+    resource["deletion_policy"] = declared.get("DeletionPolicy", "Delete")
+    resource["replace_policy"] = declared.get("UpdateReplacePolicy", "Delete")
+
+
+def _handler_code(error: AwsError) -> str:
+    if error.code in _GONE:
+        return "NotFound"
+    if "Exist" in error.code:
+        return "AlreadyExists"
+    return "InvalidRequest" if error.status == 400 else "GeneralServiceException"

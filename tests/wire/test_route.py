@@ -1,0 +1,205 @@
+"""Which operation a request means."""
+
+import json
+
+import boto3
+import botocore.config
+import pytest
+from botocore.awsrequest import AWSResponse
+
+from penstock.api import HttpRequest
+from penstock.core.errors import AwsError
+from penstock.wire import Wire
+
+SERVICES = [
+    "apigateway", "apigatewayv2", "cloudformation", "cloudwatch", "dynamodb", "events", "iam",
+    "kinesis", "lambda", "logs", "s3", "sns", "sqs", "ssm", "stepfunctions", "sts",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def wire():
+    return Wire(SERVICES)
+
+
+def request(method="POST", url="/", body=b"", **headers):
+    path, _, query = url.partition("?")
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    return HttpRequest(method, path, query, fields, body)
+
+
+def signed(service):
+    return (
+        f"AWS4-HMAC-SHA256 Credential=AK/20260101/us-east-1/{service}/aws4_request, "
+        "SignedHeaders=host, Signature=00"
+    )
+
+
+def captured(service, call, **params):
+    """The request that boto3 sends, caught before it leaves."""
+    caught = []
+    client = boto3.client(
+        service,
+        region_name="us-east-1",
+        aws_access_key_id="AK",
+        aws_secret_access_key="secret",
+        endpoint_url="http://localhost:4566",
+        config=botocore.config.Config(parameter_validation=False),
+    )
+
+    def catch(request, **_):
+        caught.append(request)
+        return AWSResponse(request.url, 500, {}, None)
+
+    client.meta.events.register("before-send", catch)
+    try:
+        getattr(client, call)(**params)
+    except Exception:  # noqa: BLE001 - what the client makes of our stub is not the matter
+        pass
+    sent = caught[0]
+    path, _, query = sent.url.removeprefix("http://localhost:4566").partition("?")
+    body = sent.body or b""
+    if hasattr(body, "read"):
+        body = body.read()
+    headers = {
+        k.lower(): v.decode() if isinstance(v, bytes) else v for k, v in sent.headers.items()
+    }
+    headers.setdefault("host", "localhost:4566")
+    return HttpRequest(
+        sent.method, path, query, headers, body if isinstance(body, bytes) else body.encode()
+    )
+
+
+CALLS = [
+    ("sqs", "send_message", {"QueueUrl": "http://q", "MessageBody": "b"}),
+    ("dynamodb", "put_item", {"TableName": "t", "Item": {"k": {"B": b"x"}}}),
+    ("lambda", "invoke", {"FunctionName": "f", "Payload": b"{}", "Qualifier": "1"}),
+    ("lambda", "list_functions", {}),
+    ("lambda", "get_function", {"FunctionName": "arn:aws:lambda:us-east-1:000000000000:function:f"}),
+    ("lambda", "list_tags", {"Resource": "arn:aws:lambda:us-east-1:000000000000:function:f"}),
+    ("apigateway", "get_rest_apis", {"limit": 5}),
+    ("apigateway", "put_integration", {"restApiId": "a", "resourceId": "r", "httpMethod": "GET", "type": "MOCK"}),
+    ("apigatewayv2", "get_apis", {}),
+    ("s3", "put_object", {"Bucket": "b", "Key": "a/b c", "Body": b"x"}),
+    ("s3", "copy_object", {"Bucket": "b", "Key": "k", "CopySource": "b/o"}),
+    ("s3", "upload_part", {"Bucket": "b", "Key": "k", "PartNumber": 1, "UploadId": "u", "Body": b"x"}),
+    ("s3", "upload_part_copy", {"Bucket": "b", "Key": "k", "PartNumber": 1, "UploadId": "u", "CopySource": "b/o"}),
+    ("s3", "create_multipart_upload", {"Bucket": "b", "Key": "k"}),
+    ("s3", "list_parts", {"Bucket": "b", "Key": "k", "UploadId": "u"}),
+    ("s3", "get_object", {"Bucket": "b", "Key": "k"}),
+    ("s3", "get_object_tagging", {"Bucket": "b", "Key": "k"}),
+    ("s3", "head_object", {"Bucket": "b", "Key": "k"}),
+    ("s3", "list_objects", {"Bucket": "b"}),
+    ("s3", "list_objects_v2", {"Bucket": "b"}),
+    ("s3", "list_buckets", {}),
+    ("s3", "delete_objects", {"Bucket": "b", "Delete": {"Objects": [{"Key": "k"}]}}),
+    ("s3", "get_bucket_location", {"Bucket": "b"}),
+    ("s3", "get_bucket_lifecycle_configuration", {"Bucket": "b"}),
+    ("s3", "put_bucket_notification_configuration", {"Bucket": "b", "NotificationConfiguration": {}}),
+    ("iam", "list_roles", {}),
+    ("sts", "get_caller_identity", {}),
+    ("sns", "publish", {"TopicArn": "t", "Message": "m"}),
+    ("cloudformation", "list_stacks", {}),
+    ("cloudwatch", "list_metrics", {}),
+    ("events", "put_events", {"Entries": [{"Source": "s"}]}),
+    ("stepfunctions", "list_state_machines", {}),
+    ("logs", "describe_log_groups", {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("service", "call", "params"), CALLS, ids=[f"{c[0]}-{c[1]}" for c in CALLS]
+)
+def test_what_boto3_sends_is_routed_and_read(wire, service, call, params):
+    """Every protocol and S3's crowded paths, as the most used client sends them."""
+    sent = captured(service, call, **params)
+    operation = wire.route(sent)
+    assert (service, call.replace("_", "")) == (operation.service, operation.name.lower())
+    parsed = operation.parse(sent)
+    expected = {k: v for k, v in params.items() if k != "CopySource"}
+    assert expected == {k: parsed.get(k, {}) for k in expected}
+
+
+def test_query_requests_reach_sqs(wire):
+    """Service integrations and old SDKs speak the query protocol, to the queue's own path."""
+    sent = request(
+        url="/000000000000/q",
+        body=b"Action=SendMessage&MessageBody=hi&MessageAttribute.1.Name=a"
+        b"&MessageAttribute.1.Value.DataType=String&MessageAttribute.1.Value.StringValue=v",
+        content_type="application/x-www-form-urlencoded",
+        authorization=signed("sqs"),
+        host="localhost:4566",
+    )
+    operation = wire.route(sent)
+    assert {
+        "QueueUrl": "http://localhost:4566/000000000000/q",
+        "MessageBody": "hi",
+        "MessageAttributes": {"a": {"DataType": "String", "StringValue": "v"}},
+    } == operation.parse(sent)
+
+
+def test_query_answers_of_sqs(wire):
+    """The legacy answer is documented byte for byte."""
+    sent = request("GET", "/?Action=SendMessage&Version=2012-11-05&MessageBody=x&QueueUrl=u")
+    answer = wire.route(sent).serialize({"MessageId": "m"}, "rid")
+    assert (
+        b'<SendMessageResponse xmlns="http://queue.amazonaws.com/doc/2012-11-05/"><SendMessageResult>'
+        b"<MessageId>m</MessageId></SendMessageResult><ResponseMetadata><RequestId>rid</RequestId>"
+        b"</ResponseMetadata></SendMessageResponse>"
+    ) == answer.body
+
+
+def test_unknown_action(wire):
+    """Clients of the query protocol look for this code and text."""
+    sent = request(
+        body=b"Action=Nope",
+        content_type="application/x-www-form-urlencoded",
+        authorization=signed("iam"),
+    )
+    with pytest.raises(AwsError) as caught:
+        wire.route(sent)
+    answer = wire.error(sent, caught.value, "rid")
+    assert 400 == answer.status
+    assert (
+        b"<Code>InvalidAction</Code><Message>The action Nope is not valid for this endpoint.</Message>"
+        in answer.body
+    )
+
+
+def test_unknown_target(wire):
+    """An unknown JSON operation has its own code."""
+    sent = request(x_amz_target="AmazonSQS.Nope", content_type="application/x-amz-json-1.0")
+    with pytest.raises(AwsError) as caught:
+        wire.route(sent)
+    answer = wire.error(sent, caught.value, "rid")
+    assert 404 == answer.status
+    assert "com.amazonaws.sqs#UnknownOperationException" == json.loads(answer.body)["__type"]
+
+
+def test_virtual_hosted_bucket(wire):
+    """S3 clients put the bucket into the host name."""
+    for host in ("b.localhost:4566", "b.s3.us-east-1.amazonaws.com", "b.s3.localhost:4566"):
+        sent = request("GET", "/k/x%20y", host=host)
+        operation = wire.route(sent)
+        assert ("GetObject", {"Bucket": "b", "Key": "k/x y"}) == (
+            operation.name,
+            operation.parse(sent),
+        )
+
+
+def test_unserved_service_is_refused_by_name(wire):
+    """A client of a service that is not built must see why."""
+    with pytest.raises(AwsError, match="Penstock does not implement the service workmail yet"):
+        wire.route(request(authorization=signed("workmail")))
+    with pytest.raises(AwsError, match="Penstock does not implement the service workmail yet"):
+        wire.operation("workmail", "X")
+
+
+def test_bucket_location_is_text(wire):
+    """botocore reads the root's text."""
+    answer = wire.operation("s3", "GetBucketLocation").serialize(
+        {"LocationConstraint": "eu-west-1"}, "r"
+    )
+    assert answer.body.endswith(
+        b'<LocationConstraint xmlns="http://s3.amazonaws.com/doc/2006-03-01/">eu-west-1</LocationConstraint>'
+    )
