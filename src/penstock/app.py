@@ -5,11 +5,11 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import orjson
 
-from penstock.api import Handler, Service
+from penstock.api import Context, Handler, Service
 from penstock.clock import Clock, SystemClock
 from penstock.config import Config
 from penstock.core.ids import Ids
@@ -92,7 +92,7 @@ class App:
         ]
         for service in services:
             _register(handlers, service)
-        dispatcher.pipeline = Pipeline(
+        pipeline = dispatcher.pipeline = Pipeline(
             wire=wire,
             handlers=handlers,
             store=store,
@@ -102,8 +102,12 @@ class App:
             auth=config.auth,
             region=config.region,
         )
-        control = Control([service.name for service in services], self.reset)
-        self.gateway = Gateway([control, dispatcher.pipeline.handle], config.max_body)
+        control = Control(
+            [service.name for service in services],
+            pipeline.admit,
+            {("POST", "/_penstock/reset"): self.reset, ("GET", "/_penstock/queues"): self.queues},
+        )
+        self.gateway = Gateway([control, pipeline.handle], config.max_body)
 
     @classmethod
     async def open(cls, config: Config, clock: Clock | None = None, ids: Ids | None = None) -> Self:
@@ -130,11 +134,16 @@ class App:
         await self.runtime.close()
         await self.store.close()
 
-    async def reset(self) -> None:
+    async def reset(self, _: Context) -> dict[str, str]:
         """Remove everything and begin anew, as a new data folder would."""
         await self.engine.close()
         await self.sqs.close()
         await self.store.reset()
+        return {"status": "reset"}
+
+    async def queues(self, ctx: Context) -> list[dict[str, Any]]:
+        """Every queue with its depth and age."""
+        return await self.sqs.overview(ctx.now)
 
     async def root_key(self) -> RootKey:
         """The local account's own key pair, made on first use."""

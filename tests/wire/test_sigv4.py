@@ -33,6 +33,8 @@ def sign(method, path, query, body, service, presigned=False):
     headers = {} if presigned else {"X-Spaced": "  a   b "}
     sent = AWSRequest(method=method, url=url, data=body, headers=headers)
     if presigned:
+        # botocore moves a body into the query of a presigned request.
+        sent.data = body = b""
         kind = S3SigV4QueryAuth if service == "s3" else SigV4QueryAuth
         kind(KEYS, service, "us-east-1", expires=60).add_auth(sent)
     else:
@@ -83,16 +85,16 @@ def code_of(sent, at=None, secrets=secret_of):
 def test_failures_have_their_codes():
     """Clients tell a wrong clock from a wrong key by the code."""
     sent = sign(*CASES[0])
-    assert "MissingAuthenticationToken" == code_of(HttpRequest("GET", "/", "", {}))
-    assert "UnrecognizedClientException" == code_of(sent, secrets=lambda _: None)
-    assert "SignatureDoesNotMatch" == code_of(sent, secrets=lambda _: "other")
-    assert "RequestTimeTooSkewed" == code_of(sent, now() + 16 * 60_000)
-    assert "RequestTimeTooSkewed" == code_of(sent, now() - 16 * 60_000)
-    assert "RequestExpired" == code_of(sign(*CASES[1], presigned=True), now() + 61_000)
+    assert code_of(HttpRequest("GET", "/", "", {})) == "MissingAuthenticationToken"
+    assert code_of(sent, secrets=lambda _: None) == "UnrecognizedClientException"
+    assert code_of(sent, secrets=lambda _: "other") == "SignatureDoesNotMatch"
+    assert code_of(sent, now() + 16 * 60_000) == "RequestTimeTooSkewed"
+    assert code_of(sent, now() - 16 * 60_000) == "RequestTimeTooSkewed"
+    assert code_of(sign(*CASES[1], presigned=True), now() + 61_000) == "RequestExpired"
     sent.headers["authorization"] = "AWS4-HMAC-SHA256 Credential=a/b"
-    assert "IncompleteSignature" == code_of(sent)
+    assert code_of(sent) == "IncompleteSignature"
     sent.headers["authorization"] = "Basic abc"
-    assert "IncompleteSignature" == code_of(sent)
+    assert code_of(sent) == "IncompleteSignature"
 
 
 def test_unsigned_payload_passes_with_any_body():
@@ -105,7 +107,7 @@ def test_unsigned_payload_passes_with_any_body():
         "host": "localhost:4566"
     }
     request = HttpRequest("PUT", "/b/k", "", headers, b"two")
-    assert "s3" == verify(request, secret_of, now()).service
+    assert verify(request, secret_of, now()).service == "s3"
 
 
 def test_credential_of_is_cheap_and_safe():

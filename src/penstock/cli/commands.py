@@ -1,6 +1,9 @@
 """The commands and their options."""
 
-from typing import Annotated, Optional
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -40,3 +43,113 @@ def up(
     from penstock.cli.up import run
 
     run(host=host, port=port, data=data, auth=auth, region=region)
+
+
+@app.command()
+def deploy(
+    template: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A SAM or CloudFormation template.")],
+    stack: Annotated[str, typer.Option("--stack", help="Name of the stack.")],
+    parameter: Annotated[Optional[list[str]], typer.Option("--parameter", help="Name=Value; repeat it.")] = None,  # noqa: UP007, UP045
+    endpoint: Endpoint = _DEFAULT,
+) -> None:
+    """Package the code beside a template and deploy it as a stack, showing each step."""
+    from penstock.cli.deploy import DeployError
+    from penstock.cli.deploy import deploy as run
+
+    with _explained(DeployError, FileNotFoundError):
+        outputs = run(template, stack, _pairs(parameter or []), endpoint, _show_event)
+    for name, value in outputs.items():
+        typer.echo(f"{name} = {value}")
+
+
+@app.command()
+def logs(
+    name: Annotated[str, typer.Argument(help="A function, or a log group by its full name.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows.")] = False,
+    endpoint: Endpoint = _DEFAULT,
+) -> None:
+    """Print the log of a function."""
+    from penstock.cli.logs import lines
+
+    with _explained():
+        for line in lines(endpoint, name, follow=follow):
+            typer.echo(line)
+
+
+@app.command()
+def queues(endpoint: Endpoint = _DEFAULT) -> None:
+    """Show every queue: depth, in flight, oldest age, dead letters."""
+    from penstock.cli.queues import show_queues
+
+    with _explained():
+        show_queues(endpoint)
+
+
+@app.command()
+def redrive(
+    queue: Annotated[str, typer.Argument(help="The dead-letter queue: name, URL or ARN.")],
+    to: Annotated[Optional[str], typer.Option(help="Another destination than the sources.")] = None,  # noqa: UP007, UP045
+    rate: Annotated[Optional[int], typer.Option(min=1, max=500, help="Messages per second.")] = None,  # noqa: UP007, UP045
+    endpoint: Endpoint = _DEFAULT,
+) -> None:
+    """Move dead letters back to where they came from."""
+    from penstock.cli.queues import redrive as run
+
+    with _explained(RuntimeError):
+        moved = run(endpoint, queue, to, rate)
+    typer.echo(f"{moved} messages moved")
+
+
+@app.command()
+def doctor(
+    data: Annotated[str, typer.Option(help="Data folder to look at.")] = ".penstock",
+    endpoint: Endpoint = _DEFAULT,
+) -> None:
+    """Say what this machine has, and what would keep Penstock from running well on it."""
+    from penstock.cli.doctor import findings
+
+    wrong = 0
+    for ok, what, advice in findings(endpoint, data):
+        mark = {True: "ok  ", False: "BAD ", None: "    "}[ok]
+        typer.echo(f"{mark}{what}" + (f"  -> {advice}" if ok is False else ""))
+        wrong += ok is False
+    raise typer.Exit(1 if wrong else 0)
+
+
+@app.command()
+def demo(
+    orders: Annotated[int, typer.Option(min=10, help="How many orders to send.")] = 1000,
+) -> None:
+    """Start Penstock in a temporary folder, deploy the orders application, send orders, show what happens."""
+    from penstock.cli.demo import run
+
+    raise typer.Exit(run(orders))
+
+
+def _pairs(given: list[str]) -> dict[str, str]:
+    for text in given:
+        if "=" not in text:
+            raise typer.BadParameter(f"{text!r} is not Name=Value")
+    return dict(text.split("=", 1) for text in given)
+
+
+def _show_event(event: dict[str, Any]) -> None:
+    reason = event.get("ResourceStatusReason", "")
+    typer.echo(
+        f"{event['ResourceStatus']:<20} {event['ResourceType']:<34} {event['LogicalResourceId']}"
+        + (f"  {reason}" if reason else "")
+    )
+
+
+@contextmanager
+def _explained(*expected: type[Exception]) -> Iterator[None]:
+    """Turn what a user can do something about into one line and exit status 1."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError, OSError, *expected) as error:
+        typer.echo(f"penstock: {error}", err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None

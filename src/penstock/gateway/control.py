@@ -1,19 +1,32 @@
 """Penstock's own endpoints, under `/_penstock/`."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import orjson
 
 from penstock import __version__
-from penstock.api import HttpRequest, HttpResponse
+from penstock.api import Context, HttpRequest, HttpResponse
+from penstock.core.errors import AwsError
+
+Action = Callable[[Context], Awaitable[Any]]
 
 
 class Control:
-    """A door for health and reset."""
+    """A door for health, for what operators look at, and for reset.
 
-    def __init__(self, services: list[str], reset: Callable[[], Awaitable[None]]) -> None:
+    Health is open to load balancers; everything else is admitted as AWS requests are.
+    """
+
+    def __init__(
+        self,
+        services: list[str],
+        admit: Callable[[HttpRequest], Awaitable[Context]],
+        actions: Mapping[tuple[str, str], Action],
+    ) -> None:
         self._services = sorted(services)
-        self._reset = reset
+        self._admit = admit
+        self._actions = actions
 
     def __call__(self, request: HttpRequest) -> Awaitable[HttpResponse] | None:
         """Take what is addressed to Penstock itself."""
@@ -22,15 +35,17 @@ class Control:
         return self._answer(request)
 
     async def _answer(self, request: HttpRequest) -> HttpResponse:
-        match request.method, request.path:
-            case "GET", "/_penstock/health":
-                body = {"status": "running", "version": __version__, "services": self._services}
-                return _json(200, body)
-            case "POST", "/_penstock/reset":
-                await self._reset()
-                return _json(200, {"status": "reset"})
-            case _:
-                return _json(404, {"message": f"There is no {request.method} {request.path}."})
+        if request.path == "/_penstock/health":
+            body = {"status": "running", "version": __version__, "services": self._services}
+            return _json(200, body)
+        action = self._actions.get((request.method, request.path))
+        if action is None:
+            return _json(404, {"message": f"There is no {request.method} {request.path}."})
+        try:
+            context = await self._admit(request)
+        except AwsError as error:
+            return _json(403, {"message": error.message})
+        return _json(200, await action(context))
 
 
 def _json(status: int, body: object) -> HttpResponse:

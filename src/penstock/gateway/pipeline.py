@@ -81,6 +81,12 @@ class Pipeline:
         exchange.context = ctx.child(request_id=self._ids.uuid(), now=self._clock.now())
         return await self._run(exchange, self.steps[1:])
 
+    async def admit(self, request: HttpRequest) -> Context:
+        """Who sends a request that is no AWS operation. Raises `AwsError` for one that may not."""
+        exchange = Exchange(request)
+        await self.steps[0](exchange)
+        return exchange.context
+
     async def _run(self, exchange: Exchange, steps: Sequence[Step]) -> HttpResponse:
         try:
             for step in steps:

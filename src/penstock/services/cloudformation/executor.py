@@ -256,7 +256,8 @@ class Executor:
 
 def context_of(stack: Document, now: int, request_id: str) -> Context:
     """The context in which a stack's work is done."""
-    return Context(now=now, request_id=request_id, **stack["caller"])
+    caller = {name: value for name, value in stack["caller"].items() if name != "role"}
+    return Context(now=now, request_id=request_id, **caller)
 
 
 def _reason(verb: str, error: StepFailed | AwsError) -> str:

@@ -108,6 +108,18 @@ class ResourceType:
             )
         return {name: self._typed(name, value) for name, value in properties.items()}
 
+    def tagged(self, properties: Properties, tags: list[dict[str, str]]) -> Properties:
+        """The properties with the stack's tags, where the type has tags and does not set the same ones."""
+        if self.tags is None or not tags:
+            return properties
+        if self.tags == "map":
+            inherited = {tag["Key"]: tag["Value"] for tag in tags}
+            return {**properties, "Tags": {**inherited, **properties.get("Tags", {})}}
+        own = properties.get("Tags", [])
+        keys = {tag["Key"] for tag in own}
+        added = [tag for tag in tags if tag["Key"] not in keys]
+        return {**properties, "Tags": [*own, *added]}
+
     def _typed(self, name: str, value: Any) -> Any:
         if isinstance(value, dict):
             return {key: self._typed(key, item) for key, item in value.items()}

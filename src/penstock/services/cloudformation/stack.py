@@ -48,7 +48,7 @@ class Stacks:
             raise AwsError("ValidationError", message, status=400)
         return stack
 
-    async def list(self, ctx: Context) -> list[Document]:
+    async def every(self, ctx: Context) -> list[Document]:
         """Every stack, deleted ones included, newest first."""
         rows = await self._store.table.range(STACKS, _partition(ctx), limit=100_000)
         stacks = [orjson.loads(row.document) for row in rows]
@@ -151,7 +151,7 @@ class Stacks:
     async def exports(self, ctx: Context) -> dict[str, tuple[str, str]]:
         """Export name to (value, id of the stack that exports it)."""
         found = {}
-        for stack in await self.list(ctx):
+        for stack in await self.every(ctx):
             if stack["StackStatus"] != "DELETE_COMPLETE":
                 for name, value in stack.get("exports", {}).items():
                     found[name] = (value, stack["StackId"])

@@ -209,14 +209,7 @@ class Worker:
         row = self._types[declared["Type"]]
         evaluated = site.evaluator.evaluate(declared.get("Properties") or {})
         properties = row.checked(await self._resolved(site, evaluated))
-        tags = site.deployment["tags"]
-        if row.tags == "list" and tags:
-            own = properties.get("Tags", [])
-            keys = {tag["Key"] for tag in own}
-            properties["Tags"] = [*own, *(tag for tag in tags if tag["Key"] not in keys)]
-        elif row.tags == "map" and tags:
-            inherited = {tag["Key"]: tag["Value"] for tag in tags}
-            properties["Tags"] = {**inherited, **properties.get("Tags", {})}
+        properties = row.tagged(properties, site.deployment["tags"])
         return row, properties
 
     async def _resolved(self, site: Site, value: Any) -> Any:

@@ -20,7 +20,7 @@ class LambdaService:
         self._repository = Repository(given.store)
         self._ledger = given.ledger
         code = CodeStore(given.store, given.dispatcher, given.ids, given.code_folder)
-        runner = Runner(code, given.ids, given.runtime, given.ledger, given.credentials_for)
+        runner = Runner(code, given)
         self._events = AsyncInvocations(
             self._repository, runner, given.engine, given.clock, given.ids
         )

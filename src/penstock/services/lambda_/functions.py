@@ -13,6 +13,7 @@ from penstock.services.lambda_.configuration import (
     new_configuration,
     timestamp,
 )
+from penstock.services.lambda_.invocation import CANNOT_ASSUME
 from penstock.services.lambda_.repository import LATEST, Function, Ref, Repository, parse_ref
 from penstock.services.lambda_.surroundings import Surroundings
 
@@ -47,6 +48,7 @@ class Functions:
         self._ids = given.ids
         self._runtime = given.runtime
         self._ledger = given.ledger
+        self._credentials_for = given.credentials_for
         self._events = events
 
     @operation("CreateFunction")
@@ -54,6 +56,7 @@ class Functions:
         """Store a function, ready to be invoked."""
         ref = parse_ref(ctx, request["FunctionName"])._replace(qualifier=None)
         check(request)
+        await self._check_role(request["Role"], ref.name, ctx.now)
         config = new_configuration(request, ref.arn, ctx.now, self._ids.uuid())
         digest, size = await self._code.accept(ctx, request.get("Code") or {})
         config |= {"CodeSha256": code_sha256(digest), "CodeSize": size}
@@ -128,6 +131,8 @@ class Functions:
         function = await self._repository.find(ref)
         _check_revision(function, request)
         check(request)
+        if "Role" in request:
+            await self._check_role(request["Role"], ref.name, ctx.now)
         config = dict(function.config)
         merge(config, request, ctx.now, self._ids.uuid())
         await self._change(function, {"config": config})
@@ -200,6 +205,12 @@ class Functions:
         ref = parse_ref(ctx, request["FunctionName"])
         await self._repository.find(ref)
         return {"FunctionName": ref.name, "CodeSigningConfigArn": ""}
+
+    async def _check_role(self, role: str, name: str, now: int) -> None:
+        try:
+            await self._credentials_for(role, f"{name}@lambda_function", now)
+        except AwsError as error:
+            raise invalid(CANNOT_ASSUME) from error
 
     async def _find(self, ctx: Context, request: Request) -> Function:
         ref = parse_ref(ctx, request["FunctionName"], request.get("Qualifier"))

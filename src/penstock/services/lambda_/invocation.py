@@ -1,44 +1,46 @@
 """Running functions: what a version needs to run, and the Invoke operation."""
 
 import base64
-from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import orjson
 
 from penstock.api import Context, Request, Result, operation
 from penstock.core.errors import AwsError
-from penstock.core.ids import Ids
-from penstock.runtime.concurrency import ConcurrencyLedger, Permit
-from penstock.runtime.model import FunctionRuntime, FunctionSpec, Invocation, InvocationResult
+from penstock.runtime.concurrency import Permit
+from penstock.runtime.model import FunctionSpec, Invocation, InvocationResult
 from penstock.runtime.spawner import SpawnError
 from penstock.services.lambda_.asynchronous import AsyncInvocations
 from penstock.services.lambda_.code import CodeStore
 from penstock.services.lambda_.repository import LATEST, Function, Repository, parse_ref
+from penstock.services.lambda_.surroundings import Surroundings
 
 # AWS: quotas of a synchronous and an asynchronous event (the latter was 256 KB until October 2025).
 MAX_SYNC: Final = 6_291_456
 MAX_ASYNC: Final = 1_048_576
 _KEPT_SPECS: Final = 1024
+CANNOT_ASSUME: Final = "The role defined for the function cannot be assumed by Lambda."
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A spec, good until its credentials are half spent."""
+
+    spec: FunctionSpec
+    until: int
 
 
 class Runner:
     """Runs versions of functions under the concurrency ledger; every way of invoking ends here."""
 
-    def __init__(
-        self,
-        code: CodeStore,
-        ids: Ids,
-        runtime: FunctionRuntime,
-        ledger: ConcurrencyLedger,
-        credentials_for: Callable[[str, str], Mapping[str, str]],
-    ) -> None:
+    def __init__(self, code: CodeStore, given: Surroundings) -> None:
         self._code = code
-        self._ids = ids
-        self._runtime = runtime
-        self._ledger = ledger
-        self._credentials_for = credentials_for
-        self._specs: dict[str, FunctionSpec] = {}
+        self._ids = given.ids
+        self._runtime = given.runtime
+        self._ledger = given.ledger
+        self._credentials_for = given.credentials_for
+        self._prepared: dict[str, _Prepared] = {}
 
     def admit(self, function: Function) -> Permit | str:
         """A permit to run one event, or AWS's reason why not."""
@@ -49,33 +51,43 @@ class Runner:
         self, function: Function, request_id: str, payload: bytes, trace: str | None, now: int
     ) -> InvocationResult:
         """Run one event; the caller holds a permit. Raises SpawnError when there is no process to run it in."""
-        return await self.run_invocation(
-            function,
-            Invocation(
-                request_id=request_id,
-                payload=payload,
-                invoked_arn=function.ref.qualified_arn,
-                trace=trace or self._new_trace(now),
-            ),
+        event = Invocation(
+            request_id=request_id,
+            payload=payload,
+            invoked_arn=function.ref.qualified_arn,
+            trace=trace or self._new_trace(now),
         )
+        return await self.run_invocation(function, event, now)
 
-    async def run_invocation(self, function: Function, event: Invocation) -> InvocationResult:
+    async def run_invocation(
+        self, function: Function, event: Invocation, now: int
+    ) -> InvocationResult:
         """As `run`, with an event that the caller made."""
-        return await self._runtime.invoke(await self._spec(function), event)
+        return await self._runtime.invoke(await self._spec(function, now), event)
 
     def _new_trace(self, now: int) -> str:
         return f"Root=1-{now // 1000:08x}-{self._ids.hex(24)};Parent={self._ids.hex(16)};Sampled=0"
 
-    async def _spec(self, function: Function) -> FunctionSpec:
+    async def _spec(self, function: Function, now: int) -> FunctionSpec:
         key = f"{function.arn}:{function.version}:{function.config['RevisionId']}"
-        spec = self._specs.get(key)
-        if spec is not None:
-            return spec
+        prepared = self._prepared.get(key)
+        if prepared is None or now >= prepared.until:
+            if len(self._prepared) >= _KEPT_SPECS:
+                self._prepared.clear()
+            prepared = self._prepared[key] = await self._prepare(function, key, now)
+        return prepared.spec
+
+    async def _prepare(self, function: Function, key: str, now: int) -> _Prepared:
         config, ref = function.config, function.ref
         # AWS: the session is named after the function; a name too short for a session gets a suffix.
         session = ref.name if len(ref.name) > 1 else f"{ref.name}@lambda_function"
+        try:
+            credentials = await self._credentials_for(config["Role"], session, now)
+        except AwsError as error:
+            raise AwsError("AccessDeniedException", CANNOT_ASSUME, status=403) from error
+        expires_at = int(credentials["Expiration"])
         spec = FunctionSpec(
-            key=key,
+            key=f"{key}:{expires_at}",
             name=ref.name,
             version=function.version,
             arn=function.arn,
@@ -86,16 +98,15 @@ class Runner:
             timeout_ms=config["Timeout"] * 1000,
             environment={
                 **(config.get("Environment") or {}).get("Variables", {}),
-                **self._credentials_for(config["Role"], session),
+                "AWS_ACCESS_KEY_ID": credentials["AccessKeyId"],
+                "AWS_SECRET_ACCESS_KEY": credentials["SecretAccessKey"],
+                "AWS_SESSION_TOKEN": credentials["SessionToken"],
             },
             log_group=config["LoggingConfig"]["LogGroup"],
             account=ref.account,
             region=ref.region,
         )
-        if len(self._specs) >= _KEPT_SPECS:
-            self._specs.clear()
-        self._specs[key] = spec
-        return spec
+        return _Prepared(spec, now + (expires_at - now) // 2)
 
 
 class Invocations:
@@ -154,7 +165,7 @@ class Invocations:
                 trace=ctx.trace,
                 client_context=_client_context(context),
             )
-            return await self._runner.run_invocation(function, event)
+            return await self._runner.run_invocation(function, event, ctx.now)
         except SpawnError as error:
             raise AwsError("ServiceException", str(error), status=500) from error
 

@@ -1,8 +1,9 @@
 """What the composition root gives to Lambda."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from penstock.api import Dispatcher
 from penstock.clock import Clock
@@ -29,7 +30,9 @@ class Surroundings:
     """The delivery source of a queue, by its ARN."""
     receipt_handle: Callable[[str, str], str]
     """From a queue's ARN and a lease's receipt to the handle that SQS's clients know."""
-    credentials_for: Callable[[str, str], Mapping[str, str]]
-    """From a role's ARN and a session name to the environment variables of a session of that role."""
+    credentials_for: Callable[[str, str, int], Awaitable[Mapping[str, Any]]]
+    """From a role's ARN, a session name and `now` to `Credentials` as STS answers them, `Expiration` in ms.
+
+    Raises AwsError when there is no such role."""
     code_folder: Path
     """Where packages are unpacked."""

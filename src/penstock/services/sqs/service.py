@@ -1,12 +1,15 @@
 """The SQS service: queues, messages and move tasks on one store."""
 
+from typing import Any
+
 from penstock.api import Service, operations_of
 from penstock.clock import Clock
 from penstock.core.ids import Ids
 from penstock.delivery.sources import QueueSource
 from penstock.services.sqs.messages import Messages, lease_terms
 from penstock.services.sqs.moves import Moves
-from penstock.services.sqs.queues import Queues
+from penstock.services.sqs.queue import QueueRecord
+from penstock.services.sqs.queues import TABLE, Queues
 from penstock.services.sqs.receipts import Receipts
 from penstock.storage.primitives import LeaseTerms, Store
 
@@ -40,6 +43,26 @@ class Sqs:
             return None if queue is None else lease_terms(queue, None, now)
 
         return QueueSource(self._store, queue_arn, terms)
+
+    async def overview(self, now: int) -> list[dict[str, Any]]:
+        """Every queue with its depth and the age of its oldest message (ms), for operators."""
+        rows = await self._store.table.scan(TABLE, limit=100_000)
+        result = []
+        for row in rows:
+            queue = QueueRecord.load(row.document, row.version)
+            counts = await self._store.queue.count(queue.arn, now)
+            result.append(
+                {
+                    "name": queue.name,
+                    "arn": queue.arn,
+                    "visible": counts.visible,
+                    "in_flight": counts.leased,
+                    "delayed": counts.delayed,
+                    "oldest_ms": 0 if counts.oldest_sent_at is None else now - counts.oldest_sent_at,
+                    "dead_letter": queue.dead_letter,
+                }
+            )
+        return result
 
     def handle(self, queue_arn: str, receipt: str) -> str:
         """The receipt handle that a function sees in an event."""

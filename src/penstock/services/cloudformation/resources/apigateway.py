@@ -8,7 +8,6 @@ from typing import Any, Final
 import orjson
 
 from penstock.api import refuse
-
 from penstock.services.cloudformation.resource import (
     Made,
     ResourceType,

@@ -55,12 +55,12 @@ async def _update(target: Target) -> Made:
         await _active(target, name)
     if target.changed("StreamSpecification"):
         stream = _stream(target.properties) or {"StreamEnabled": False}
-        update = {"TableName": name, "StreamSpecification": stream}
-        await target.call("dynamodb", "UpdateTable", update)
+        switch = {"TableName": name, "StreamSpecification": stream}
+        await target.call("dynamodb", "UpdateTable", switch)
         await _active(target, name)
     for change in _index_changes(target):
         # AWS: one index is made or removed an UpdateTable (DynamoDB guide, "managing global secondary indexes").
-        update = {"TableName": name, "GlobalSecondaryIndexUpdates": [change]}
+        update: Properties = {"TableName": name, "GlobalSecondaryIndexUpdates": [change]}
         update["AttributeDefinitions"] = target.properties["AttributeDefinitions"]
         await target.call("dynamodb", "UpdateTable", update)
         await _active(target, name)

@@ -1,0 +1,39 @@
+"""How the command line reaches a running Penstock: boto3, as any user would, and Penstock's own endpoints."""
+
+import json
+import urllib.request
+from typing import Any
+
+import boto3
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.config import Config
+from botocore.credentials import Credentials
+from botocore.exceptions import ClientError, EndpointConnectionError
+
+__all__ = ["ClientError", "EndpointConnectionError", "ask", "make_client"]
+
+
+def make_client(service: str, endpoint: str) -> Any:
+    """A client for `endpoint` with the user's credentials, or with any at all where there are none."""
+    session = boto3.Session()
+    given: dict[str, str] = {}
+    if session.get_credentials() is None:
+        given = {"aws_access_key_id": "penstock", "aws_secret_access_key": "penstock"}
+    return session.client(
+        service,
+        endpoint_url=endpoint,
+        region_name=session.region_name or "us-east-1",
+        config=Config(retries={"max_attempts": 2}, s3={"addressing_style": "path"}),
+        **given,
+    )
+
+
+def ask(endpoint: str, method: str, path: str) -> Any:
+    """The JSON answer of one of Penstock's own endpoints. Raises `OSError` when there is none."""
+    credentials = boto3.Session().get_credentials() or Credentials("penstock", "penstock")
+    signed = AWSRequest(method=method, url=f"{endpoint}{path}")
+    SigV4Auth(credentials, "penstock", "us-east-1").add_auth(signed)
+    request = urllib.request.Request(signed.url, method=method, headers=dict(signed.headers.items()))  # noqa: S310
+    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+        return json.load(response)

@@ -1,0 +1,114 @@
+"""`penstock deploy`: package a template, deploy it as a stack, show every step."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from penstock.cli.client import ClientError, make_client
+from penstock.cli.package import package
+from penstock.core.template import parse_template
+
+BUCKET = "penstock-deployments"
+_POLL_S = 0.1
+
+
+class DeployError(Exception):
+    """The stack could not be deployed; the message says which resource and why."""
+
+
+def deploy(
+    template_path: Path,
+    stack: str,
+    parameters: dict[str, str],
+    endpoint: str,
+    show: Callable[[dict[str, Any]], None],
+) -> dict[str, str]:
+    """Create or update a stack and return its outputs. `show` is given each stack event. Raises `DeployError`."""
+    cloudformation = make_client("cloudformation", endpoint)
+    s3 = make_client("s3", endpoint)
+    template = parse_template(template_path.read_text("utf-8"))
+    _make_bucket(s3)
+
+    def upload(key: str, data: bytes) -> None:
+        s3.put_object(Bucket=BUCKET, Key=key, Body=data)
+
+    package(template, template_path.parent, BUCKET, upload)
+    body = json.dumps(template)
+    s3.put_object(Bucket=BUCKET, Key=f"{stack}.json", Body=body.encode())
+    kind = "UPDATE" if _exists(cloudformation, stack) else "CREATE"
+    name = f"penstock-{time.time_ns()}"  # noqa: TID251 -- a command line runs in the user's time
+    cloudformation.create_change_set(
+        StackName=stack,
+        ChangeSetName=name,
+        ChangeSetType=kind,
+        TemplateURL=f"{endpoint}/{BUCKET}/{stack}.json",
+        Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
+    )
+    if not _await_change_set(cloudformation, stack, name):
+        return _outputs(cloudformation, stack)
+    seen = {e["EventId"] for e in _events(cloudformation, stack)} if kind == "UPDATE" else set()
+    cloudformation.execute_change_set(StackName=stack, ChangeSetName=name)
+    _follow(cloudformation, stack, seen, show)
+    return _outputs(cloudformation, stack)
+
+
+def _make_bucket(s3: Any) -> None:
+    try:
+        s3.create_bucket(Bucket=BUCKET)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+            raise
+
+
+def _exists(cloudformation: Any, stack: str) -> bool:
+    try:
+        (found,) = cloudformation.describe_stacks(StackName=stack)["Stacks"]
+    except ClientError:
+        return False
+    return bool(found["StackStatus"] != "REVIEW_IN_PROGRESS")
+
+
+def _await_change_set(cloudformation: Any, stack: str, name: str) -> bool:
+    """Whether the change set has changes. Raises `DeployError` when it cannot be made."""
+    while True:
+        found = cloudformation.describe_change_set(StackName=stack, ChangeSetName=name)
+        if found["Status"] == "CREATE_COMPLETE":
+            return True
+        if found["Status"] == "FAILED":
+            reason = found.get("StatusReason", "")
+            if "didn't contain changes" in reason or "No updates" in reason:
+                return False
+            raise DeployError(reason)
+        time.sleep(_POLL_S)  # noqa: TID251
+
+
+def _follow(
+    cloudformation: Any, stack: str, seen: set[str], show: Callable[[dict[str, Any]], None]
+) -> None:
+    failed: list[str] = []
+    while True:
+        status = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"]
+        for event in reversed(_events(cloudformation, stack)):
+            if event["EventId"] not in seen:
+                seen.add(event["EventId"])
+                show(event)
+                if event["ResourceStatus"].endswith("FAILED"):
+                    reason = event.get("ResourceStatusReason", "")
+                    failed.append(f"{event['LogicalResourceId']}: {reason}")
+        if not status.endswith("IN_PROGRESS"):
+            if status in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
+                return
+            raise DeployError("\n".join([f"the stack ended as {status}", *failed]))
+        time.sleep(_POLL_S)  # noqa: TID251
+
+
+def _events(cloudformation: Any, stack: str) -> list[dict[str, Any]]:
+    return list(cloudformation.describe_stack_events(StackName=stack)["StackEvents"])
+
+
+def _outputs(cloudformation: Any, stack: str) -> dict[str, str]:
+    (found,) = cloudformation.describe_stacks(StackName=stack)["Stacks"]
+    return {o["OutputKey"]: o["OutputValue"] for o in found.get("Outputs", [])}

@@ -1,0 +1,72 @@
+"""`penstock doctor`: what this machine has, and what would keep Penstock from running well on it."""
+
+import os
+import platform
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import apsw
+
+from penstock.cli.client import ask
+
+
+class Finding(NamedTuple):
+    """One line of the report; `ok` None for a mere fact."""
+
+    ok: bool | None
+    what: str
+    advice: str = ""
+
+
+def findings(endpoint: str, data: str) -> Iterator[Finding]:
+    """Look at the interpreter, the data folder, the disk, the port and the running server."""
+    yield Finding(sys.version_info >= (3, 11), f"Python {platform.python_version()}", "use Python 3.11 or newer")
+    yield Finding(None, f"SQLite {apsw.sqlite_lib_version()} by apsw {apsw.apsw_version()}")
+    yield from _folder(Path(data))
+    yield from _server(endpoint)
+    for tool, what in (("node", "Node.js functions (later)"), ("bwrap", "sandboxed functions (later)")):
+        found = shutil.which(tool)
+        yield Finding(None, f"{tool}: {found or 'not found'}, for {what}")
+
+
+def _folder(folder: Path) -> Iterator[Finding]:
+    existing = next(p for p in [folder.resolve(), *folder.resolve().parents] if p.exists())
+    writable = os.access(existing, os.W_OK)
+    yield Finding(writable, f"data folder {folder} is writable", f"make {existing} writable, or choose another --data")
+    if not writable:
+        return
+    free = shutil.disk_usage(existing).free
+    yield Finding(free > 1 << 30, f"{free >> 20:,} MiB free", "free some space: a full disk refuses writes")
+    took = _sync_ms(existing)
+    yield Finding(took < 50, f"a flush to disk takes {took:.1f} ms", "a slow disk answers slowly; throughput is kept by grouping")
+
+
+def _sync_ms(folder: Path) -> float:
+    """The median time of a small flush."""
+    times = []
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for _ in range(9):
+            file.write(b"x" * 4096)
+            file.flush()
+            started = time.perf_counter()
+            os.fdatasync(file.fileno())
+            times.append((time.perf_counter() - started) * 1000)
+    return sorted(times)[4]
+
+
+def _server(endpoint: str) -> Iterator[Finding]:
+    try:
+        health = ask(endpoint, "GET", "/_penstock/health")
+    except OSError:
+        host, _, port = endpoint.removeprefix("http://").partition(":")
+        with socket.socket() as probe:
+            busy = probe.connect_ex((host, int(port or 80))) == 0
+        yield Finding(not busy, f"nothing else answers at {endpoint}", "another program has the port; use up --port")
+        return
+    yield Finding(True, f"Penstock {health['version']} answers at {endpoint}")

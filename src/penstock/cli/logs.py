@@ -1,0 +1,43 @@
+"""`penstock logs`."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from penstock.cli.client import ClientError, make_client
+
+_POLL_S = 0.5
+
+
+def lines(endpoint: str, name: str, *, follow: bool) -> Iterator[str]:
+    """The log of a function, or of a log group by its full name; with `follow`, as it grows."""
+    logs = make_client("logs", endpoint)
+    group = name if name.startswith("/") else f"/aws/lambda/{name}"
+    seen: set[str] = set()
+    start = 0
+    while True:
+        for event in _events(logs, group, start, missing_ok=follow):
+            if event["eventId"] not in seen:
+                seen.add(event["eventId"])
+                start = max(start, event["timestamp"])
+                at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC).strftime("%H:%M:%S.%f")[:-3]
+                yield f"{at} {event['message'].rstrip()}"
+        if not follow:
+            return
+        time.sleep(_POLL_S)  # noqa: TID251 -- a command line runs in the user's time
+
+
+def _events(logs: Any, group: str, start: int, *, missing_ok: bool) -> Iterator[dict[str, Any]]:
+    request: dict[str, Any] = {"logGroupName": group, "startTime": start}
+    while True:
+        try:
+            page = logs.filter_log_events(**request)
+        except ClientError as error:
+            if missing_ok and error.response["Error"]["Code"] == "ResourceNotFoundException":
+                return
+            raise
+        yield from page["events"]
+        if not page.get("nextToken"):
+            return
+        request["nextToken"] = page["nextToken"]

@@ -1,0 +1,55 @@
+"""Packaging: local code folders of a template become objects in a bucket."""
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+# Where a resource type names its code: the property, and the form that points to a bucket.
+_CODE: Final = {
+    "AWS::Serverless::Function": ("CodeUri", lambda b, k: {"Bucket": b, "Key": k}),
+    "AWS::Lambda::Function": ("Code", lambda b, k: {"S3Bucket": b, "S3Key": k}),
+}
+# Zip entries need a date; a fixed one makes the same code the same package.
+_DATE: Final = (2020, 1, 1, 0, 0, 0)
+
+
+def zip_folder(folder: Path) -> bytes:
+    """A zip of a folder's files, the same bytes for the same content."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_dir() or "__pycache__" in path.parts:
+                continue
+            entry = zipfile.ZipInfo(str(path.relative_to(folder)), _DATE)
+            entry.external_attr = (path.stat().st_mode & 0xFFFF) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, path.read_bytes())
+    return buffer.getvalue()
+
+
+def package(
+    template: dict[str, Any], base: Path, bucket: str, upload: Callable[[str, bytes], None]
+) -> dict[str, Any]:
+    """The template with every local code folder uploaded. Raises `FileNotFoundError` for one that is not there."""
+    for resource in template.get("Resources", {}).values():
+        rule = _CODE.get(resource.get("Type"))
+        if rule is None:
+            continue
+        name, pointer = rule
+        local = resource.get("Properties", {}).get(name)
+        if not isinstance(local, str) or local.startswith("s3://"):
+            continue
+        path = base / local
+        if path.is_dir():
+            data = zip_folder(path)
+        elif path.suffix == ".zip":
+            data = path.read_bytes()
+        else:
+            raise FileNotFoundError(f"{name} {local}: there is no such folder or zip beside the template")
+        key = f"{hashlib.sha256(data).hexdigest()}.zip"
+        upload(key, data)
+        resource["Properties"][name] = pointer(bucket, key)
+    return template
