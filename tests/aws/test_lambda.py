@@ -341,7 +341,7 @@ def test_permissions_and_tags(functions: Any, create: Callable[..., str]) -> Non
         ({"Timeout": 901}, "InvalidParameterValueException"),
         ({"Role": "nonsense"}, "ValidationException"),
         ({"Role": "arn:aws:iam::000000000000:role/none"}, "InvalidParameterValueException"),
-        ({"Layers": ["arn:aws:lambda:us-east-1:1:layer:l:1"]}, "NotImplemented"),
+        ({"Layers": ["arn:aws:lambda:us-east-1:000000000000:layer:tools:1"]}, "NotImplemented"),
         ({"Runtime": "nodejs20.x"}, "NotImplemented"),
     ],
 )

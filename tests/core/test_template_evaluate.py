@@ -52,10 +52,8 @@ Resources:
 
 def test_broken_json_names_the_place() -> None:
     """Users find the fault by the line and column that AWS tells."""
-    expected = "Template format error: JSON not well-formed. (line 1, column 25)"
-    assert expected == message(parse_template, '{"Resources": {"A": "x" ]')[: len(expected)] or (
-        "JSON not well-formed" in message(parse_template, '{"Resources": {"A": "x" ]')
-    )
+    expected = "Template format error: JSON not well-formed. (line 1, column 15)"
+    assert expected == message(parse_template, '{"Resources": ]}')
 
 
 @pytest.mark.parametrize(
@@ -93,7 +91,10 @@ def test_functions(node: Any, expected: Any) -> None:
 @pytest.mark.parametrize(
     ("node", "expected"),
     [
-        ({"Fn::FindInMap": ["Map", "K1", "K2"]}, "Template error: Unable to get mapping for Map::K1::K2"),
+        (
+            {"Fn::FindInMap": ["Map", "K1", "K2"]},
+            "Template error: Unable to get mapping for Map::K1::K2",
+        ),
         (
             {"Fn::Select": ["x", ["a"]]},
             "Template error: Fn::Select requires a list argument with two elements: an integer index and a list",
@@ -203,7 +204,9 @@ def test_resources_are_made_after_what_they_need() -> None:
     }
     assert ["D", "C", "B", "A"] == creation_order(resources)
     resources["D"] = {"Type": "T", "Properties": {"P": {"Ref": "A"}}}
-    assert "Circular dependency between resources: [A, B, C, D]" == message(creation_order, resources)
+    assert "Circular dependency between resources: [A, B, C, D]" == message(
+        creation_order, resources
+    )
 
 
 def test_plan_tells_changes_apart() -> None:

@@ -6,6 +6,8 @@ from typing import Final
 
 _LOWER_ALNUM: Final = string.ascii_lowercase + string.digits
 _UPPER_ALNUM: Final = string.ascii_uppercase + string.digits
+# The two highest bits of this digit are fixed in a UUID.
+_VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 class Ids:
@@ -18,9 +20,8 @@ class Ids:
 
     def uuid(self) -> str:
         """A version 4 UUID as text."""
-        text = f"{self._bits(128) & ~(0xF << 76) | (4 << 76):032x}"
-        variant = "89ab"[int(text[16], 16) & 3]
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{variant}{text[17:20]}-{text[20:]}"
+        text = f"{self._bits(128):032x}"
+        return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:]}"
 
     def token(self, length: int) -> str:
         """`length` lower-case letters and digits, as in API Gateway identifiers."""

@@ -37,7 +37,8 @@ class Exchange:
         self.operation = None
 
 
-Step = Callable[[Exchange], Awaitable[None]]
+Step = Callable[[Exchange], Awaitable[None] | None]
+"""Does its part at once, or returns what to wait for."""
 
 
 class Pipeline:
@@ -84,13 +85,17 @@ class Pipeline:
     async def admit(self, request: HttpRequest) -> Context:
         """Who sends a request that is no AWS operation. Raises `AwsError` for one that may not."""
         exchange = Exchange(request)
-        await self.steps[0](exchange)
+        waiting = self.steps[0](exchange)
+        if waiting is not None:
+            await waiting
         return exchange.context
 
     async def _run(self, exchange: Exchange, steps: Sequence[Step]) -> HttpResponse:
         try:
             for step in steps:
-                await step(exchange)
+                waiting = step(exchange)
+                if waiting is not None:
+                    await waiting
         except AwsError as error:
             return await self._refuse(exchange, error)
         except Conflict:
@@ -124,14 +129,21 @@ class Pipeline:
             return self._wire.error(exchange.request, error, request_id)
         return exchange.operation.error(error, request_id)
 
-    async def identify(self, exchange: Exchange) -> None:
+    def identify(self, exchange: Exchange) -> Awaitable[None] | None:
         """Take the caller's word for who it is (`--auth off`, loopback only)."""
         credential = credential_of(exchange.request)
         if credential is None:
             self._enter(exchange, self._identities.anonymous(), "", self._region)
-            return
-        identity = await self._identities.trust(credential.access_key)
-        self._enter(exchange, identity, credential.access_key, credential.region)
+            return None
+        access_key = credential.access_key
+        if self._identities.may_be_issued(access_key):
+            return self._recognise(exchange, access_key, credential.region)
+        self._enter(exchange, self._identities.trust(access_key), access_key, credential.region)
+        return None
+
+    async def _recognise(self, exchange: Exchange, access_key: str, region: str) -> None:
+        identity = await self._identities.find(access_key) or self._identities.anonymous()
+        self._enter(exchange, identity, access_key, region)
 
     async def authenticate(self, exchange: Exchange) -> None:
         """Verify the signature (`--auth sigv4`)."""
@@ -161,14 +173,14 @@ class Pipeline:
             source_ip=request.source_ip,
         )
 
-    async def route(self, exchange: Exchange) -> None:
+    def route(self, exchange: Exchange) -> None:
         """Find the operation."""
         operation = self._wire.route(exchange.request)
         exchange.operation = operation
         exchange.context.operation = operation.name
         exchange.context.protocol = operation.protocol
 
-    async def parse(self, exchange: Exchange) -> None:
+    def parse(self, exchange: Exchange) -> None:
         """Turn bytes into the operation's parameters, checked against the model."""
         assert exchange.operation is not None
         exchange.params = exchange.operation.parse(exchange.request)
@@ -180,11 +192,11 @@ class Pipeline:
         handler = find_handler(self._handlers, operation.service, operation.name, exchange.params)
         exchange.result = await handler(exchange.context, exchange.params)
 
-    async def make_durable(self, exchange: Exchange) -> None:
+    def make_durable(self, _: Exchange) -> Awaitable[None] | None:
         """Wait until everything the answer may speak of is on disk."""
-        await self._store.durable()
+        return self._store.durable()
 
-    async def serialize(self, exchange: Exchange) -> None:
+    def serialize(self, exchange: Exchange) -> None:
         """Turn the result into bytes."""
         assert exchange.operation is not None
         exchange.response = exchange.operation.serialize(exchange.result, exchange.context.request_id)

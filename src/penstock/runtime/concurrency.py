@@ -80,6 +80,12 @@ class ConcurrencyLedger:
         pool.reserved_total = total
         return True
 
+    def end_reservations(self) -> None:
+        """Forget every reservation of every account; what is in flight stays counted."""
+        for (account, region), pool in self._pools.items():
+            for function in list(pool.reserved):
+                self.reserve(account, region, function, None)
+
     def reserved(self, account: str, region: str, function: str) -> int | None:
         """The function's reservation."""
         return self._pool((account, region)).reserved.get(function)

@@ -15,7 +15,7 @@ from penstock.core.ids import Ids
 from penstock.runtime.environment import Environment, EnvironmentLost
 from penstock.runtime.log_buffer import LogBuffer
 from penstock.runtime.model import FunctionSpec, Invocation, InvocationResult, LogSink
-from penstock.runtime.spawner import Spawner
+from penstock.runtime.spawner import Spawner, SpawnError
 
 IDLE_MS: Final = 5 * 60_000
 MAX_IDLE: Final = 32
@@ -100,7 +100,7 @@ class ProcessRuntime:
 
     async def _create(self, spec: FunctionSpec) -> Environment:
         if self._spawner is None or self._closed:
-            raise EnvironmentLost("the runtime is not running")
+            raise SpawnError("the runtime is not running")
         date = datetime.datetime.fromtimestamp(self._clock.now() / 1000, datetime.UTC)
         stream = f"{date:%Y/%m/%d}/[{spec.version}]{self._ids.hex(32)}"
         environment = Environment(spec, stream, lambda: self._log(environment))

@@ -5,7 +5,7 @@ applied so far is on disk: whoever tells the outside world of an effect (an HTTP
 handed to a function) awaits it first. Verbs of several primitives become atomic in `Store.transaction()`.
 Inside the block await nothing but verbs of the transaction.
 
-Instants are int milliseconds. A queue, log or table is named by a string; using the name creates it.
+Records are plain slotted classes: freezing them would cost more than the statements they carry. Instants are int milliseconds. A queue, log or table is named by a string; using the name creates it.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class NewMessage:
     """A message to put. `attributes` is the owner's own encoding, opaque to storage."""
 
@@ -38,7 +38,7 @@ class NewMessage:
     """How often it was leased before, when it comes from another queue."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Stored:
     """What became of a put: `sequence` rises in the order of puts; a duplicate tells of the original."""
 
@@ -64,7 +64,7 @@ class Leased:
     source: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class LeaseTerms:
     """How messages of a queue are leased."""
 
@@ -174,7 +174,7 @@ class Log(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Row:
     """A document of a table. A version is never used twice in a store."""
 

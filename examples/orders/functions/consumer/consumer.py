@@ -6,6 +6,7 @@ delivered twice, or sent twice, has one effect.
 
 import json
 import os
+import time
 
 import boto3
 from botocore.exceptions import ClientError
@@ -48,8 +49,12 @@ def process(record):
 
 def advance(order_id, status, order=None, count_attempt=False):
     """Set the status of an order that is not done. Returns whether it was not."""
-    update = "SET #status = :status"
-    values = {":status": {"S": status}, ":done": {"S": "DONE"}}
+    update = "SET #status = :status, updated_at = :now"
+    values = {
+        ":status": {"S": status},
+        ":done": {"S": "DONE"},
+        ":now": {"N": str(time.time_ns() // 1_000_000)},
+    }
     if order is not None:
         update += ", #order = :order"
         values[":order"] = {"S": json.dumps(order)}

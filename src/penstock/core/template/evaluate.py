@@ -85,6 +85,10 @@ class Evaluator:
             "Condition": lambda name: self.condition(str(name)),
         }
 
+    def see(self, resources: Mapping[str, Deployed]) -> None:
+        """Evaluate from now on with these resources."""
+        self._scope.resources = resources
+
     def evaluate(self, node: Node) -> Any:
         """The value of a node, without what is NO_VALUE in it."""
         if isinstance(node, dict):

@@ -95,12 +95,6 @@ class Executor:
         site = Site(ctx=ctx, stack=stack, deployment=deployment, evaluator=evaluator)
         return site, resources
 
-    async def _refresh(self, site: Site, resources: dict[str, Document]) -> None:
-        """Let the evaluator see the resources as they are now."""
-        site.evaluator = await self._deployments.evaluator(
-            site.ctx, site.stack, site.deployment, deployed(resources)
-        )
-
     async def _create(self, stack: Document) -> None:
         site, resources = await self._site(stack, "current")
         try:
@@ -108,7 +102,7 @@ class Executor:
                 held = resources.get(name)
                 if held is None or held["ResourceStatus"] != "CREATE_COMPLETE":
                     resources[name] = await self._worker.make(site, name, order, held)
-                    await self._refresh(site, resources)
+                    site.evaluator.see(deployed(resources))
             await self._settle_resources(stack, resources)
             await self._give_outputs(site)
         except (StepFailed, AwsError) as error:
@@ -172,7 +166,7 @@ class Executor:
                     resources[name] = await self._worker.make(site, name, order, held)
                 elif "before" not in held or held["ResourceStatus"] not in _CREATED:
                     await self._worker.change(site, name, order, held)
-                await self._refresh(site, resources)
+                site.evaluator.see(deployed(resources))
             await self._give_outputs(site)
         except (StepFailed, AwsError) as error:
             reason = _reason("create" if _was_new(error, resources) else "update", error)
@@ -194,7 +188,7 @@ class Executor:
             await self._move(stack, "UPDATE_ROLLBACK_FAILED", _reason("update", error))
             return
         stack["pending"] = None
-        await self._refresh(site, resources)
+        site.evaluator.see(deployed(resources))
         await self._give_outputs(site)
         await self._move(stack, "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS")
 
@@ -250,6 +244,8 @@ class Executor:
                 output["ExportName"] = export
                 exports[export] = output["OutputValue"]
             outputs.append(output)
+        # A resource that a resumed operation found done was not evaluated by this evaluator.
+        site.evaluator.evaluate(site.evaluator.active())
         stack["outputs"], stack["exports"] = outputs, exports
         stack["imports"] = sorted(site.evaluator.imported)
 

@@ -20,7 +20,7 @@ class LambdaService:
         self._repository = Repository(given.store)
         self._ledger = given.ledger
         code = CodeStore(given.store, given.dispatcher, given.ids, given.code_folder)
-        runner = Runner(code, given)
+        self._runner = runner = Runner(code, given)
         self._events = AsyncInvocations(
             self._repository, runner, given.engine, given.clock, given.ids
         )
@@ -34,6 +34,11 @@ class LambdaService:
                 self._mappings,
             ),
         )
+
+    def reset(self) -> None:
+        """Forget what is not in the store, when the store is emptied."""
+        self._ledger.end_reservations()
+        self._runner.forget()
 
     async def restore(self) -> None:
         """Reserve what was reserved and start the subscriptions of every stored function and mapping."""

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 from penstock.clock import Clock
-from penstock.core.errors import AwsError
+from penstock.core.errors import AwsError, PenstockError
 from penstock.core.ids import Ids
 from penstock.core.retry import (
     AsyncRetryPolicy,
@@ -34,7 +34,6 @@ from penstock.delivery.model import (
 )
 from penstock.runtime.concurrency import Permit
 from penstock.runtime.model import InvocationResult
-from penstock.runtime.spawner import SpawnError
 from penstock.services.lambda_.repository import LATEST, Function, Ref, Repository
 from penstock.storage.primitives import Leased, LeaseTerms, NewMessage, Store
 
@@ -178,7 +177,7 @@ class _EventTarget:
         with permit:
             try:
                 result = await self._runner.run(function, message.id, message.body, trace, now)
-            except SpawnError as error:
+            except PenstockError as error:
                 return Throttled(str(error))
         return Delivered(result.payload) if result.error is None else Failed(result.payload)
 

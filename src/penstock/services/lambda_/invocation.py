@@ -47,6 +47,10 @@ class Runner:
         ref = function.ref
         return self._ledger.admit(ref.account, ref.region, ref.name)
 
+    def forget(self) -> None:
+        """Let go of what was prepared."""
+        self._prepared.clear()
+
     async def run(
         self, function: Function, request_id: str, payload: bytes, trace: str | None, now: int
     ) -> InvocationResult:

@@ -3,22 +3,24 @@
 import base64
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from penstock.core.arn import parse_arn
 from penstock.core.batch import failed_items
-from penstock.core.errors import AwsError
+from penstock.core.errors import AwsError, PenstockError
 from penstock.core.pattern import Pattern, PatternError, compile_pattern
 from penstock.core.retry import Decision, Leave, Settle
 from penstock.core.sqs_message import decode_attributes, md5_of_attributes
 from penstock.delivery.model import Delivered, Failed, Outcome, PartiallyFailed, Throttled
-from penstock.runtime.spawner import SpawnError
 from penstock.services.lambda_.asynchronous import RunsFunctions
 from penstock.services.lambda_.repository import Ref, Repository
 from penstock.services.lambda_.surroundings import Surroundings
 from penstock.storage.primitives import Leased, NewMessage
+
+# As the SQS API shows sequence numbers.
+_FIRST_SEQUENCE: Final = 18_850_000_000_000_000_000
 
 
 def sqs_record(message: Leased, handle: str, queue_arn: str) -> dict[str, Any]:
@@ -31,7 +33,7 @@ def sqs_record(message: Leased, handle: str, queue_arn: str) -> dict[str, Any]:
         "ApproximateFirstReceiveTimestamp": str(message.first_leased_at),
     }
     if queue_arn.endswith(".fifo"):
-        attributes["SequenceNumber"] = f"{message.sequence:020d}"
+        attributes["SequenceNumber"] = f"{_FIRST_SEQUENCE + message.sequence:020d}"
         attributes["MessageGroupId"] = message.group or ""
         attributes["MessageDeduplicationId"] = message.dedup or ""
     elif kept.tenant is not None:
@@ -162,7 +164,7 @@ class SqsBatchTarget:
                 result = await self._runner.run(
                     function, self._ids.uuid(), payload, None, self._clock.now()
                 )
-            except SpawnError as error:
+            except PenstockError as error:
                 return Throttled(str(error))
         if result.error is not None:
             return Failed(result.payload)

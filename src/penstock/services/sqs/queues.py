@@ -1,5 +1,6 @@
 """Operations on queues: create, find, describe, change, tag, purge, delete."""
 
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -38,7 +39,7 @@ class Queues:
 
     async def find(self, account: str, region: str, name: str) -> QueueRecord | None:
         """A queue by name. Decoded once for each version of its record."""
-        key = (f"{account}/{region}".encode(), name.encode())
+        key = _key(account, region, name)
         row = await self._store.table.get(TABLE, *key)
         if row is None:
             self._cache.pop(key, None)
@@ -278,6 +279,11 @@ class Queues:
         await self._store.table.put(
             TABLE, _partition(record), record.name.encode(), record.dump(), expect=expect
         )
+
+
+@lru_cache(maxsize=10_000)
+def _key(account: str, region: str, name: str) -> tuple[bytes, bytes]:
+    return f"{account}/{region}".encode(), name.encode()
 
 
 def missing_queue(ctx: Context) -> AwsError:

@@ -18,6 +18,7 @@ class Connection:
         self.driver = driver
         self.group = group
         self._cursor = driver.cursor()
+        self._execute = self._cursor.execute
         self._names: dict[str, int] = {}
         self._ordered: set[int] = set()
         self._next = 0
@@ -35,7 +36,15 @@ class Connection:
     def read(self, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
         """All rows of a query."""
         try:
-            return self._cursor.execute(sql, bindings).fetchall()
+            return self._execute(sql, bindings).fetchall()
+        except apsw.Error as error:
+            raise self.group.failed(error) from error
+
+    def run(self, sql: str, bindings: tuple[Any, ...]) -> None:
+        """Run a statement that returns nothing in the open group."""
+        self.group.begin()
+        try:
+            self._execute(sql, bindings)
         except apsw.Error as error:
             raise self.group.failed(error) from error
 
@@ -43,7 +52,7 @@ class Connection:
         """Run a statement in the open group. Returns the rows it returns."""
         self.group.begin()
         try:
-            return self._cursor.execute(sql, bindings).fetchall()
+            return self._execute(sql, bindings).fetchall()
         except apsw.Error as error:
             raise self.group.failed(error) from error
 

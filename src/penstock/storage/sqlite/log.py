@@ -25,7 +25,7 @@ class SqliteLog:
         with self._db.atomic():
             for at, data in entries:
                 sequence = self._db.sequence()
-                self._db.write(self._sql["append_entry"], (number, sequence, at, data))
+                self._db.run(self._sql["append_entry"], (number, sequence, at, data))
         self._notify(log, len(entries))
         return sequence
 
@@ -45,7 +45,7 @@ class SqliteLog:
         number = self._db.known(log)
         if number is None:
             return 0
-        self._db.write(self._sql["trim_entries"], (number, before))
+        self._db.run(self._sql["trim_entries"], (number, before))
         return self._db.driver.changes()
 
     async def bounds(self, log: str) -> tuple[Record, Record] | None:
@@ -58,4 +58,4 @@ class SqliteLog:
         """Remove every entry; see `primitives.Log`."""
         number = self._db.known(log)
         if number is not None:
-            self._db.write(self._sql["drop_entries"], (number,))
+            self._db.run(self._sql["drop_entries"], (number,))

@@ -37,15 +37,15 @@ class SqliteQueue:
         if found:
             return Stored(found[0][0], found[0][1], True)
         stored = self._insert(queue, message, now)
-        self._db.write(
+        self._db.run(
             self._sql["put_dedup"], (queue, message.dedup, now, message.id, stored.sequence)
         )
-        self._db.write(self._sql["trim_dedup"], (queue, dedup_since))
+        self._db.run(self._sql["trim_dedup"], (queue, dedup_since))
         return stored
 
     def _insert(self, queue: int, message: NewMessage, now: int) -> Stored:
         sequence = self._db.sequence()
-        self._db.write(
+        self._db.run(
             self._put_sql,
             (
                 sequence,
@@ -63,7 +63,7 @@ class SqliteQueue:
         )
         if message.group is not None:
             self._db.set_ordered(queue, self._sql["mark_ordered"])
-            self._db.write(
+            self._db.run(
                 self._sql["add_to_group"], (queue, message.group, message.visible_at, sequence)
             )
         return Stored(message.id, sequence)
@@ -133,7 +133,7 @@ class SqliteQueue:
         dead = terms.dead_letter is not None and message.leases > terms.max_leases
         if not (expired or dead):
             return False
-        self._db.write(self._sql["remove_message"], (message.sequence,))
+        self._db.run(self._sql["remove_message"], (message.sequence,))
         if dead and not expired:
             assert terms.dead_letter is not None
             moved = NewMessage(
@@ -154,11 +154,11 @@ class SqliteQueue:
     def _place_group(self, queue: int, group: str) -> None:
         head = self._db.read(self._sql["group_head"], (queue, group))
         if head:
-            self._db.write(
+            self._db.run(
                 self._sql["set_group"], (queue, group, head[0][0], self._db.sequence())
             )
         else:
-            self._db.write(self._sql["drop_group"], (queue, group))
+            self._db.run(self._sql["drop_group"], (queue, group))
 
     async def extend(self, queue: str, receipt: str, until: int, now: int) -> Hold:
         """Move the end of a lease; see `primitives.Queue`."""
@@ -216,7 +216,7 @@ class SqliteQueue:
             return
         with self._db.atomic():
             for name in ("purge_messages", "purge_groups", "purge_dedup"):
-                self._db.write(self._sql[name], (number,))
+                self._db.run(self._sql[name], (number,))
 
     async def next_due(self, queue: str, now: int) -> int | None:
         """When the next hidden message may be leased; see `primitives.Queue`."""

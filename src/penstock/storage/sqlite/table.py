@@ -36,7 +36,7 @@ class SqliteTable:
         number = self._db.name(table)
         version = self._db.sequence()
         if expect is None:
-            self._db.write(self._put_sql, (number, partition, sort, version, document))
+            self._db.run(self._put_sql, (number, partition, sort, version, document))
             return version
         if expect == 0:
             done = self._db.write(
@@ -100,7 +100,7 @@ class SqliteTable:
         """Remove every document; see `primitives.Table`."""
         number = self._db.known(table)
         if number is not None:
-            self._db.write(self._sql["drop_documents"], (number,))
+            self._db.run(self._sql["drop_documents"], (number,))
 
     async def size(self, table: str) -> int:
         """How many documents there are; see `primitives.Table`."""

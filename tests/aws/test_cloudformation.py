@@ -1,0 +1,115 @@
+"""CloudFormation by boto3: a stack of queues, a function and a table of logs, from creation to deletion."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+TEMPLATE = """
+AWSTemplateFormatVersion: '2010-09-09'
+Description: an application
+Parameters:
+  Timeout: {Type: Number, Default: 30}
+Resources:
+  Failed:
+    Type: AWS::SQS::Queue
+  Queue:
+    Type: AWS::SQS::Queue
+    Properties:
+      VisibilityTimeout: !Ref Timeout
+      RedrivePolicy:
+        deadLetterTargetArn: !GetAtt Failed.Arn
+        maxReceiveCount: 3
+  Role:
+    Type: AWS::IAM::Role
+    Properties:
+      AssumeRolePolicyDocument:
+        Version: 2012-10-17
+        Statement:
+          - {Effect: Allow, Principal: {Service: lambda.amazonaws.com}, Action: sts:AssumeRole}
+      ManagedPolicyArns: [!Sub 'arn:${AWS::Partition}:iam::aws:policy/service-role/AWSLambdaSQSQueueExecutionRole']
+  Function:
+    Type: AWS::Lambda::Function
+    Properties:
+      Runtime: python3.12
+      Handler: index.handler
+      Role: !GetAtt Role.Arn
+      Code:
+        ZipFile: |
+          def handler(event, context):
+              return {"seen": event}
+      Environment: {Variables: {QUEUE: !Ref Queue}}
+  Mapping:
+    Type: AWS::Lambda::EventSourceMapping
+    Properties:
+      FunctionName: !Ref Function
+      EventSourceArn: !GetAtt Queue.Arn
+      BatchSize: 5
+Outputs:
+  Url: {Value: !Ref Queue}
+  Name: {Value: !Ref Function}
+"""
+
+
+def deployed(cloudformation: Any, name: str) -> dict[str, Any]:
+    return dict(cloudformation.describe_stacks(StackName=name)["Stacks"][0])
+
+
+def wait(cloudformation: Any, waiter: str, name: str) -> None:
+    config = {"Delay": 1, "MaxAttempts": 30}
+    cloudformation.get_waiter(waiter).wait(StackName=name, WaiterConfig=config)
+
+
+def test_application_is_deployed_changed_and_removed(aws: Callable[..., Any], unique: str) -> None:
+    """The resources of a stack are real: the queue takes messages, the function answers."""
+    cloudformation, capabilities = aws("cloudformation"), ["CAPABILITY_IAM"]
+    cloudformation.create_stack(StackName=unique, TemplateBody=TEMPLATE, Capabilities=capabilities)
+    wait(cloudformation, "stack_create_complete", unique)
+    outputs = {
+        item["OutputKey"]: item["OutputValue"]
+        for item in deployed(cloudformation, unique)["Outputs"]
+    }
+    answer = aws("lambda").invoke(FunctionName=outputs["Name"], Payload=b'{"a": 1}')
+    assert {"seen": {"a": 1}} == json.loads(answer["Payload"].read())
+    asked = {"QueueUrl": outputs["Url"], "AttributeNames": ["VisibilityTimeout"]}
+    assert {"VisibilityTimeout": "30"} == aws("sqs").get_queue_attributes(**asked)["Attributes"]
+    cloudformation.update_stack(
+        StackName=unique,
+        UsePreviousTemplate=True,
+        Parameters=[{"ParameterKey": "Timeout", "ParameterValue": "60"}],
+        Capabilities=capabilities,
+    )
+    wait(cloudformation, "stack_update_complete", unique)
+    assert {"VisibilityTimeout": "60"} == aws("sqs").get_queue_attributes(**asked)["Attributes"]
+    listed = cloudformation.list_stack_resources(StackName=unique)["StackResourceSummaries"]
+    assert {"Failed", "Queue", "Role", "Function", "Mapping"} == {
+        item["LogicalResourceId"] for item in listed
+    }
+    cloudformation.delete_stack(StackName=unique)
+    wait(cloudformation, "stack_delete_complete", unique)
+    with pytest.raises(ClientError, match="NonExistentQueue|does not exist"):
+        aws("sqs").get_queue_attributes(**asked)
+
+
+def test_missing_stack(aws: Callable[..., Any]) -> None:
+    """Deployment tools read this very text to tell a new stack from an old one."""
+    with pytest.raises(ClientError) as caught:
+        aws("cloudformation").describe_stacks(StackName="missing")
+    found = caught.value.response["Error"]
+    assert ("ValidationError", "Stack with id missing does not exist") == (
+        found["Code"],
+        found["Message"],
+    )
+
+
+def test_templates_are_summarized(aws: Callable[..., Any]) -> None:
+    """Tools ask which capabilities and parameters a template needs."""
+    summary = aws("cloudformation").get_template_summary(TemplateBody=TEMPLATE)
+    assert ["CAPABILITY_IAM"] == summary["Capabilities"]
+    assert ["Timeout"] == [item["ParameterKey"] for item in summary["Parameters"]]
+    assert (
+        "an application"
+        == aws("cloudformation").validate_template(TemplateBody=TEMPLATE)["Description"]
+    )
