@@ -1,6 +1,7 @@
 """CloudFormation by boto3: a stack of queues, a function and a table of logs, from creation to deletion."""
 
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ AWSTemplateFormatVersion: '2010-09-09'
 Description: an application
 Parameters:
   Timeout: {Type: Number, Default: 30}
+  Runtime: {Type: String, Default: RUNTIME}
 Resources:
   Failed:
     Type: AWS::SQS::Queue
@@ -33,7 +35,7 @@ Resources:
   Function:
     Type: AWS::Lambda::Function
     Properties:
-      Runtime: python3.12
+      Runtime: !Ref Runtime
       Handler: index.handler
       Role: !GetAtt Role.Arn
       Code:
@@ -50,7 +52,7 @@ Resources:
 Outputs:
   Url: {Value: !Ref Queue}
   Name: {Value: !Ref Function}
-"""
+""".replace("RUNTIME", f"python{sys.version_info.major}.{sys.version_info.minor}")
 
 
 def deployed(cloudformation: Any, name: str) -> dict[str, Any]:
@@ -89,7 +91,7 @@ def test_application_is_deployed_changed_and_removed(aws: Callable[..., Any], un
     }
     cloudformation.delete_stack(StackName=unique)
     wait(cloudformation, "stack_delete_complete", unique)
-    with pytest.raises(ClientError, match="NonExistentQueue|does not exist"):
+    with pytest.raises(ClientError, match=r"NonExistentQueue|does not exist"):
         aws("sqs").get_queue_attributes(**asked)
 
 
@@ -108,7 +110,7 @@ def test_templates_are_summarized(aws: Callable[..., Any]) -> None:
     """Tools ask which capabilities and parameters a template needs."""
     summary = aws("cloudformation").get_template_summary(TemplateBody=TEMPLATE)
     assert ["CAPABILITY_IAM"] == summary["Capabilities"]
-    assert ["Timeout"] == [item["ParameterKey"] for item in summary["Parameters"]]
+    assert ["Timeout", "Runtime"] == [item["ParameterKey"] for item in summary["Parameters"]]
     assert (
         "an application"
         == aws("cloudformation").validate_template(TemplateBody=TEMPLATE)["Description"]

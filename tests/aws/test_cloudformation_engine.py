@@ -38,6 +38,8 @@ class Cloud:
         self.store = store
         self.calls: list[tuple[str, str]] = []
         self.broken: str | None = None
+        self.held: str | None = None
+        self.reached = asyncio.Event()
         self.services: dict[str, Service] = {}
         for service in (
             s3_service(store, self.ids),
@@ -57,6 +59,9 @@ class Cloud:
         self.calls.append((service, operation))
         if operation == self.broken:
             raise AwsError("ServiceUnavailable", "broken on purpose", status=503)
+        if self.held is not None and request.get("Name") == self.held:
+            self.reached.set()
+            await asyncio.Event().wait()
         return await self.services[service].operations[operation](ctx, request) or {}
 
     async def http(self, ctx: Context, service: str, request: HttpRequest) -> HttpResponse:
@@ -225,13 +230,13 @@ def test_restart_goes_on_with_a_creation() -> None:
     """An operation that a crash interrupted is finished by the next start, without making things twice."""
 
     async def test(cloud: Cloud) -> None:
-        body = orjson.dumps(
-            {"Resources": {"A": parameter("/a"), "B": parameter("/b", DependsOn="A")}}
-        )
-        await cloud("CreateStack", StackName="s", TemplateBody=body.decode())
-        while ("A", "CREATE_COMPLETE") not in await cloud.history():
-            await asyncio.sleep(0)
+        resources = {"A": parameter("/a"), "B": parameter("/b", DependsOn="A")}
+        body = orjson.dumps({"Resources": resources}).decode()
+        cloud.held = "/b"
+        await cloud("CreateStack", StackName="s", TemplateBody=body)
+        await cloud.reached.wait()
         await cloud.cloudformation.close()
+        cloud.held = None
         await cloud.begin().restore()
         await cloud.cloudformation.idle()
         stack = (await cloud("DescribeStacks", StackName="s"))["Stacks"][0]

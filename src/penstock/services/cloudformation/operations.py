@@ -151,6 +151,14 @@ class Operations:
         await self._begin(ctx, stack, request, "UPDATE_IN_PROGRESS")
 
     async def _begin(self, ctx: Context, stack: Document, request: Request, status: str) -> None:
+        # The checks before took time; another request may have begun meanwhile.
+        fresh = await self._stacks.find(ctx, stack["StackName"])
+        if fresh is not None and fresh["StackId"] != stack["StackId"]:
+            message = f"Stack [{stack['StackName']}] already exists"
+            raise AwsError("AlreadyExistsException", message, status=400)
+        if fresh is not None and in_progress(fresh):
+            state = fresh["StackStatus"]
+            raise invalid(f"Stack:{stack['StackId']} is in {state} state and can not be updated.")
         stack["ClientRequestToken"] = request.get("ClientRequestToken")
         await self._stacks.transition(stack, status, ctx.now, "User Initiated")
         self._executor.start(stack)

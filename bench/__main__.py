@@ -1,0 +1,136 @@
+"""`python -m bench`: measure everything, or the scenarios that are named."""
+
+import sys
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import work
+from bench.systems import PEER_PYTHON, System, running
+
+ROUNDS = 3
+# Scenario: prepare, connections, target against the peer, target share of the limit.
+RATES: dict[str, tuple[Callable[[System], Any], int, float, float | None]] = {
+    "SQS SendMessage": (work.send, 64, 6, 0.45),
+    "API Gateway to SQS": (work.api, 64, 5, None),
+    "DynamoDB PutItem": (work.put, 64, 4, None),
+    "DynamoDB GetItem": (work.get, 64, 6, None),
+    "Lambda Invoke (warm)": (work.invoke, 8, 20, None),
+}
+
+
+def main() -> None:
+    """Run, print a table, keep the figures."""
+    console = Console()
+    only = sys.argv[1:]
+    wanted = lambda name: not only or any(word.lower() in name.lower() for word in only)  # noqa: E731
+    peers = ["penstock", "ministack"] if PEER_PYTHON.exists() else ["penstock"]
+    results: dict[str, Any] = {}
+    with running("limit") as limit:
+        for name, (prepare, connections, _, share) in RATES.items():
+            if wanted(name):
+                console.print(f"measuring {name}")
+                results[name] = _rates(prepare, connections, peers, limit if share else None)
+    for name, measure in (("start", _start), ("first invocation", _cold), ("orders pipeline", _pipeline)):
+        if wanted(name):
+            console.print(f"measuring {name}")
+            results[name] = {peer: measure(peer) for peer in peers}
+    if wanted("backlog"):
+        console.print("measuring a queue with a million messages")
+        with running("penstock") as system:
+            results["backlog"] = work.backlog(system)
+    _print(console, results)
+    console.print(f"kept in {work.save(results)}")
+
+
+def _rates(
+    prepare: Callable[[System], Any], connections: int, peers: list[str], limit: System | None
+) -> dict[str, Any]:
+    """Median rates and latencies of rounds taken in turn, so that a slow minute of the machine hits all alike."""
+    measured: dict[str, list[dict[str, Any]]] = {}
+    with running(peers[0]) as first, running(peers[-1]) as last:
+        systems = {first.name: first, last.name: last}
+        requests = {name: _prepared(prepare, system) for name, system in systems.items()}
+        if limit is not None:
+            systems["limit"] = limit
+            requests["limit"] = requests[peers[0]]
+        for _ in range(ROUNDS):
+            for name, system in systems.items():
+                figures = work.load(system, requests[name], connections=connections)
+                measured.setdefault(name, []).append(figures)
+    return {
+        name: {key: median(f[key] for f in figures) for key in ("rate", "p50", "p99")}
+        for name, figures in measured.items()
+    }
+
+
+def _prepared(prepare: Callable[[System], Any], system: System) -> Any:
+    if prepare is work.get:
+        work.load(system, work.put(system), seconds=2)
+    return prepare(system)
+
+
+def _start(name: str) -> dict[str, float]:
+    ready, memory = [], []
+    for _ in range(ROUNDS):
+        with running(name) as system:
+            ready.append(system.ready_s)
+            memory.append(system.memory_mb())
+    return {"ready_s": round(median(ready), 2), "memory_mb": round(median(memory), 1)}
+
+
+def _cold(name: str) -> float:
+    with running(name) as system:
+        return round(work.cold(system), 1)
+
+
+def _pipeline(name: str) -> float:
+    figures = []
+    for _ in range(ROUNDS):
+        with running(name) as system:
+            figures.append(work.pipeline(system))
+    return round(median(figures), 1)
+
+
+def _print(console: Console, results: dict[str, Any]) -> None:
+    table = Table(title="per second (p99 in ms)")
+    for column in ("", "penstock", "ministack", "ratio", "goal", "limit", "share", "goal "):
+        table.add_column(column, justify="left" if column == "" else "right")
+    for name, (_, _, goal, share) in RATES.items():
+        if name in results:
+            table.add_row(name, *_row(results[name], goal, share))
+    if "orders pipeline" in results:
+        rates = {peer: {"rate": rate} for peer, rate in results["orders pipeline"].items()}
+        table.add_row("orders pipeline", *_row(rates, 3, None))
+    console.print(table)
+    for name in ("first invocation", "start", "backlog"):
+        if name in results:
+            console.print(f"{name}: {results[name]}")
+
+
+def _row(figures: dict[str, Any], goal: float, share: float | None) -> list[str]:
+    own = figures["penstock"]
+    peer = figures.get("ministack")
+    limit = figures.get("limit")
+
+    def shown(one: dict[str, Any] | None) -> str:
+        if one is None:
+            return "-"
+        return f"{one['rate']:,.0f}" + (f" ({one['p99']:.1f})" if "p99" in one else "")
+
+    return [
+        shown(own),
+        shown(peer),
+        f"{own['rate'] / peer['rate']:.1f}x" if peer else "-",
+        f"{goal:g}x",
+        shown(limit),
+        f"{own['rate'] / limit['rate']:.0%}" if limit else "-",
+        f"{share:.0%}" if share else "-",
+    ]
+
+
+if __name__ == "__main__":
+    main()

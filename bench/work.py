@@ -1,0 +1,265 @@
+"""The work: each scenario prepares a system with boto3 and says which requests to send."""
+
+import io
+import json
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from bench.systems import ROOT, System
+
+BODY = "x" * 200
+ROLE = "arn:aws:iam::000000000000:role/bench"
+ECHO = "def handler(event, context):\n    return event\n"
+COLD = """import boto3
+client = boto3.client("sqs")
+def handler(event, context):
+    return 1
+"""
+Request = tuple[str, str, dict[str, str], str]
+
+
+def load(system: System, requests: list[Request], *, connections: int = 64, seconds: float = 3) -> dict[str, Any]:
+    """Drive a system from another process. Returns rate and latencies."""
+    job = {
+        "host": "127.0.0.1",
+        "port": system.port,
+        "connections": connections,
+        "seconds": seconds,
+        "requests": requests,
+    }
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "bench" / "load.py")],
+        input=json.dumps(job).encode(),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    result: dict[str, Any] = json.loads(done.stdout)
+    if result["errors"] > result["done"] * 0.001:
+        raise RuntimeError(f"{system.name}: {result['errors']} errors: {result['first_error']}")
+    return result
+
+
+def headers(service: str, target: str | None = None) -> dict[str, str]:
+    """What an SDK sends; the signature is not verified by either system."""
+    result = {
+        "authorization": f"AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/{service}/aws4_request,"
+        " SignedHeaders=host;x-amz-date, Signature=" + "0" * 64,
+        "x-amz-date": "20260101T000000Z",
+    }
+    if target is not None:
+        result |= {"x-amz-target": target, "content-type": "application/x-amz-json-1.0"}
+    return result
+
+
+def send(system: System) -> list[Request]:
+    """SendMessage, 200 bytes."""
+    url = system.client("sqs").create_queue(QueueName="bench-send")["QueueUrl"]
+    body = json.dumps({"QueueUrl": url, "MessageBody": BODY})
+    return [("POST", "/", headers("sqs", "AmazonSQS.SendMessage"), body)]
+
+
+def api(system: System) -> list[Request]:
+    """POST to a REST API whose AWS integration sends to SQS through a Velocity template."""
+    system.client("sqs").create_queue(QueueName="bench-api")
+    gateway = system.client("apigateway")
+    api_id = gateway.create_rest_api(name="bench")["id"]
+    root = gateway.get_resources(restApiId=api_id)["items"][0]["id"]
+    where: dict[str, Any] = {
+        "restApiId": api_id,
+        "resourceId": gateway.create_resource(restApiId=api_id, parentId=root, pathPart="orders")["id"],
+        "httpMethod": "POST",
+    }
+    gateway.put_method(**where, authorizationType="NONE")
+    gateway.put_method_response(**where, statusCode="200")
+    gateway.put_integration(
+        **where,
+        type="AWS",
+        integrationHttpMethod="POST",
+        credentials=ROLE,
+        uri="arn:aws:apigateway:us-east-1:sqs:path/000000000000/bench-api",
+        requestParameters={"integration.request.header.Content-Type": "'application/x-www-form-urlencoded'"},
+        requestTemplates={"application/json": "Action=SendMessage&MessageBody=$util.urlEncode($input.body)"},
+    )
+    gateway.put_integration_response(
+        **where, statusCode="200", responseTemplates={"application/json": '{"id":"$context.requestId"}'}
+    )
+    gateway.create_deployment(restApiId=api_id, stageName="v1")
+    path = f"/restapis/{api_id}/v1/_user_request_/orders"
+    return [("POST", path, {"content-type": "application/json"}, json.dumps({"order": BODY}))]
+
+
+def make_table(system: System) -> None:
+    """A table with a hash key."""
+    system.client("dynamodb").create_table(
+        TableName="bench",
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+    )
+
+
+def put(system: System) -> list[Request]:
+    """PutItem, 200 bytes, 1,000 keys."""
+    make_table(system)
+    target = headers("dynamodb", "DynamoDB_20120810.PutItem")
+    item = {"body": {"S": BODY}, "n": {"N": "1"}}
+    return [
+        ("POST", "/", target, json.dumps({"TableName": "bench", "Item": {"id": {"S": f"k{n}"}, **item}}))
+        for n in range(1000)
+    ]
+
+
+def get(system: System) -> list[Request]:
+    """GetItem of what `put` wrote."""
+    target = headers("dynamodb", "DynamoDB_20120810.GetItem")
+    return [
+        ("POST", "/", target, json.dumps({"TableName": "bench", "Key": {"id": {"S": f"k{n}"}}}))
+        for n in range(1000)
+    ]
+
+
+def zipped(name: str, source: str) -> bytes:
+    """A package with one module."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(name, source)
+    return buffer.getvalue()
+
+
+def make_function(system: System, name: str, source: str, **options: Any) -> None:
+    """A Python function, and the role that it needs."""
+    iam = system.client("iam")
+    try:
+        iam.create_role(RoleName="bench", AssumeRolePolicyDocument='{"Version":"2012-10-17","Statement":[]}')
+    except iam.exceptions.EntityAlreadyExistsException:
+        pass
+    system.client("lambda").create_function(
+        FunctionName=name,
+        Runtime=f"python3.{sys.version_info.minor}",
+        Role=ROLE,
+        Handler="main.handler",
+        Code={"ZipFile": zipped("main.py", source)},
+        Timeout=30,
+        **options,
+    )
+
+
+def invoke(system: System) -> list[Request]:
+    """Warm synchronous Invoke of an echo."""
+    make_function(system, "echo", ECHO)
+    for _ in range(3):
+        system.client("lambda").invoke(FunctionName="echo", Payload=b"{}")
+    return [("POST", "/2015-03-31/functions/echo/invocations", headers("lambda"), '{"hello": "world"}')]
+
+
+def cold(system: System, rounds: int = 5) -> float:
+    """Median ms of the first invocation of a new function that imports boto3 and makes a client."""
+    client = system.client("lambda")
+    times = []
+    for n in range(rounds + 1):
+        make_function(system, f"cold-{n}", COLD)
+        started = time.perf_counter()
+        answer = client.invoke(FunctionName=f"cold-{n}", Payload=b"{}")
+        times.append((time.perf_counter() - started) * 1000)
+        if answer.get("FunctionError"):
+            raise RuntimeError(f"{system.name}: {answer['Payload'].read()!r}")
+    # The first one also pays for what the system sets up once.
+    return sorted(times[1:])[rounds // 2]
+
+
+def pipeline(system: System, orders: int = 1500) -> float:
+    """The orders application's queue, consumer and table: orders per second from the first send to the last DONE."""
+    sqs, dynamodb = system.client("sqs"), system.client("dynamodb")
+    url = sqs.create_queue(QueueName="bench-orders", Attributes={"VisibilityTimeout": "60"})["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    make_table(system)
+    source = (ROOT / "examples" / "orders" / "functions" / "consumer" / "consumer.py").read_text()
+    environment = {"TABLE": "bench", "CATALOGUE": "book,lamp,pen"}
+    make_function(system, "consumer", source, Environment={"Variables": environment})
+    system.client("lambda").create_event_source_mapping(
+        EventSourceArn=arn,
+        FunctionName="consumer",
+        BatchSize=10,
+        FunctionResponseTypes=["ReportBatchItemFailures"],
+        ScalingConfig={"MaximumConcurrency": 2},
+    )
+    _send_orders(sqs, url, 20, "warm")
+    _await_done(dynamodb, 20)
+    started = time.perf_counter()
+    _send_orders(sqs, url, orders, "order")
+    _await_done(dynamodb, orders + 20)
+    return orders / (time.perf_counter() - started)
+
+
+def _send_orders(sqs: Any, url: str, count: int, prefix: str) -> None:
+    body = json.dumps({"product": "book", "quantity": 1})
+    for first in range(0, count, 10):
+        sqs.send_message_batch(
+            QueueUrl=url,
+            Entries=[
+                {
+                    "Id": str(n),
+                    "MessageBody": body,
+                    "MessageAttributes": {"RequestId": {"DataType": "String", "StringValue": f"{prefix}-{n}"}},
+                }
+                for n in range(first, min(first + 10, count))
+            ],
+        )
+
+
+def _await_done(dynamodb: Any, count: int) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        done = 0
+        for page in dynamodb.get_paginator("scan").paginate(
+            TableName="bench",
+            Select="COUNT",
+            FilterExpression="#s = :d",
+            ExpressionAttributeNames={"#s": "status"},
+            ExpressionAttributeValues={":d": {"S": "DONE"}},
+        ):
+            done += page["Count"]
+        if done >= count:
+            return
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"only {done} of {count} orders are done")
+        time.sleep(0.1)
+
+
+def backlog(system: System, messages: int = 1_000_000) -> dict[str, float]:
+    """Sends, and receives with deletes, per second, in an empty queue and in one with a backlog."""
+    sqs = system.client("sqs")
+    rates: dict[str, float] = {}
+    for label, depth in (("empty", 0), ("full", messages)):
+        url = sqs.create_queue(QueueName=f"bench-{label}")["QueueUrl"]
+        _fill(system, url, depth)
+        body = json.dumps({"QueueUrl": url, "MessageBody": BODY})
+        rates[f"send {label}"] = load(system, [("POST", "/", headers("sqs", "AmazonSQS.SendMessage"), body)])["rate"]
+        body = json.dumps({"QueueUrl": url, "MaxNumberOfMessages": 10})
+        target = headers("sqs", "AmazonSQS.ReceiveMessage")
+        rates[f"receive {label}"] = load(system, [("POST", "/", target, body)], connections=16, seconds=1)["rate"]
+    return rates
+
+
+def _fill(system: System, url: str, depth: int) -> None:
+    entries = [{"Id": str(n), "MessageBody": BODY} for n in range(10)]
+    body = json.dumps({"QueueUrl": url, "Entries": entries})
+    sqs = system.client("sqs")
+    while depth:
+        load(system, [("POST", "/", headers("sqs", "AmazonSQS.SendMessageBatch"), body)], seconds=10)
+        answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+        if int(answer["Attributes"]["ApproximateNumberOfMessages"]) >= depth:
+            return
+
+
+def save(results: dict[str, Any]) -> Path:
+    """Keep the figures of a run."""
+    folder = ROOT / "bench" / "results"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
+    path.write_text(json.dumps(results, indent=1))
+    return path
