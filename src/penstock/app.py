@@ -21,6 +21,7 @@ from penstock.gateway.pipeline import Pipeline
 from penstock.gateway.server import Gateway, serve
 from penstock.runtime.concurrency import ConcurrencyLedger
 from penstock.runtime.process import ProcessRuntime
+from penstock.services.cloudformation import cloudformation_service
 from penstock.services.iam import Credential, Credentials, iam_service, sts_service
 from penstock.services.lambda_ import LambdaService, Surroundings
 from penstock.services.logs import StoreLogSink, logs_service
@@ -63,7 +64,7 @@ class App:
             folder=folder,
         )
         self.sqs = Sqs(store, ids, clock, receipt_key)
-        names = ["sqs", "s3", "iam", "sts", "ssm", "logs", "lambda"]
+        names = ["sqs", "s3", "iam", "sts", "ssm", "logs", "lambda", "cloudformation"]
         wire = Wire(names)
         dispatcher = LocalDispatcher(wire, handlers, store, ids, clock)
         self.functions = LambdaService(
@@ -81,6 +82,7 @@ class App:
                 code_folder=folder / "code",
             )
         )
+        self.cloudformation = cloudformation_service(store, ids, clock, dispatcher)
         services = [
             self.sqs.service,
             self.functions.service,
@@ -89,6 +91,7 @@ class App:
             sts_service(store, ids),
             ssm_service(store),
             logs_service(store),
+            self.cloudformation.service,
         ]
         for service in services:
             _register(handlers, service)
@@ -116,29 +119,47 @@ class App:
         ids = ids or Ids()
         app = cls(config, store, clock or SystemClock(), ids, await _receipt_key(store, ids))
         await app.runtime.start()
-        await app.sqs.restore()
-        await app.functions.restore()
         return app
+
+    async def restore(self) -> None:
+        """Go on with what a stop or a crash interrupted. Functions need a gateway that listens: call it then."""
+        await self.sqs.restore()
+        await self.functions.restore()
+        await self.cloudformation.restore()
 
     async def serve(self, ready: Callable[[], None]) -> None:
         """Serve until a signal; then finish what is in flight and close."""
+
+        async def listening() -> None:
+            await self.restore()
+            ready()
+
         try:
-            await serve(self.gateway, self.config.host, self.config.port, ready)
+            await serve(self.gateway, self.config.host, self.config.port, listening)
         finally:
             await self.close()
 
     async def close(self) -> None:
         """End deliveries and functions, and make everything durable."""
+        await self.cloudformation.close()
         await self.engine.close()
         await self.sqs.close()
         await self.runtime.close()
         await self.store.close()
 
     async def reset(self, _: Context) -> dict[str, str]:
-        """Remove everything and begin anew, as a new data folder would."""
+        """Remove everything and begin anew, as a new data folder would; the store's own keys stay."""
+        await self.cloudformation.close()
         await self.engine.close()
         await self.sqs.close()
+        secrets = await self.store.table.scan(_SECRETS)
         await self.store.reset()
+        for row in secrets:
+            await self.store.table.put(_SECRETS, row.partition, row.sort, row.document)
+            if row.partition == b"root":
+                await self._keep_root(RootKey(**orjson.loads(row.document)))
+        self.functions.reset()
+        await self.store.durable()
         return {"status": "reset"}
 
     async def queues(self, ctx: Context) -> list[dict[str, Any]]:
@@ -150,14 +171,16 @@ class App:
         row = await self.store.table.get(_SECRETS, b"root", b"")
         if row is not None:
             return RootKey(**orjson.loads(row.document))
-        account = self.config.account
-        secret = self._ids.secret()
-        root = Credential(secret, account, f"arn:aws:iam::{account}:root", account)
-        access_key = await Credentials(self.store, self._ids).issue(root)
-        document = orjson.dumps({"access_key": access_key, "secret": secret})
-        await self.store.table.put(_SECRETS, b"root", b"", document)
+        key = RootKey("AKIA" + self._ids.upper_token(16), self._ids.secret())
+        await self.store.table.put(_SECRETS, b"root", b"", orjson.dumps(key))
+        await self._keep_root(key)
         await self.store.durable()
-        return RootKey(access_key, secret)
+        return key
+
+    async def _keep_root(self, key: RootKey) -> None:
+        account = self.config.account
+        root = Credential(key.secret, account, f"arn:aws:iam::{account}:root", account)
+        await Credentials(self.store, self._ids).keep(key.access_key, root, status="Active")
 
 
 def _register(handlers: dict[tuple[str, str], Handler], service: Service) -> None:

@@ -1,5 +1,7 @@
 """Conformance of the Table, Log, Blob and Leases primitives."""
 
+import asyncio
+
 import pytest
 
 from penstock.core.errors import Conflict
@@ -116,3 +118,11 @@ async def test_reset(store: Store) -> None:
 
     assert await store.table.get("t", b"p", b"s") is None
     assert [] == await store.log.read("l")
+
+
+async def test_the_same_bytes_at_once(store: Store) -> None:
+    """Concurrent puts of one content do not trip over each other's files."""
+    digests = await asyncio.gather(*(store.blob.put(b"same" * 100_000) for _ in range(20)))
+
+    assert 1 == len(set(digests))
+    assert b"same" * 100_000 == await store.blob.open(digests[0])

@@ -93,8 +93,10 @@ class Gateway:
         )
 
 
-async def serve(gateway: Gateway, host: str, port: int, ready: Callable[[], None]) -> None:
-    """Serve until SIGTERM or SIGINT; what is in flight is finished."""
+async def serve(
+    gateway: Gateway, host: str, port: int, listening: Callable[[], Awaitable[None]]
+) -> None:
+    """Serve until SIGTERM or SIGINT; what is in flight is finished. `listening` is awaited once the port is open."""
     server = Server(
         gateway,
         address=host,
@@ -104,14 +106,20 @@ async def serve(gateway: Gateway, host: str, port: int, ready: Callable[[], None
         backlog=4096,
         runtime_threads=1,
     )
-    server.on_startup(ready)
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
+    started = asyncio.Event()
+    server.on_startup(started.set)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     serving = asyncio.create_task(server.serve())
     stop = asyncio.create_task(stopping.wait())
     try:
+        await asyncio.wait(
+            {serving, asyncio.ensure_future(started.wait())}, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not serving.done():
+            await listening()
         await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
         server.stop()
         await serving

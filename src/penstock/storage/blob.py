@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 from penstock.core.errors import StoreFull, Unavailable
@@ -44,16 +45,17 @@ class FileBlob:
     def _put(self, data: bytes) -> str:
         digest = hashlib.sha256(data).hexdigest()
         path = self.path(digest)
-        if path.exists():
-            return digest
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            beside = path.with_name(f"{path.name}.{os.getpid()}.new")
-            with beside.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
+            if not path.exists():
+                # Each put has a name of its own: the same bytes may be put twice at once.
+                descriptor, beside = tempfile.mkstemp(dir=path.parent)
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(beside).replace(path)
+            # Also for a file that is there already: whoever renamed it may not have come this far.
             folder = os.open(path.parent, os.O_RDONLY)
             os.fsync(folder)
             os.close(folder)

@@ -212,7 +212,11 @@ def _rest(xml: bool) -> Callable[..., tuple[Parse, Serialize]]:
                 if s3
                 else [("x-amzn-RequestId", request_id)]
             )
-            return write_result(result or {}, headers)
+            response = write_result(result or {}, headers)
+            if s3 and result and result.get("ContentRange"):
+                # AWS: the model knows one status; a part of an object is a 206 (RFC 9110, S3 API reference).
+                response.status = 206
+            return response
 
         return compile_rest_reader(model, operation, xml), write
 
