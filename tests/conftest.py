@@ -84,6 +84,27 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running.stop()
 
 
+@pytest.fixture(scope="module")
+def launch() -> Iterator[Callable[..., Server]]:
+    """Starts a Penstock of the test's own: `launch(data, *arguments)`. It is ended with the module."""
+    running: list[Server] = []
+
+    def start(data: Path | str, *arguments: str) -> Server:
+        running.append(Server(str(data), *arguments))
+        return running[-1]
+
+    yield start
+    for one in running:
+        if one.process.poll() is None:
+            one.stop()
+
+
+@pytest.fixture(scope="session")
+def connect() -> Callable[..., Any]:
+    """Makes boto3 clients for any Penstock: `connect(endpoint, service, **options)`."""
+    return make_client
+
+
 @pytest.fixture(scope="session")
 def endpoint(server: Server) -> str:
     """Where Penstock answers."""

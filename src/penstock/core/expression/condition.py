@@ -248,9 +248,7 @@ def _are_equal(left: Value | None, right: Value | None) -> bool:
     return left is not None and right is not None and equal(left, right)
 
 
-def _in_order(
-    left: Value | None, right: Value | None, test: Callable[[int, int], bool]
-) -> bool:
+def _in_order(left: Value | None, right: Value | None, test: Callable[[int, int], bool]) -> bool:
     order = compare(left, right) if left is not None and right is not None else None
     return order is not None and test(order, 0)
 

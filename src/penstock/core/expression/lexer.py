@@ -43,7 +43,12 @@ class Tokens:
                 f"Expression size has exceeded the maximum allowed size; expression size: {size}"
             )
         self._tokens = [
-            Token(str(match.lastgroup), match[match.lastgroup or 0], match.start(match.lastgroup or 0), match.end())
+            Token(
+                str(match.lastgroup),
+                match[match.lastgroup or 0],
+                match.start(match.lastgroup or 0),
+                match.end(),
+            )
             for match in _TOKEN.finditer(text)
         ]
 

@@ -245,8 +245,7 @@ class _Parser:
         self._operators += 1
         if self._operators > _MAX_OPERATORS:
             raise self._tokens.error(
-                "The expression contains too many operators;"
-                f" operator count: {self._operators}"
+                f"The expression contains too many operators; operator count: {self._operators}"
             )
 
     def _enter(self) -> None:
