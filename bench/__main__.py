@@ -34,7 +34,11 @@ def main() -> None:
             if wanted(name):
                 console.print(f"measuring {name}")
                 results[name] = _rates(prepare, connections, peers, limit if share else None)
-    for name, measure in (("start", _start), ("first invocation", _cold), ("orders pipeline", _pipeline)):
+    for name, measure in (
+        ("start", _start),
+        ("first invocation", _cold),
+        ("orders pipeline", _pipeline),
+    ):
         if wanted(name):
             console.print(f"measuring {name}")
             results[name] = {peer: measure(peer) for peer in peers}

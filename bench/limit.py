@@ -37,7 +37,9 @@ async def main(port: int, folder: Path) -> None:
                 await waiter
         protocol.response_bytes(200, [("content-type", "application/x-amz-json-1.0")], ANSWER)
 
-    server = Server(application, port=port, interface=Interfaces.RSGI, log_enabled=False, backlog=4096)
+    server = Server(
+        application, port=port, interface=Interfaces.RSGI, log_enabled=False, backlog=4096
+    )
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, server.stop)
     await server.serve()
     await group.close()

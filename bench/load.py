@@ -42,7 +42,9 @@ class Result:
 class Connection(asyncio.Protocol):
     """Sends the next request when the answer to the last one is complete."""
 
-    def __init__(self, next_request: Callable[[], bytes | None], result: Result, done: asyncio.Future[None]) -> None:
+    def __init__(
+        self, next_request: Callable[[], bytes | None], result: Result, done: asyncio.Future[None]
+    ) -> None:
         self.next_request = next_request
         self.result = result
         self.done = done
@@ -101,7 +103,15 @@ class Connection(asyncio.Protocol):
             self.done.set_result(None)
 
 
-async def run(host: str, port: int, requests: list[bytes], *, connections: int, seconds: float, warmup: float = 0.5) -> Result:
+async def run(
+    host: str,
+    port: int,
+    requests: list[bytes],
+    *,
+    connections: int,
+    seconds: float,
+    warmup: float = 0.5,
+) -> Result:
     """Send `requests` round and round for `seconds`, after a warm-up that is not counted."""
     loop = asyncio.get_running_loop()
     result = Result()
@@ -127,7 +137,9 @@ async def run(host: str, port: int, requests: list[bytes], *, connections: int, 
     waits = []
     for _ in range(connections):
         done: asyncio.Future[None] = loop.create_future()
-        await loop.create_connection(lambda done=done: Connection(next_request, result, done), host, port)
+        await loop.create_connection(
+            lambda done=done: Connection(next_request, result, done), host, port
+        )
         waits.append(done)
     await asyncio.wait_for(asyncio.gather(*waits), seconds + warmup + 60)
     result.seconds = time.perf_counter() - counting_from
@@ -147,7 +159,13 @@ def main() -> None:
     host = f"{job['host']}:{job['port']}"
     requests = [http(m, p, h, b.encode(), host) for m, p, h, b in job["requests"]]
     result = uvloop.run(
-        run(job["host"], job["port"], requests, connections=job["connections"], seconds=job["seconds"])
+        run(
+            job["host"],
+            job["port"],
+            requests,
+            connections=job["connections"],
+            seconds=job["seconds"],
+        )
     )
     print(json.dumps(result.summary()))
 

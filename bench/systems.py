@@ -53,10 +53,23 @@ class System:
 def commands(name: str, port: int, folder: str) -> tuple[list[str], dict[str, str], str]:
     """The command, extra environment and the path that tells readiness."""
     if name == "penstock":
-        command = [sys.executable, "-m", "penstock", "up", "--port", str(port), "--data", f"{folder}/data"]
+        command = [
+            sys.executable,
+            "-m",
+            "penstock",
+            "up",
+            "--port",
+            str(port),
+            "--data",
+            f"{folder}/data",
+        ]
         return command, {}, "/_penstock/health"
     if name == "limit":
-        return [sys.executable, str(ROOT / "bench" / "limit.py"), str(port), f"{folder}/data"], {}, "/"
+        return (
+            [sys.executable, str(ROOT / "bench" / "limit.py"), str(port), f"{folder}/data"],
+            {},
+            "/",
+        )
     environment = {"GATEWAY_PORT": str(port), "EDGE_PORT": str(port), "LOG_LEVEL": "ERROR"}
     return [str(PEER_PYTHON), "-m", "ministack"], environment, "/_ministack/health"
 
@@ -67,7 +80,9 @@ def running(name: str) -> Iterator[System]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    with tempfile.TemporaryDirectory(prefix=f"bench-{name}-", dir=os.environ.get("BENCH_DIR")) as folder:
+    with tempfile.TemporaryDirectory(
+        prefix=f"bench-{name}-", dir=os.environ.get("BENCH_DIR")
+    ) as folder:
         command, extra, path = commands(name, port, folder)
         log = Path(folder) / "log"
         # The servers' functions must not find the credentials of whoever runs the benchmark.
@@ -75,11 +90,19 @@ def running(name: str) -> Iterator[System]:
         with log.open("wb") as output:
             started = time.perf_counter()
             process = subprocess.Popen(
-                command, stdout=output, stderr=output, env=environment, cwd=folder, start_new_session=True
+                command,
+                stdout=output,
+                stderr=output,
+                env=environment,
+                cwd=folder,
+                start_new_session=True,
             )
         try:
             while True:
-                with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=1):
+                with (
+                    contextlib.suppress(OSError),
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=1),
+                ):
                     break
                 if process.poll() is not None or time.perf_counter() - started > 60:
                     raise RuntimeError(f"{name} did not start:\n{log.read_text()}")
@@ -87,10 +110,8 @@ def running(name: str) -> Iterator[System]:
             yield System(name, port, process, time.perf_counter() - started)
         finally:
             process.terminate()
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(15)
-            except subprocess.TimeoutExpired:
-                pass
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()

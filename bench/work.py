@@ -1,5 +1,6 @@
 """The work: each scenario prepares a system with boto3 and says which requests to send."""
 
+import contextlib
 import io
 import json
 import subprocess
@@ -22,7 +23,9 @@ def handler(event, context):
 Request = tuple[str, str, dict[str, str], str]
 
 
-def load(system: System, requests: list[Request], *, connections: int = 64, seconds: float = 3) -> dict[str, Any]:
+def load(
+    system: System, requests: list[Request], *, connections: int = 64, seconds: float = 3
+) -> dict[str, Any]:
     """Drive a system from another process. Returns rate and latencies."""
     job = {
         "host": "127.0.0.1",
@@ -70,7 +73,9 @@ def api(system: System) -> list[Request]:
     root = gateway.get_resources(restApiId=api_id)["items"][0]["id"]
     where: dict[str, Any] = {
         "restApiId": api_id,
-        "resourceId": gateway.create_resource(restApiId=api_id, parentId=root, pathPart="orders")["id"],
+        "resourceId": gateway.create_resource(restApiId=api_id, parentId=root, pathPart="orders")[
+            "id"
+        ],
         "httpMethod": "POST",
     }
     gateway.put_method(**where, authorizationType="NONE")
@@ -81,11 +86,17 @@ def api(system: System) -> list[Request]:
         integrationHttpMethod="POST",
         credentials=ROLE,
         uri="arn:aws:apigateway:us-east-1:sqs:path/000000000000/bench-api",
-        requestParameters={"integration.request.header.Content-Type": "'application/x-www-form-urlencoded'"},
-        requestTemplates={"application/json": "Action=SendMessage&MessageBody=$util.urlEncode($input.body)"},
+        requestParameters={
+            "integration.request.header.Content-Type": "'application/x-www-form-urlencoded'"
+        },
+        requestTemplates={
+            "application/json": "Action=SendMessage&MessageBody=$util.urlEncode($input.body)"
+        },
     )
     gateway.put_integration_response(
-        **where, statusCode="200", responseTemplates={"application/json": '{"id":"$context.requestId"}'}
+        **where,
+        statusCode="200",
+        responseTemplates={"application/json": '{"id":"$context.requestId"}'},
     )
     gateway.create_deployment(restApiId=api_id, stageName="v1")
     path = f"/restapis/{api_id}/v1/_user_request_/orders"
@@ -108,7 +119,12 @@ def put(system: System) -> list[Request]:
     target = headers("dynamodb", "DynamoDB_20120810.PutItem")
     item = {"body": {"S": BODY}, "n": {"N": "1"}}
     return [
-        ("POST", "/", target, json.dumps({"TableName": "bench", "Item": {"id": {"S": f"k{n}"}, **item}}))
+        (
+            "POST",
+            "/",
+            target,
+            json.dumps({"TableName": "bench", "Item": {"id": {"S": f"k{n}"}, **item}}),
+        )
         for n in range(1000)
     ]
 
@@ -133,10 +149,10 @@ def zipped(name: str, source: str) -> bytes:
 def make_function(system: System, name: str, source: str, **options: Any) -> None:
     """A Python function, and the role that it needs."""
     iam = system.client("iam")
-    try:
-        iam.create_role(RoleName="bench", AssumeRolePolicyDocument='{"Version":"2012-10-17","Statement":[]}')
-    except iam.exceptions.EntityAlreadyExistsException:
-        pass
+    with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
+        iam.create_role(
+            RoleName="bench", AssumeRolePolicyDocument='{"Version":"2012-10-17","Statement":[]}'
+        )
     system.client("lambda").create_function(
         FunctionName=name,
         Runtime=f"python3.{sys.version_info.minor}",
@@ -153,7 +169,9 @@ def invoke(system: System) -> list[Request]:
     make_function(system, "echo", ECHO)
     for _ in range(3):
         system.client("lambda").invoke(FunctionName="echo", Payload=b"{}")
-    return [("POST", "/2015-03-31/functions/echo/invocations", headers("lambda"), '{"hello": "world"}')]
+    return [
+        ("POST", "/2015-03-31/functions/echo/invocations", headers("lambda"), '{"hello": "world"}')
+    ]
 
 
 def cold(system: System, rounds: int = 5) -> float:
@@ -174,8 +192,12 @@ def cold(system: System, rounds: int = 5) -> float:
 def pipeline(system: System, orders: int = 1500) -> float:
     """The orders application's queue, consumer and table: orders per second from the first send to the last DONE."""
     sqs, dynamodb = system.client("sqs"), system.client("dynamodb")
-    url = sqs.create_queue(QueueName="bench-orders", Attributes={"VisibilityTimeout": "60"})["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    url = sqs.create_queue(QueueName="bench-orders", Attributes={"VisibilityTimeout": "60"})[
+        "QueueUrl"
+    ]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"][
+        "QueueArn"
+    ]
     make_table(system)
     source = (ROOT / "examples" / "orders" / "functions" / "consumer" / "consumer.py").read_text()
     environment = {"TABLE": "bench", "CATALOGUE": "book,lamp,pen"}
@@ -204,7 +226,9 @@ def _send_orders(sqs: Any, url: str, count: int, prefix: str) -> None:
                 {
                     "Id": str(n),
                     "MessageBody": body,
-                    "MessageAttributes": {"RequestId": {"DataType": "String", "StringValue": f"{prefix}-{n}"}},
+                    "MessageAttributes": {
+                        "RequestId": {"DataType": "String", "StringValue": f"{prefix}-{n}"}
+                    },
                 }
                 for n in range(first, min(first + 10, count))
             ],
@@ -238,10 +262,14 @@ def backlog(system: System, messages: int = 1_000_000) -> dict[str, float]:
         url = sqs.create_queue(QueueName=f"bench-{label}")["QueueUrl"]
         _fill(system, url, depth)
         body = json.dumps({"QueueUrl": url, "MessageBody": BODY})
-        rates[f"send {label}"] = load(system, [("POST", "/", headers("sqs", "AmazonSQS.SendMessage"), body)])["rate"]
+        rates[f"send {label}"] = load(
+            system, [("POST", "/", headers("sqs", "AmazonSQS.SendMessage"), body)]
+        )["rate"]
         body = json.dumps({"QueueUrl": url, "MaxNumberOfMessages": 10})
         target = headers("sqs", "AmazonSQS.ReceiveMessage")
-        rates[f"receive {label}"] = load(system, [("POST", "/", target, body)], connections=16, seconds=1)["rate"]
+        rates[f"receive {label}"] = load(
+            system, [("POST", "/", target, body)], connections=16, seconds=1
+        )["rate"]
     return rates
 
 
@@ -250,8 +278,12 @@ def _fill(system: System, url: str, depth: int) -> None:
     body = json.dumps({"QueueUrl": url, "Entries": entries})
     sqs = system.client("sqs")
     while depth:
-        load(system, [("POST", "/", headers("sqs", "AmazonSQS.SendMessageBatch"), body)], seconds=10)
-        answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+        load(
+            system, [("POST", "/", headers("sqs", "AmazonSQS.SendMessageBatch"), body)], seconds=10
+        )
+        answer = sqs.get_queue_attributes(
+            QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"]
+        )
         if int(answer["Attributes"]["ApproximateNumberOfMessages"]) >= depth:
             return
 

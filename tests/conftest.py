@@ -13,7 +13,11 @@ from typing import Any
 
 import pytest
 
-CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
+CREDENTIALS = {
+    "aws_access_key_id": "test",
+    "aws_secret_access_key": "test",
+    "region_name": "us-east-1",
+}
 
 
 def free_port() -> int:
@@ -30,7 +34,7 @@ class Server:
         self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.data = data
-        self.log = Path(data if data != ":memory:" else "/tmp") / f"penstock-{self.port}.log"  # noqa: S108
+        self.log = Path(data if data != ":memory:" else "/tmp") / f"penstock-{self.port}.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.arguments = arguments
         self.start()
@@ -39,13 +43,26 @@ class Server:
         """Start the process and wait until it is ready."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "penstock", "up", "--port", str(self.port), "--data", self.data, *self.arguments],
+                [
+                    sys.executable,
+                    "-m",
+                    "penstock",
+                    "up",
+                    "--port",
+                    str(self.port),
+                    "--data",
+                    self.data,
+                    *self.arguments,
+                ],
                 stdout=log,
                 stderr=log,
             )
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.endpoint}/_penstock/health", timeout=1):
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"{self.endpoint}/_penstock/health", timeout=1),
+            ):
                 return
             if self.process.poll() is not None:
                 break
@@ -129,4 +146,6 @@ def aws(endpoint: str) -> Callable[..., Any]:
 @pytest.fixture
 def unique(request: pytest.FixtureRequest) -> str:
     """A name that no other test uses."""
-    return f"{request.node.name[:30].replace('[', '-').replace(']', '')}-{os.urandom(4).hex()}".replace("_", "-")
+    return f"{request.node.name[:30].replace('[', '-').replace(']', '')}-{os.urandom(4).hex()}".replace(
+        "_", "-"
+    )

@@ -47,7 +47,9 @@ class RootKey:
 class App:
     """A whole Penstock: storage, services, functions, delivery and the gateway."""
 
-    def __init__(self, config: Config, store: Store, clock: Clock, ids: Ids, receipt_key: bytes) -> None:
+    def __init__(
+        self, config: Config, store: Store, clock: Clock, ids: Ids, receipt_key: bytes
+    ) -> None:
         self.config = config
         self.store = store
         self.clock = clock

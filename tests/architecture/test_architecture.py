@@ -8,7 +8,16 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "penstock"
 MODULES = sorted(SOURCE.rglob("*.py"))
 BANNED = {"utils", "util", "helpers", "common", "misc", "base", "manager"}
-CONTAINERS = {"dict", "list", "set", "defaultdict", "deque", "OrderedDict", "Counter", "WeakKeyDictionary"}
+CONTAINERS = {
+    "dict",
+    "list",
+    "set",
+    "defaultdict",
+    "deque",
+    "OrderedDict",
+    "Counter",
+    "WeakKeyDictionary",
+}
 
 each_module = pytest.mark.parametrize("module", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
 
@@ -38,7 +47,9 @@ def test_no_mutable_module_state(module: Path) -> None:
     for node in tree.body:
         if isinstance(node, ast.Assign | ast.AnnAssign):
             value = node.value
-            empty = isinstance(value, ast.Dict | ast.List | ast.Set) and not ast.unparse(value).strip("{}[] ")
+            empty = isinstance(value, ast.Dict | ast.List | ast.Set) and not ast.unparse(
+                value
+            ).strip("{}[] ")
             called = (
                 isinstance(value, ast.Call)
                 and isinstance(value.func, ast.Name)

@@ -96,15 +96,23 @@ def test_default_attributes(sqs: Any, queue: str) -> None:
 
 def test_attributes_out_of_range(sqs: Any, queue: str) -> None:
     """A value that AWS refuses is refused, an unknown name by name."""
-    assert "InvalidAttributeValue" == error_of(
-        lambda: sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "43201"})
-    )[0]
+    assert (
+        "InvalidAttributeValue"
+        == error_of(
+            lambda: sqs.set_queue_attributes(
+                QueueUrl=queue, Attributes={"VisibilityTimeout": "43201"}
+            )
+        )[0]
+    )
     assert ("InvalidAttributeName", "Unknown Attribute Nonsense.") == error_of(
         lambda: sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Nonsense": "1"})
     )[:2]
-    assert "NotImplemented" == error_of(
-        lambda: sqs.set_queue_attributes(QueueUrl=queue, Attributes={"KmsMasterKeyId": "k"})
-    )[0]
+    assert (
+        "NotImplemented"
+        == error_of(
+            lambda: sqs.set_queue_attributes(QueueUrl=queue, Attributes={"KmsMasterKeyId": "k"})
+        )[0]
+    )
 
 
 def test_send_and_receive(sqs: Any, queue: str) -> None:
@@ -148,9 +156,10 @@ def test_invalid_bodies(sqs: Any, queue: str) -> None:
     assert ("MissingParameter", "The request must contain the parameter MessageBody.") == error_of(
         lambda: sqs.send_message(QueueUrl=queue, MessageBody="")
     )[:2]
-    assert "InvalidMessageContents" == error_of(
-        lambda: sqs.send_message(QueueUrl=queue, MessageBody="\x01")
-    )[0]
+    assert (
+        "InvalidMessageContents"
+        == error_of(lambda: sqs.send_message(QueueUrl=queue, MessageBody="\x01"))[0]
+    )
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={"MaximumMessageSize": "1024"})
     assert (
         "InvalidParameterValue",
@@ -255,9 +264,10 @@ def test_batches(sqs: Any, queue: str) -> None:
 )
 def test_bad_batches(sqs: Any, queue: str, entries: list[Any], code: str) -> None:
     """A batch that is wrong as a whole stores nothing."""
-    assert f"AWS.SimpleQueueService.{code}" == error_of(
-        lambda: sqs.send_message_batch(QueueUrl=queue, Entries=entries)
-    )[0]
+    assert (
+        f"AWS.SimpleQueueService.{code}"
+        == error_of(lambda: sqs.send_message_batch(QueueUrl=queue, Entries=entries))[0]
+    )
     assert [] == receive(sqs, queue)
 
 
@@ -289,12 +299,16 @@ def test_fifo_deduplication(sqs: Any, fifo: str) -> None:
 
 def test_fifo_needs_a_group(sqs: Any, fifo: str, queue: str) -> None:
     """The parameters of the two queue types are not mixed up."""
-    assert ("MissingParameter", "The request must contain the parameter MessageGroupId.") == error_of(
-        lambda: sqs.send_message(QueueUrl=fifo, MessageBody="x")
-    )[:2]
-    assert "InvalidParameterValue" == error_of(
-        lambda: sqs.send_message(QueueUrl=queue, MessageBody="x", MessageDeduplicationId="d")
-    )[0]
+    assert (
+        "MissingParameter",
+        "The request must contain the parameter MessageGroupId.",
+    ) == error_of(lambda: sqs.send_message(QueueUrl=fifo, MessageBody="x"))[:2]
+    assert (
+        "InvalidParameterValue"
+        == error_of(
+            lambda: sqs.send_message(QueueUrl=queue, MessageBody="x", MessageDeduplicationId="d")
+        )[0]
+    )
 
 
 def test_fifo_expired_handle(sqs: Any, fifo: str) -> None:
@@ -362,9 +376,10 @@ def test_purge(sqs: Any, queue: str) -> None:
     sqs.purge_queue(QueueUrl=queue)
 
     assert [] == receive(sqs, queue)
-    assert "AWS.SimpleQueueService.PurgeQueueInProgress" == error_of(
-        lambda: sqs.purge_queue(QueueUrl=queue)
-    )[0]
+    assert (
+        "AWS.SimpleQueueService.PurgeQueueInProgress"
+        == error_of(lambda: sqs.purge_queue(QueueUrl=queue))[0]
+    )
 
 
 def test_tags(sqs: Any, queue: str) -> None:

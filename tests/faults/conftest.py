@@ -75,7 +75,9 @@ def seed() -> int:
 
 
 @pytest.fixture(scope="module")
-def storm(launch: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory, seed: int) -> Iterator[Storm]:
+def storm(
+    launch: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory, seed: int
+) -> Iterator[Storm]:
     """A server on a folder of its own, before its first crash."""
     yield Storm(launch(tmp_path_factory.mktemp("storm") / "data"), seed)
 

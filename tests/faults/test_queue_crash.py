@@ -88,7 +88,8 @@ def send_ten(sqs: Any, url: str, kept: Journal, number: int) -> None:
     batch = [Sent(f"{number}/{n} of a batch", attributes_of(number * 10 + n)) for n in range(10)]
     kept.standard.update({sent.body: sent for sent in batch})
     entries = [
-        {"Id": str(n), "MessageBody": sent.body, "MessageAttributes": sent.attributes} for n, sent in enumerate(batch)
+        {"Id": str(n), "MessageBody": sent.body, "MessageAttributes": sent.attributes}
+        for n, sent in enumerate(batch)
     ]
     for entry in sqs.send_message_batch(QueueUrl=url, Entries=entries)["Successful"]:
         batch[int(entry["Id"])].id = entry["MessageId"]
@@ -97,7 +98,9 @@ def send_ten(sqs: Any, url: str, kept: Journal, number: int) -> None:
 def delete_some(sqs: Any, url: str, kept: Journal) -> None:
     """Receive some messages and delete each second one of them."""
     asked = time.monotonic()
-    found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=LEASE_S, **EVERYTHING)
+    found = sqs.receive_message(
+        QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=LEASE_S, **EVERYTHING
+    )
     for message in found.get("Messages", [])[::2]:
         sent = kept.standard[message["Body"]]
         if sent.deleted:
@@ -128,7 +131,9 @@ def send_in_order(sqs: Any, url: str, kept: Journal, stop: threading.Event, grou
 
 def delete_in_order(sqs: Any, url: str, kept: Journal) -> None:
     """Receive from any group and delete in the order received."""
-    found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=FIFO_LEASE_S, **EVERYTHING)
+    found = sqs.receive_message(
+        QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=FIFO_LEASE_S, **EVERYTHING
+    )
     messages = found.get("Messages", [])
     kept.complaints += disorder(kept, messages)
     for message in messages:
@@ -161,7 +166,10 @@ def disorder(kept: Journal, messages: list[dict[str, Any]]) -> list[str]:
         first = came.get(group, -1) + 1 if group in came else number
         if number != first:
             wrong.append(f"{group}: {number} came in the place of {first}")
-        if not all(sent.deletion_asked for sent in before[: number - (number - first)]) and group not in came:
+        if (
+            not all(sent.deletion_asked for sent in before[: number - (number - first)])
+            and group not in came
+        ):
             wrong.append(f"{group}: {number} came before its predecessors were deleted")
         if kept.fifo[group][number].deleted:
             wrong.append(f"{group}: {number} came back after its deletion")
@@ -174,14 +182,21 @@ def drain(sqs: Any, url: str, lease_s: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     while True:
         answer = sqs.receive_message(
-            QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=600, WaitTimeSeconds=lease_s + 1, **EVERYTHING
+            QueueUrl=url,
+            MaxNumberOfMessages=10,
+            VisibilityTimeout=600,
+            WaitTimeSeconds=lease_s + 1,
+            **EVERYTHING,
         )
         if not answer.get("Messages"):
             return found
         found += answer["Messages"]
         sqs.delete_message_batch(
             QueueUrl=url,
-            Entries=[{"Id": str(n), "ReceiptHandle": m["ReceiptHandle"]} for n, m in enumerate(answer["Messages"])],
+            Entries=[
+                {"Id": str(n), "ReceiptHandle": m["ReceiptHandle"]}
+                for n, m in enumerate(answer["Messages"])
+            ],
         )
 
 
@@ -213,7 +228,9 @@ def test_what_was_not_acknowledged_is_there_whole_or_not_at_all(journal: Journal
 
     assert [] == [b for b in bodies if b not in journal.standard]
     assert len(bodies) == len(set(bodies))
-    assert [] == [m for m in journal.standard_left if shown(m)[2] != journal.standard[m["Body"]].attributes]
+    assert [] == [
+        m for m in journal.standard_left if shown(m)[2] != journal.standard[m["Body"]].attributes
+    ]
 
 
 def test_a_deleted_message_does_not_come_back(journal: Journal) -> None:
@@ -234,7 +251,10 @@ def test_groups_keep_their_order_through_crashes(journal: Journal) -> None:
 def test_fifo_messages_are_there_once_under_their_first_id(journal: Journal) -> None:
     """A retry with the same deduplication id is the same message, also when a crash lies between."""
     expected = [
-        (s.id, s.body, s.attributes) for sent in journal.fifo.values() for s in sent if s.id and not s.deletion_asked
+        (s.id, s.body, s.attributes)
+        for sent in journal.fifo.values()
+        for s in sent
+        if s.id and not s.deletion_asked
     ]
     found = [shown(message) for message in journal.fifo_left]
     ids = [s.id for sent in journal.fifo.values() for s in sent if s.id]

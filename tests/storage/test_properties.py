@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -207,12 +208,15 @@ class TableMachine(Machine):
                 await tx.table.put("t", *key, b"never")
                 raise KeyError
 
-        try:
+        with pytest.raises(KeyError):
             self.run(fail())
-        except KeyError:
-            pass
 
-    @rule(low=st.binary(max_size=1), high=st.none() | st.binary(max_size=1), limit=st.integers(1, 4), reverse=st.booleans())
+    @rule(
+        low=st.binary(max_size=1),
+        high=st.none() | st.binary(max_size=1),
+        limit=st.integers(1, 4),
+        reverse=st.booleans(),
+    )
     def range(self, low: bytes, high: bytes | None, limit: int, reverse: bool) -> None:
         found = self.run(
             self.store.table.range("t", b"p", low=low, high=high, limit=limit, reverse=reverse)

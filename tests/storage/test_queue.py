@@ -9,8 +9,12 @@ def message(id_: str, **options: Any) -> NewMessage:
     return NewMessage(**{"id": id_, "body": id_.encode(), "visible_at": 0, **options})
 
 
-async def take(store: Store, limit: int = 10, now: int = 0, until: int = 30, **terms: Any) -> list[str]:
-    return [m.id for m in await store.queue.lease("q", limit, LeaseTerms(until=until, **terms), now)]
+async def take(
+    store: Store, limit: int = 10, now: int = 0, until: int = 30, **terms: Any
+) -> list[str]:
+    return [
+        m.id for m in await store.queue.lease("q", limit, LeaseTerms(until=until, **terms), now)
+    ]
 
 
 async def test_put_keeps_order_and_content(store: Store) -> None:
@@ -128,9 +132,7 @@ async def test_group_unlocks_when_its_head_is_settled(store: Store) -> None:
 
 async def test_groups_take_turns(store: Store) -> None:
     """One group's backlog does not keep the others waiting."""
-    await store.queue.put(
-        "q", [message(n, group=n[0]) for n in ("x1", "x2", "x3", "y1", "z1")], 0
-    )
+    await store.queue.put("q", [message(n, group=n[0]) for n in ("x1", "x2", "x3", "y1", "z1")], 0)
 
     assert ["x1", "x2", "x3", "y1"] == await take(store, limit=4, now=0, until=0)
     assert ["z1"] == (await take(store, limit=4, now=1, until=1))[:1]
@@ -141,8 +143,12 @@ async def test_dedup(store: Store) -> None:
     (first,) = await store.queue.put("q", [message("a", group="g", dedup="k")], 100)
     (leased,) = await store.queue.lease("q", 1, LeaseTerms(until=130), 100)
     await store.queue.settle("q", leased.receipt, 100)
-    (second,) = await store.queue.put("q", [message("b", group="g", dedup="k")], 399, dedup_since=99)
-    (third,) = await store.queue.put("q", [message("c", group="g", dedup="k")], 500, dedup_since=200)
+    (second,) = await store.queue.put(
+        "q", [message("b", group="g", dedup="k")], 399, dedup_since=99
+    )
+    (third,) = await store.queue.put(
+        "q", [message("c", group="g", dedup="k")], 500, dedup_since=200
+    )
 
     assert ("a", first.sequence, True) == (second.id, second.sequence, second.duplicate)
     assert not third.duplicate

@@ -66,7 +66,9 @@ async def test_scan(store: Store) -> None:
 
     first = await store.table.scan("t", limit=2)
     rest = await store.table.scan("t", after=(first[-1].partition, first[-1].sort))
-    assert [(b"p", b"1"), (b"p", b"2"), (b"q", b"0")] == [(r.partition, r.sort) for r in first + rest]
+    assert [(b"p", b"1"), (b"p", b"2"), (b"q", b"0")] == [
+        (r.partition, r.sort) for r in first + rest
+    ]
     assert 3 == await store.table.size("t")
     await store.table.drop("t")
     assert [] == await store.table.scan("t")

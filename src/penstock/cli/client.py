@@ -34,6 +34,8 @@ def ask(endpoint: str, method: str, path: str) -> Any:
     credentials = boto3.Session().get_credentials() or Credentials("penstock", "penstock")
     signed = AWSRequest(method=method, url=f"{endpoint}{path}")
     SigV4Auth(credentials, "penstock", "us-east-1").add_auth(signed)
-    request = urllib.request.Request(signed.url, method=method, headers=dict(signed.headers.items()))  # noqa: S310
-    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+    request = urllib.request.Request(
+        signed.url, method=method, headers=dict(signed.headers.items())
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
         return json.load(response)

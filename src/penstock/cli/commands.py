@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -15,9 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Endpoint = Annotated[
-    str, typer.Option(envvar="AWS_ENDPOINT_URL", help="Where Penstock answers.")
-]
+Endpoint = Annotated[str, typer.Option(envvar="AWS_ENDPOINT_URL", help="Where Penstock answers.")]
 _DEFAULT = "http://127.0.0.1:4566"
 
 
@@ -33,11 +31,11 @@ def penstock() -> None:
 
 @app.command()
 def up(
-    host: Annotated[Optional[str], typer.Option(help="Address to listen on.")] = None,  # noqa: UP007, UP045
-    port: Annotated[Optional[int], typer.Option(help="Port to listen on (4566).")] = None,  # noqa: UP007, UP045
-    data: Annotated[Optional[str], typer.Option(help="Data folder (.penstock), or :memory:.")] = None,  # noqa: UP007, UP045
-    auth: Annotated[Optional[str], typer.Option(help="off (loopback only) or sigv4.")] = None,  # noqa: UP007, UP045
-    region: Annotated[Optional[str], typer.Option(help="Region of unsigned requests.")] = None,  # noqa: UP007, UP045
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (4566).")] = None,
+    data: Annotated[str | None, typer.Option(help="Data folder (.penstock), or :memory:.")] = None,
+    auth: Annotated[str | None, typer.Option(help="off (loopback only) or sigv4.")] = None,
+    region: Annotated[str | None, typer.Option(help="Region of unsigned requests.")] = None,
 ) -> None:
     """Start Penstock and serve until Ctrl+C or SIGTERM."""
     from penstock.cli.up import run
@@ -47,9 +45,13 @@ def up(
 
 @app.command()
 def deploy(
-    template: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A SAM or CloudFormation template.")],
+    template: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="A SAM or CloudFormation template.")
+    ],
     stack: Annotated[str, typer.Option("--stack", help="Name of the stack.")],
-    parameter: Annotated[Optional[list[str]], typer.Option("--parameter", help="Name=Value; repeat it.")] = None,  # noqa: UP007, UP045
+    parameter: Annotated[
+        list[str] | None, typer.Option("--parameter", help="Name=Value; repeat it.")
+    ] = None,
     endpoint: Endpoint = _DEFAULT,
 ) -> None:
     """Package the code beside a template and deploy it as a stack, showing each step."""
@@ -88,8 +90,8 @@ def queues(endpoint: Endpoint = _DEFAULT) -> None:
 @app.command()
 def redrive(
     queue: Annotated[str, typer.Argument(help="The dead-letter queue: name, URL or ARN.")],
-    to: Annotated[Optional[str], typer.Option(help="Another destination than the sources.")] = None,  # noqa: UP007, UP045
-    rate: Annotated[Optional[int], typer.Option(min=1, max=500, help="Messages per second.")] = None,  # noqa: UP007, UP045
+    to: Annotated[str | None, typer.Option(help="Another destination than the sources.")] = None,
+    rate: Annotated[int | None, typer.Option(min=1, max=500, help="Messages per second.")] = None,
     endpoint: Endpoint = _DEFAULT,
 ) -> None:
     """Move dead letters back to where they came from."""

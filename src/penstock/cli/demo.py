@@ -42,7 +42,10 @@ class Tally:
 def run(orders: int) -> int:
     """Run the demonstration. Returns the exit status: 0 if every order ended as it should."""
     console = Console()
-    with tempfile.TemporaryDirectory(prefix="penstock-demo-") as folder, _server(folder, console) as port:
+    with (
+        tempfile.TemporaryDirectory(prefix="penstock-demo-") as folder,
+        _server(folder, console) as port,
+    ):
         endpoint = f"http://127.0.0.1:{port}"
         started = time.monotonic()
         version = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -75,7 +78,8 @@ def _run_orders(
             "dead-lettered": progress.add_task("dead-lettered", total=poison),
         }
         senders = [
-            threading.Thread(target=_send, args=(port, work, tally), daemon=True) for _ in range(_CLIENTS)
+            threading.Thread(target=_send, args=(port, work, tally), daemon=True)
+            for _ in range(_CLIENTS)
         ]
         for sender in senders:
             sender.start()
@@ -122,7 +126,7 @@ def _follow(
         progress.update(bars["dead-lettered"], completed=dead)
         if (len(done), dead) == expected or tally.errors or time.monotonic() > deadline:
             return done, dead
-        time.sleep(0.3)  # noqa: TID251 -- a command line runs in the user's time
+        time.sleep(0.3)
 
 
 def _done(dynamodb: Any, table: str) -> dict[str, int]:
@@ -139,9 +143,7 @@ def _done(dynamodb: Any, table: str) -> dict[str, int]:
     return done
 
 
-def _report(
-    console: Console, tally: Tally, done: dict[str, int], dead: int, began: int
-) -> None:
+def _report(console: Console, tally: Tally, done: dict[str, int], dead: int, began: int) -> None:
     took = sorted(at - tally.accepted_at[i] for i, at in done.items() if i in tally.accepted_at)
     seconds = (max(done.values(), default=began) - began) / 1000 or 1
     table = Table(title="1,000 orders" if len(tally.accepted_at) == 1000 else "orders")
@@ -176,7 +178,11 @@ def _requests(
     products = ("book", "lamp", "pen")
     plain = {"content-type": "application/json"}
     for n in range(orders):
-        product = "unicorn" if n % (orders // poison) == 7 and n // (orders // poison) < poison else products[n % 3]
+        product = (
+            "unicorn"
+            if n % (orders // poison) == 7 and n // (orders // poison) < poison
+            else products[n % 3]
+        )
         body = json.dumps({"product": product, "quantity": n % 5 + 1}).encode()
         if n < webhooks and product != "unicorn":
             signature = hmac.new(_SECRET.encode(), body, hashlib.sha256).hexdigest()
@@ -197,7 +203,9 @@ def _send(port: int, work: "queue.SimpleQueue[Call]", tally: Tally) -> None:
             response = connection.getresponse()
             answer = response.read()
             if response.status != expected:
-                tally.errors.append(f"POST {path}: {response.status} {answer.decode(errors='replace')}")
+                tally.errors.append(
+                    f"POST {path}: {response.status} {answer.decode(errors='replace')}"
+                )
             elif expected == 401:
                 tally.refused += 1
             else:
@@ -211,7 +219,16 @@ def _server(folder: str, console: Console) -> Iterator[int]:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     log = Path(folder) / "penstock.log"
-    command = [sys.executable, "-m", "penstock", "up", "--port", str(port), "--data", f"{folder}/data"]
+    command = [
+        sys.executable,
+        "-m",
+        "penstock",
+        "up",
+        "--port",
+        str(port),
+        "--data",
+        f"{folder}/data",
+    ]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
@@ -223,8 +240,10 @@ def _server(folder: str, console: Console) -> Iterator[int]:
             except OSError:
                 if process.poll() is not None or time.monotonic() - started > 30:
                     raise RuntimeError(f"Penstock did not start: {log.read_text()}") from None
-                time.sleep(0.02)  # noqa: TID251
-        console.print(f"Penstock is ready on http://127.0.0.1:{port} after {time.monotonic() - started:.1f} s")
+                time.sleep(0.02)
+        console.print(
+            f"Penstock is ready on http://127.0.0.1:{port} after {time.monotonic() - started:.1f} s"
+        )
         yield port
     finally:
         process.terminate()

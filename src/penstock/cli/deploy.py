@@ -8,7 +8,7 @@ from typing import Any
 
 from penstock.cli.client import ClientError, make_client
 from penstock.cli.package import package
-from penstock.core.template import parse_template
+from penstock.core.template.parse import parse_template
 
 BUCKET = "penstock-deployments"
 _POLL_S = 0.1
@@ -38,7 +38,7 @@ def deploy(
     body = json.dumps(template)
     s3.put_object(Bucket=BUCKET, Key=f"{stack}.json", Body=body.encode())
     kind = "UPDATE" if _exists(cloudformation, stack) else "CREATE"
-    name = f"penstock-{time.time_ns()}"  # noqa: TID251 -- a command line runs in the user's time
+    name = f"penstock-{time.time_ns()}"
     cloudformation.create_change_set(
         StackName=stack,
         ChangeSetName=name,
@@ -59,7 +59,10 @@ def _make_bucket(s3: Any) -> None:
     try:
         s3.create_bucket(Bucket=BUCKET)
     except ClientError as error:
-        if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+        if error.response["Error"]["Code"] not in (
+            "BucketAlreadyOwnedByYou",
+            "BucketAlreadyExists",
+        ):
             raise
 
 
@@ -82,7 +85,7 @@ def _await_change_set(cloudformation: Any, stack: str, name: str) -> bool:
             if "didn't contain changes" in reason or "No updates" in reason:
                 return False
             raise DeployError(reason)
-        time.sleep(_POLL_S)  # noqa: TID251
+        time.sleep(_POLL_S)
 
 
 def _follow(
@@ -102,7 +105,7 @@ def _follow(
             if status in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
                 return
             raise DeployError("\n".join([f"the stack ended as {status}", *failed]))
-        time.sleep(_POLL_S)  # noqa: TID251
+        time.sleep(_POLL_S)
 
 
 def _events(cloudformation: Any, stack: str) -> list[dict[str, Any]]:

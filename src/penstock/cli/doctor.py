@@ -26,11 +26,18 @@ class Finding(NamedTuple):
 
 def findings(endpoint: str, data: str) -> Iterator[Finding]:
     """Look at the interpreter, the data folder, the disk, the port and the running server."""
-    yield Finding(sys.version_info >= (3, 11), f"Python {platform.python_version()}", "use Python 3.11 or newer")
+    yield Finding(
+        sys.version_info >= (3, 11),
+        f"Python {platform.python_version()}",
+        "use Python 3.11 or newer",
+    )
     yield Finding(None, f"SQLite {apsw.sqlite_lib_version()} by apsw {apsw.apsw_version()}")
     yield from _folder(Path(data))
     yield from _server(endpoint)
-    for tool, what in (("node", "Node.js functions (later)"), ("bwrap", "sandboxed functions (later)")):
+    for tool, what in (
+        ("node", "Node.js functions (later)"),
+        ("bwrap", "sandboxed functions (later)"),
+    ):
         found = shutil.which(tool)
         yield Finding(None, f"{tool}: {found or 'not found'}, for {what}")
 
@@ -38,13 +45,23 @@ def findings(endpoint: str, data: str) -> Iterator[Finding]:
 def _folder(folder: Path) -> Iterator[Finding]:
     existing = next(p for p in [folder.resolve(), *folder.resolve().parents] if p.exists())
     writable = os.access(existing, os.W_OK)
-    yield Finding(writable, f"data folder {folder} is writable", f"make {existing} writable, or choose another --data")
+    yield Finding(
+        writable,
+        f"data folder {folder} is writable",
+        f"make {existing} writable, or choose another --data",
+    )
     if not writable:
         return
     free = shutil.disk_usage(existing).free
-    yield Finding(free > 1 << 30, f"{free >> 20:,} MiB free", "free some space: a full disk refuses writes")
+    yield Finding(
+        free > 1 << 30, f"{free >> 20:,} MiB free", "free some space: a full disk refuses writes"
+    )
     took = _sync_ms(existing)
-    yield Finding(took < 50, f"a flush to disk takes {took:.1f} ms", "a slow disk answers slowly; throughput is kept by grouping")
+    yield Finding(
+        took < 50,
+        f"a flush to disk takes {took:.1f} ms",
+        "a slow disk answers slowly; throughput is kept by grouping",
+    )
 
 
 def _sync_ms(folder: Path) -> float:
@@ -67,6 +84,10 @@ def _server(endpoint: str) -> Iterator[Finding]:
         host, _, port = endpoint.removeprefix("http://").partition(":")
         with socket.socket() as probe:
             busy = probe.connect_ex((host, int(port or 80))) == 0
-        yield Finding(not busy, f"nothing else answers at {endpoint}", "another program has the port; use up --port")
+        yield Finding(
+            not busy,
+            f"nothing else answers at {endpoint}",
+            "another program has the port; use up --port",
+        )
         return
     yield Finding(True, f"Penstock {health['version']} answers at {endpoint}")

@@ -21,11 +21,13 @@ def lines(endpoint: str, name: str, *, follow: bool) -> Iterator[str]:
             if event["eventId"] not in seen:
                 seen.add(event["eventId"])
                 start = max(start, event["timestamp"])
-                at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC).strftime("%H:%M:%S.%f")[:-3]
+                at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC).strftime("%H:%M:%S.%f")[
+                    :-3
+                ]
                 yield f"{at} {event['message'].rstrip()}"
         if not follow:
             return
-        time.sleep(_POLL_S)  # noqa: TID251 -- a command line runs in the user's time
+        time.sleep(_POLL_S)
 
 
 def _events(logs: Any, group: str, start: int, *, missing_ok: bool) -> Iterator[dict[str, Any]]:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-# Where a resource type names its code: the property, and the form that points to a bucket.
+# Where a resource type names its code: the property, and how it points to a bucket.
 _CODE: Final = {
-    "AWS::Serverless::Function": ("CodeUri", lambda b, k: {"Bucket": b, "Key": k}),
-    "AWS::Lambda::Function": ("Code", lambda b, k: {"S3Bucket": b, "S3Key": k}),
+    "AWS::Serverless::Function": ("CodeUri", "Bucket", "Key"),
+    "AWS::Lambda::Function": ("Code", "S3Bucket", "S3Key"),
 }
 # Zip entries need a date; a fixed one makes the same code the same package.
 _DATE: Final = (2020, 1, 1, 0, 0, 0)
@@ -38,7 +38,7 @@ def package(
         rule = _CODE.get(resource.get("Type"))
         if rule is None:
             continue
-        name, pointer = rule
+        name, bucket_member, key_member = rule
         local = resource.get("Properties", {}).get(name)
         if not isinstance(local, str) or local.startswith("s3://"):
             continue
@@ -48,8 +48,10 @@ def package(
         elif path.suffix == ".zip":
             data = path.read_bytes()
         else:
-            raise FileNotFoundError(f"{name} {local}: there is no such folder or zip beside the template")
+            raise FileNotFoundError(
+                f"{name} {local}: there is no such folder or zip beside the template"
+            )
         key = f"{hashlib.sha256(data).hexdigest()}.zip"
         upload(key, data)
-        resource["Properties"][name] = pointer(bucket, key)
+        resource["Properties"][name] = {bucket_member: bucket, key_member: key}
     return template

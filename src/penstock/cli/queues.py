@@ -22,7 +22,9 @@ def show_queues(endpoint: str) -> None:
     by_arn = {queue["arn"]: queue for queue in queues}
     for queue in queues:
         dead = by_arn.get(queue["dead_letter"])
-        letters = "-" if dead is None else str(dead["visible"] + dead["in_flight"] + dead["delayed"])
+        letters = (
+            "-" if dead is None else str(dead["visible"] + dead["in_flight"] + dead["delayed"])
+        )
         table.add_row(
             queue["name"],
             str(queue["visible"]),
@@ -56,7 +58,7 @@ def redrive(endpoint: str, queue: str, destination: str | None, rate: int | None
             progress.update(bar, completed=moved, total=total)
             if task["Status"] not in ("RUNNING", "CANCELLING"):
                 break
-            time.sleep(_POLL_S)  # noqa: TID251 -- a command line runs in the user's time
+            time.sleep(_POLL_S)
     if task["Status"] != "COMPLETED":
         raise RuntimeError(f"the task ended as {task['Status']}: {task.get('FailureReason', '')}")
     return int(moved)

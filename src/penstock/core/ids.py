@@ -21,7 +21,9 @@ class Ids:
     def uuid(self) -> str:
         """A version 4 UUID as text."""
         text = f"{self._bits(128):032x}"
-        return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:]}"
+        return (
+            f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:]}"
+        )
 
     def token(self, length: int) -> str:
         """`length` lower-case letters and digits, as in API Gateway identifiers."""

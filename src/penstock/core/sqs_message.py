@@ -36,7 +36,8 @@ def encode_attributes(
     if attributes:
         document["a"] = {
             name: {
-                k: base64.b64encode(v).decode() if k == "BinaryValue" else v for k, v in value.items()
+                k: base64.b64encode(v).decode() if k == "BinaryValue" else v
+                for k, v in value.items()
             }
             for name, value in attributes.items()
         }
@@ -68,7 +69,9 @@ def md5_of_attributes(attributes: Mapping[str, Mapping[str, Any]]) -> str:
         for part in (name.encode(), value["DataType"].encode()):
             digest.update(len(part).to_bytes(4, "big") + part)
         data = value["StringValue"].encode() if binary is None else binary
-        digest.update((b"\x01" if binary is None else b"\x02") + len(data).to_bytes(4, "big") + data)
+        digest.update(
+            (b"\x01" if binary is None else b"\x02") + len(data).to_bytes(4, "big") + data
+        )
     return digest.hexdigest()
 
 

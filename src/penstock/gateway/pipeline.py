@@ -101,7 +101,11 @@ class Pipeline:
         except Conflict:
             return await self._refuse(
                 exchange,
-                AwsError("ServiceUnavailable", "Another request changed the resource; try again.", status=503),
+                AwsError(
+                    "ServiceUnavailable",
+                    "Another request changed the resource; try again.",
+                    status=503,
+                ),
             )
         except StoreError as error:
             _log.error("%s", error)
@@ -110,7 +114,11 @@ class Pipeline:
             _log.exception("%s %s failed", exchange.request.method, exchange.request.path)
             return self._error(
                 exchange,
-                AwsError("InternalFailure", "The request processing has failed because of an unknown error.", status=500),
+                AwsError(
+                    "InternalFailure",
+                    "The request processing has failed because of an unknown error.",
+                    status=500,
+                ),
             )
         return exchange.response
 
@@ -199,7 +207,9 @@ class Pipeline:
     def serialize(self, exchange: Exchange) -> None:
         """Turn the result into bytes."""
         assert exchange.operation is not None
-        exchange.response = exchange.operation.serialize(exchange.result, exchange.context.request_id)
+        exchange.response = exchange.operation.serialize(
+            exchange.result, exchange.context.request_id
+        )
 
 
 def find_handler(

@@ -19,7 +19,9 @@ Door = Callable[[HttpRequest], Awaitable[HttpResponse] | None]
 
 _JSON: Final = ("content-type", "application/json")
 _TOO_LARGE: Final = HttpResponse(
-    413, [_JSON], b'{"__type":"RequestEntityTooLargeException","message":"Request body is too large."}'
+    413,
+    [_JSON],
+    b'{"__type":"RequestEntityTooLargeException","message":"Request body is too large."}',
 )
 
 
@@ -121,7 +123,7 @@ async def serve(
         if not serving.done():
             await listening()
         await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
-        server.stop()
+        server.stop()  # type: ignore[no-untyped-call]
         await serving
         await gateway.drained()
     finally:

@@ -61,6 +61,8 @@ class FileBlob:
             os.close(folder)
         except OSError as error:
             if error.errno == 28:  # ENOSPC
-                raise StoreFull("the disk that holds the data folder is full; nothing was written") from error
+                raise StoreFull(
+                    "the disk that holds the data folder is full; nothing was written"
+                ) from error
             raise Unavailable(f"the data folder cannot be written: {error}") from error
         return digest

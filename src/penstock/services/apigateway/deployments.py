@@ -64,7 +64,9 @@ class Deployments:
                 deployment["description"] = request["description"]
             await put_deployment(tx, api_id, deployment)
             if name:
-                stages = {stage["stageName"]: stage for stage in await self._repository.stages(api_id)}
+                stages = {
+                    stage["stageName"]: stage for stage in await self._repository.stages(api_id)
+                }
                 stage = stages.get(name) or new_stage(ctx, api_id, name)
                 stage["deploymentId"] = deployment["id"]
                 stage["lastUpdatedDate"] = ctx.now

@@ -71,7 +71,9 @@ class GatewayFailure(Exception):
 
 def bad_gateway() -> GatewayFailure:
     """AWS: a Lambda proxy integration that fails or answers out of shape is a 502 (REST developer guide)."""
-    return GatewayFailure("DEFAULT_5XX", "Internal server error", status=502, error="InternalServerErrorException")
+    return GatewayFailure(
+        "DEFAULT_5XX", "Internal server error", status=502, error="InternalServerErrorException"
+    )
 
 
 def internal_error() -> GatewayFailure:

@@ -32,13 +32,17 @@ def read(body: bytes, parameters: Mapping[str, str]) -> Document:
     try:
         document = orjson.loads(body) if body.lstrip()[:1] == b"{" else yaml.safe_load(body)
     except (orjson.JSONDecodeError, yaml.YAMLError, UnicodeDecodeError):
-        raise bad_request("Unable to parse API definition because of a malformed definition") from None
+        raise bad_request(
+            "Unable to parse API definition because of a malformed definition"
+        ) from None
     if not isinstance(document, dict):
         raise bad_request("Unable to parse API definition because of a malformed definition")
     # YAML dates and integer keys become what JSON would have had.
     definition: Document = orjson.loads(orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS))
     if not ("openapi" in definition or "swagger" in definition):
-        raise bad_request("Unable to parse API definition because of missing swagger or openapi version")
+        raise bad_request(
+            "Unable to parse API definition because of missing swagger or openapi version"
+        )
     if not (definition.get("info") or {}).get("title"):
         raise bad_request("API title is required")
     for name in _UNBUILT:

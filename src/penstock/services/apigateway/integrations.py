@@ -17,7 +17,9 @@ from penstock.services.apigateway.repository import (
     response_of,
 )
 
-_URI: Final = re.compile(r"arn:aws[\w-]*:apigateway:[\w-]+:(?P<service>[\w.-]+):(?P<kind>path|action)/.*")
+_URI: Final = re.compile(
+    r"arn:aws[\w-]*:apigateway:[\w-]+:(?P<service>[\w.-]+):(?P<kind>path|action)/.*"
+)
 _PATHS: Final[dict[str, Kind]] = {
     "type": "text",
     "httpMethod": "text",
@@ -42,7 +44,13 @@ _RESPONSE_PATHS: Final[dict[str, Kind]] = {
     "contentHandling": "refused",
 }
 _PASSTHROUGH: Final = ("WHEN_NO_MATCH", "WHEN_NO_TEMPLATES", "NEVER")
-_UNBUILT: Final = ("connectionId", "tlsConfig", "contentHandling", "integrationTarget", "cacheKeyParameters")
+_UNBUILT: Final = (
+    "connectionId",
+    "tlsConfig",
+    "contentHandling",
+    "integrationTarget",
+    "cacheKeyParameters",
+)
 
 
 def new_integration(resource_id: str, given: Mapping[str, Any]) -> Document:

@@ -6,6 +6,7 @@ import orjson
 
 from penstock.api import Context, Request, Result, operation
 from penstock.core.ids import Ids
+from penstock.services.apigateway.gateway_response import DEFAULTS, default_response
 from penstock.services.apigateway.patch import Kind, apply
 from penstock.services.apigateway.repository import (
     Document,
@@ -15,7 +16,6 @@ from penstock.services.apigateway.repository import (
     not_found,
     page,
 )
-from penstock.services.apigateway.gateway_response import DEFAULTS, default_response
 
 _VALIDATOR: Final[dict[str, Kind]] = {
     "name": "text",

@@ -25,9 +25,7 @@ def operations_in(request: Mapping[str, Any]) -> Sequence[Mapping[str, str]]:
         if operation.get("op") in ("move", "copy", "test"):
             raise refuse(f"the patch operation {operation['op']}")
         if operation.get("op") not in _OPERATIONS:
-            raise bad_request(
-                "Invalid patch operation specified. Must be 'add'|'remove'|'replace'"
-            )
+            raise bad_request("Invalid patch operation specified. Must be 'add'|'remove'|'replace'")
     return operations
 
 

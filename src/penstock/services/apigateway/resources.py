@@ -43,7 +43,9 @@ def check_part(api: Document, parent: Document, part: str) -> None:
         )
     above = parent.get("pathPart", "")
     if above.endswith("+}"):
-        raise bad_request(f"Cannot create a child of a resource with a greedy path variable: {above}")
+        raise bad_request(
+            f"Cannot create a child of a resource with a greedy path variable: {above}"
+        )
     for other in api["resources"].values():
         if other.get("parentId") != parent["id"]:
             continue

@@ -99,7 +99,12 @@ class Stages:
 
     @operation(
         "CreateStage",
-        refuses=["canarySettings", "cacheClusterEnabled", "cacheClusterSize", "documentationVersion"],
+        refuses=[
+            "canarySettings",
+            "cacheClusterEnabled",
+            "cacheClusterSize",
+            "documentationVersion",
+        ],
     )
     async def create_stage(self, ctx: Context, request: Request) -> Result:
         """A name under which a deployment is served."""

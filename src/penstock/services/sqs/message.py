@@ -15,7 +15,9 @@ from penstock.core.sqs_message import (
 )
 from penstock.storage.primitives import Leased
 
-_FORBIDDEN: Final = re.compile("[^\\x09\\x0a\\x0d\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
+_FORBIDDEN: Final = re.compile(
+    "[^\\x09\\x0a\\x0d\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]"
+)
 _TOKEN: Final = re.compile(r"[!-~]{1,128}")
 _ATTRIBUTE_NAME: Final = re.compile(r"[A-Za-z0-9_.\-]+")
 _RESERVED: Final = ("aws.", "amazon.")
@@ -42,7 +44,8 @@ def check_body(body: str | None) -> bytes:
     """The bytes of a body. Raises for an empty one and for characters that XML cannot carry."""
     if not body:
         raise AwsError(
-            "MissingRequiredParameterException", "The request must contain the parameter MessageBody."
+            "MissingRequiredParameterException",
+            "The request must contain the parameter MessageBody.",
         )
     if not body.isprintable() and _FORBIDDEN.search(body):
         raise AwsError(
@@ -98,7 +101,10 @@ def _check_attribute_value(name: str, value: Mapping[str, Any]) -> None:
             f'with "String", "Binary", or "Number", but was: {type_}'
         )
     if value.get("StringListValues") or value.get("BinaryListValues"):
-        raise AwsError("UnsupportedOperation", "Message attribute list values in SendMessage operation are not supported.")
+        raise AwsError(
+            "UnsupportedOperation",
+            "Message attribute list values in SendMessage operation are not supported.",
+        )
     text, data = value.get("StringValue"), value.get("BinaryValue")
     if not (data if kind == "Binary" else text):
         raise invalid(
@@ -136,7 +142,10 @@ def shown(leased: Leased, handle: str, request: Mapping[str, Any]) -> Result:
         "MD5OfBody": hashlib.md5(leased.body, usedforsecurity=False).hexdigest(),
         "Body": leased.body.decode(),
     }
-    wanted = [*(request.get("MessageSystemAttributeNames") or ()), *(request.get("AttributeNames") or ())]
+    wanted = [
+        *(request.get("MessageSystemAttributeNames") or ()),
+        *(request.get("AttributeNames") or ()),
+    ]
     named = request.get("MessageAttributeNames")
     if not wanted and not named:
         return message

@@ -37,7 +37,9 @@ _IN_FLIGHT: Final = 120_000
 class Messages:
     """Messages under the ARN of their queue."""
 
-    def __init__(self, store: Store, queues: Queues, receipts: Receipts, ids: Ids, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, queues: Queues, receipts: Receipts, ids: Ids, clock: Clock
+    ) -> None:
         self._store = store
         self._queues = queues
         self._receipts = receipts
@@ -60,7 +62,8 @@ class Messages:
         queue = await self._queues.by_url(ctx, request)
         entries = _batch(request, "SendMessageBatch")
         total = sum(
-            len((e.get("MessageBody") or "").encode()) + size_of(b"", e.get("MessageAttributes") or {})
+            len((e.get("MessageBody") or "").encode())
+            + size_of(b"", e.get("MessageAttributes") or {})
             for e in entries
         )
         if total > _MAX_BATCH_BYTES:
@@ -178,13 +181,15 @@ class Messages:
                 " Reason: Must be >= 0 and <= 20, if provided."
             )
         visibility = _visibility(request)
-        for name in (request.get("MessageSystemAttributeNames") or ()):
+        for name in request.get("MessageSystemAttributeNames") or ():
             if name not in SYSTEM_NAMES:
                 raise AwsError("InvalidAttributeName", f"Unknown Attribute {name}.")
         until = ctx.now + (queue.wait_ms if wait is None else wait * 1000)
         now = ctx.now
         while True:
-            leased = await self._store.queue.lease(queue.arn, limit, lease_terms(queue, visibility, now), now)
+            leased = await self._store.queue.lease(
+                queue.arn, limit, lease_terms(queue, visibility, now), now
+            )
             if leased or now >= until:
                 break
             await arrival(self._store, self._clock, queue.arn, until)
@@ -239,7 +244,8 @@ class Messages:
         held = await self._store.queue.extend(queue.arn, receipt, ctx.now + visibility, ctx.now)
         if held is Hold.ENDED:
             raise AwsError(
-                "MessageNotInflight", f"Message ID {handle} is not in flight: its visibility timeout has passed."
+                "MessageNotInflight",
+                f"Message ID {handle} is not in flight: its visibility timeout has passed.",
             )
         if held is Hold.GONE:
             raise invalid(
@@ -348,7 +354,9 @@ def _failure(id_: str, error: AwsError) -> Result:
         "MissingRequiredParameterException": "MissingParameter",
         "MessageNotInflight": "AWS.SimpleQueueService.MessageNotInflight",
     }.get(error.code, error.code)
-    message = error.message.replace("are invalid. Reason: Message must be", "cannot be validated. Reason: Message must be")
+    message = error.message.replace(
+        "are invalid. Reason: Message must be", "cannot be validated. Reason: Message must be"
+    )
     return {"Id": id_, "SenderFault": True, "Code": code, "Message": message}
 
 

@@ -63,7 +63,8 @@ class Moves:
             )
         if not await self._queues.sources_of(source.arn):
             raise AwsError(
-                "InvalidParameterValueException", "Source queue must be configured as a Dead Letter Queue."
+                "InvalidParameterValueException",
+                "Source queue must be configured as a Dead Letter Queue.",
             )
         if any(task["status"] == "RUNNING" for task in await self._tasks(source.arn)):
             raise AwsError(
@@ -109,9 +110,7 @@ class Moves:
             raise AwsError("ResourceNotFoundException", "Task does not exist.")
         task = found[0]
         if task["status"] != "RUNNING":
-            raise AwsError(
-                "InvalidParameterValueException", "Only active tasks can be cancelled."
-            )
+            raise AwsError("InvalidParameterValueException", "Only active tasks can be cancelled.")
         task["status"] = "CANCELLING"
         await self._save(self._store, task)
         return {"ApproximateNumberOfMessagesMoved": task["moved"]}
@@ -119,7 +118,8 @@ class Moves:
     async def _require(self, arn: str | None, parameter: str) -> QueueRecord:
         if not arn:
             raise AwsError(
-                "MissingRequiredParameterException", f"The request must contain the parameter {parameter}."
+                "MissingRequiredParameterException",
+                f"The request must contain the parameter {parameter}.",
             )
         try:
             record = await self._queues.by_arn(arn)
@@ -162,7 +162,9 @@ class Moves:
             return
         now = self._clock.now()
         terms = LeaseTerms(until=now + 60_000)
-        chunk = await tx.queue.lease(task["source"], min(_CHUNK, task["rate"] or _CHUNK), terms, now)
+        chunk = await tx.queue.lease(
+            task["source"], min(_CHUNK, task["rate"] or _CHUNK), terms, now
+        )
         if not chunk:
             task["status"] = "COMPLETED"
             return
@@ -191,7 +193,9 @@ class Moves:
         return [orjson.loads(row.document) for row in rows]
 
     async def _save(self, store: Primitives, task: dict[str, Any]) -> None:
-        await store.table.put(TABLE, task["source"].encode(), task["id"].encode(), orjson.dumps(task))
+        await store.table.put(
+            TABLE, task["source"].encode(), task["id"].encode(), orjson.dumps(task)
+        )
 
 
 def _handle(task: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import orjson
 
+from penstock.api import refuse
 from penstock.core.errors import AwsError
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
@@ -129,21 +130,7 @@ def check_name(name: str) -> None:
 def check_attributes(given: Mapping[str, str], *, fifo: bool, creating: bool) -> None:
     """Raise the error AWS answers for the first attribute that is unknown or out of its range."""
     for name, value in given.items():
-        if name in _RANGES:
-            _check_range(name, value)
-        elif name in _FIFO_ONLY or name in _FIFO_SCOPES:
-            _check_fifo(name, value, fifo=fifo, creating=creating)
-        elif name in _CHOICES:
-            _check_choice(name, value)
-        elif name in _KMS:
-            if value:
-                raise AwsError(
-                    "NotImplemented", f"Penstock does not implement the attribute {name} yet.", status=501
-                )
-        elif name not in ("Policy", "RedrivePolicy", "RedriveAllowPolicy"):
-            raise AwsError("InvalidAttributeName", f"Unknown Attribute {name}.")
-        elif value:
-            _check_document(name, value)
+        _check_attribute(name, value, fifo=fifo, creating=creating)
     if given.get("FifoThroughputLimit") == "perMessageGroupId":
         scope = given.get("DeduplicationScope", "queue" if creating else "messageGroup")
         if scope != "messageGroup":
@@ -151,6 +138,22 @@ def check_attributes(given: Mapping[str, str], *, fifo: bool, creating: bool) ->
                 "InvalidAttributeValue",
                 "The perMessageGroupId value is allowed only when the value for DeduplicationScope is messageGroup",
             )
+
+
+def _check_attribute(name: str, value: str, *, fifo: bool, creating: bool) -> None:
+    if name in _RANGES:
+        _check_range(name, value)
+    elif name in _FIFO_ONLY or name in _FIFO_SCOPES:
+        _check_fifo(name, value, fifo=fifo, creating=creating)
+    elif name in _CHOICES:
+        _check_choice(name, value)
+    elif name in _KMS:
+        if value:
+            raise refuse(f"the attribute {name}")
+    elif name not in ("Policy", "RedrivePolicy", "RedriveAllowPolicy"):
+        raise AwsError("InvalidAttributeName", f"Unknown Attribute {name}.")
+    elif value:
+        _check_document(name, value)
 
 
 def _check_range(name: str, value: str) -> None:
@@ -169,7 +172,8 @@ def _check_fifo(name: str, value: str, *, fifo: bool, creating: bool) -> None:
         if name in _FIFO_ONLY:
             raise AwsError("InvalidAttributeName", f"Unknown Attribute {name}.")
         raise AwsError(
-            "InvalidAttributeName", f"You can specify the {name} only when FifoQueue is set to true."
+            "InvalidAttributeName",
+            f"You can specify the {name} only when FifoQueue is set to true.",
         )
     if name == "FifoQueue":
         if value != "true":

@@ -54,7 +54,8 @@ class Queues:
         url = request.get("QueueUrl")
         if not url:
             raise AwsError(
-                "MissingRequiredParameterException", "The request must contain the parameter QueueUrl."
+                "MissingRequiredParameterException",
+                "The request must contain the parameter QueueUrl.",
             )
         parts = url.rsplit("/", 2)
         account = parts[-2] if len(parts) > 1 and parts[-2].isdigit() else ctx.account
@@ -140,12 +141,18 @@ class Queues:
         high = prefix + b"\xff" if prefix else None
         # AWS: at most 1,000 queues are listed, without a token unless MaxResults was given (API reference).
         rows = await self._store.table.range(
-            TABLE, f"{ctx.account}/{ctx.region}".encode(), low=low, high=high, limit=(limit or 1000) + 1
+            TABLE,
+            f"{ctx.account}/{ctx.region}".encode(),
+            low=low,
+            high=high,
+            limit=(limit or 1000) + 1,
         )
         page = rows[: limit or 1000]
         result: Result = {}
         if page:
-            result["QueueUrls"] = [f"{ctx.endpoint}/{ctx.account}/{row.sort.decode()}" for row in page]
+            result["QueueUrls"] = [
+                f"{ctx.endpoint}/{ctx.account}/{row.sort.decode()}" for row in page
+            ]
         if limit and len(rows) > limit:
             result["NextToken"] = rows[limit].sort.decode()
         return result
@@ -163,7 +170,14 @@ class Queues:
         """The attributes asked for; `All` for every one that is set."""
         record = await self.by_url(ctx, request)
         names = request.get("AttributeNames") or []
-        known = {*DEFAULTS, *FIFO_DEFAULTS, *_READ_ONLY, *_OPTIONAL, "All", "KmsDataKeyReusePeriodSeconds"}
+        known = {
+            *DEFAULTS,
+            *FIFO_DEFAULTS,
+            *_READ_ONLY,
+            *_OPTIONAL,
+            "All",
+            "KmsDataKeyReusePeriodSeconds",
+        }
         for name in names:
             if name not in known:
                 raise AwsError("InvalidAttributeName", f"Unknown Attribute {name}.")
@@ -262,11 +276,15 @@ class Queues:
         start = f"Value {text} for parameter RedrivePolicy is invalid. Reason: "
         parsed = _queue_arn(record.dead_letter)
         if parsed is None:
-            raise AwsError("InvalidParameterValueException", f"{start}Invalid value for deadLetterTargetArn.")
+            raise AwsError(
+                "InvalidParameterValueException", f"{start}Invalid value for deadLetterTargetArn."
+            )
         target = await self.by_arn(record.dead_letter)
         own = parse_arn(record.arn)
         if target is None or (parsed.account, parsed.region) != (own.account, own.region):
-            raise AwsError("InvalidParameterValueException", f"{start}Dead letter target does not exist.")
+            raise AwsError(
+                "InvalidParameterValueException", f"{start}Dead letter target does not exist."
+            )
         if target.fifo != record.fifo:
             kind = "FIFO" if record.fifo else "standard"
             raise AwsError(

@@ -24,7 +24,11 @@ class Receipts:
             raw = base64.urlsafe_b64decode(handle[4:].encode("ascii", "strict"))
         except (binascii.Error, UnicodeEncodeError, ValueError):
             raw = b""
-        if handle.startswith("AQEB") and len(raw) > 12 and self._sum(queue_arn, raw[12:]) == raw[:12]:
+        if (
+            handle.startswith("AQEB")
+            and len(raw) > 12
+            and self._sum(queue_arn, raw[12:]) == raw[:12]
+        ):
             return raw[12:].decode()
         raise AwsError(
             "ReceiptHandleIsInvalid",

@@ -23,9 +23,7 @@ class Sqs:
         self._receipts = Receipts(receipt_key)
         self._messages = Messages(store, self._queues, self._receipts, ids, clock)
         self._moves = Moves(store, self._queues, ids, clock)
-        self.service = Service(
-            "sqs", operations_of(self._queues, self._messages, self._moves)
-        )
+        self.service = Service("sqs", operations_of(self._queues, self._messages, self._moves))
 
     async def restore(self) -> None:
         """Resume what a restart interrupted."""
@@ -58,7 +56,9 @@ class Sqs:
                     "visible": counts.visible,
                     "in_flight": counts.leased,
                     "delayed": counts.delayed,
-                    "oldest_ms": 0 if counts.oldest_sent_at is None else now - counts.oldest_sent_at,
+                    "oldest_ms": 0
+                    if counts.oldest_sent_at is None
+                    else now - counts.oldest_sent_at,
                     "dead_letter": queue.dead_letter,
                 }
             )

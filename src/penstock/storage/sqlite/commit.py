@@ -177,7 +177,11 @@ class GroupCommit:
 def translate(error: apsw.Error) -> Exception:
     """The storage error for a driver error."""
     if isinstance(error, apsw.FullError):
-        return StoreFull("the disk that holds the data folder is full; free some space, nothing was written")
-    if isinstance(error, apsw.IOError | apsw.ReadOnlyError | apsw.CantOpenError | apsw.CorruptError):
+        return StoreFull(
+            "the disk that holds the data folder is full; free some space, nothing was written"
+        )
+    if isinstance(
+        error, apsw.IOError | apsw.ReadOnlyError | apsw.CantOpenError | apsw.CorruptError
+    ):
         return Unavailable(f"the data folder cannot be written: {error}")
     return error

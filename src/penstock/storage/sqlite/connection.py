@@ -83,7 +83,9 @@ class Connection:
         if number is None:
             rows = self.read("SELECT id, ordered FROM name WHERE text = ?", (text,))
             if not rows:
-                rows = self.write("INSERT INTO name (text) VALUES (?) RETURNING id, ordered", (text,))
+                rows = self.write(
+                    "INSERT INTO name (text) VALUES (?) RETURNING id, ordered", (text,)
+                )
             number = self._names[text] = rows[0][0]
             if rows[0][1]:
                 self._ordered.add(number)

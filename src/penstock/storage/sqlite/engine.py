@@ -1,5 +1,6 @@
 """The SQLite store: opens and owns a data folder."""
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -102,10 +103,9 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Make everything durable and let go of the files."""
-        try:
+        # Whoever wrote what cannot be saved was told so.
+        with contextlib.suppress(Unavailable):
             await self._group.close()
-        except Unavailable:
-            pass  # whoever wrote was told; there is nothing left to save
         self._driver.close()
         if self._lock is None:
             shutil.rmtree(self._folder, ignore_errors=True)

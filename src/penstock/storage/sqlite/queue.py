@@ -111,9 +111,7 @@ class SqliteQueue:
     ) -> None:
         """Take the visible prefix of a group, going on beyond messages that are removed on the way."""
         while len(taken) < limit:
-            rows = self._db.read(
-                self._sql["group_prefix"], (queue, group, limit - len(taken))
-            )
+            rows = self._db.read(self._sql["group_prefix"], (queue, group, limit - len(taken)))
             removed = 0
             for sequence, visible_at in rows:
                 if visible_at > now:
@@ -154,9 +152,7 @@ class SqliteQueue:
     def _place_group(self, queue: int, group: str) -> None:
         head = self._db.read(self._sql["group_head"], (queue, group))
         if head:
-            self._db.run(
-                self._sql["set_group"], (queue, group, head[0][0], self._db.sequence())
-            )
+            self._db.run(self._sql["set_group"], (queue, group, head[0][0], self._db.sequence()))
         else:
             self._db.run(self._sql["drop_group"], (queue, group))
 
