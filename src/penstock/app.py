@@ -21,7 +21,9 @@ from penstock.gateway.pipeline import Pipeline
 from penstock.gateway.server import Gateway, serve
 from penstock.runtime.concurrency import ConcurrencyLedger
 from penstock.runtime.process import ProcessRuntime
+from penstock.services.apigateway import ApiGateway
 from penstock.services.cloudformation import cloudformation_service
+from penstock.services.dynamodb import dynamodb_service
 from penstock.services.iam import Credential, Credentials, iam_service, sts_service
 from penstock.services.lambda_ import LambdaService, Surroundings
 from penstock.services.logs import StoreLogSink, logs_service
@@ -66,9 +68,10 @@ class App:
             folder=folder,
         )
         self.sqs = Sqs(store, ids, clock, receipt_key)
-        names = ["sqs", "s3", "iam", "sts", "ssm", "logs", "lambda", "cloudformation"]
+        names = ["sqs", "s3", "iam", "sts", "ssm", "logs", "lambda", "cloudformation", "dynamodb", "apigateway"]
         wire = Wire(names)
         dispatcher = LocalDispatcher(wire, handlers, store, ids, clock)
+        apigateway = ApiGateway(store, ids, clock, dispatcher, wire.target_headers)
         self.functions = LambdaService(
             Surroundings(
                 store=store,
@@ -92,8 +95,10 @@ class App:
             iam_service(store, ids),
             sts_service(store, ids),
             ssm_service(store),
+            dynamodb_service(store, ids),
             logs_service(store),
             self.cloudformation.service,
+            apigateway.service,
         ]
         for service in services:
             _register(handlers, service)
@@ -101,7 +106,7 @@ class App:
             wire=wire,
             handlers=handlers,
             store=store,
-            identities=Identities(config.account, credentials.secret_of),
+            identities=Identities(config.account, credentials.find),
             ids=ids,
             clock=clock,
             auth=config.auth,
@@ -112,7 +117,7 @@ class App:
             pipeline.admit,
             {("POST", "/_penstock/reset"): self.reset, ("GET", "/_penstock/queues"): self.queues},
         )
-        self.gateway = Gateway([control, pipeline.handle], config.max_body)
+        self.gateway = Gateway([control, apigateway.door, pipeline.handle], config.max_body)
 
     @classmethod
     async def open(cls, config: Config, clock: Clock | None = None, ids: Ids | None = None) -> Self:

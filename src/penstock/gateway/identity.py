@@ -2,20 +2,52 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
+
+from penstock.core.errors import AwsError
+
+
+class IssuedKey(Protocol):
+    """What an access key stands for, as IAM and STS keep it."""
+
+    @property
+    def secret(self) -> str: ...  # noqa: D102
+    @property
+    def account(self) -> str: ...  # noqa: D102
+    @property
+    def principal(self) -> str: ...  # noqa: D102
+    @property
+    def principal_id(self) -> str: ...  # noqa: D102
+    @property
+    def token(self) -> str | None: ...  # noqa: D102
+    @property
+    def expires_at(self) -> int | None: ...  # noqa: D102
+
+
+Lookup = Callable[[str], Awaitable[IssuedKey | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The owner of an access key. `secret` verifies signatures."""
+    """The owner of an access key. `secret` verifies signatures; sessions also have a token and an end (ms)."""
 
     account: str
     principal: str
     principal_id: str
     secret: str | None = None
+    token: str | None = None
+    expires_at: int | None = None
 
-
-Lookup = Callable[[str], Awaitable[tuple[str, str, str, str] | None]]
-"""access key -> (secret, account, principal ARN, principal id)."""
+    def check_session(self, token: str | None, now: int) -> None:
+        """Raise unless `token` is the session's and its time is not over."""
+        if self.token is not None and token != self.token:
+            raise AwsError(
+                "UnrecognizedClientException", "The security token included in the request is invalid."
+            )
+        if self.expires_at is not None and now >= self.expires_at:
+            raise AwsError(
+                "ExpiredTokenException", "The security token included in the request is expired"
+            )
 
 
 class Identities:
@@ -24,7 +56,6 @@ class Identities:
     def __init__(self, default_account: str, lookup: Lookup) -> None:
         self._lookup = lookup
         self._default = _root_of(default_account)
-        self._roots = {default_account: self._default}
 
     def anonymous(self) -> Identity:
         """Whoever calls without credentials while `--auth off`."""
@@ -32,11 +63,12 @@ class Identities:
 
     async def find(self, access_key: str) -> Identity | None:
         """The identity of a key that was issued here; None for any other."""
-        found = await self._lookup(access_key)
-        if found is None:
+        key = await self._lookup(access_key)
+        if key is None:
             return None
-        secret, account, principal, principal_id = found
-        return Identity(account, principal, principal_id, secret)
+        return Identity(
+            key.account, key.principal, key.principal_id, key.secret, key.token, key.expires_at
+        )
 
     @staticmethod
     def may_be_issued(access_key: str) -> bool:
@@ -50,8 +82,7 @@ class Identities:
         default account's root.
         """
         if len(access_key) == 12 and access_key.isdigit():
-            identity = self._roots.get(access_key)
-            return identity if identity is not None else _root_of(access_key)
+            return _root_of(access_key)
         return self._default
 
 

@@ -7,6 +7,7 @@ the protocol in use. No answer of either kind leaves before everything it may sp
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Literal
+from urllib.parse import parse_qs
 
 from penstock.api import Context, Handler, HttpRequest, HttpResponse, Request, Result
 from penstock.clock import Clock
@@ -163,6 +164,7 @@ class Pipeline:
         secret = identity.secret if identity is not None else None
         verified = verify(exchange.request, lambda _: secret, exchange.context.now)
         assert identity is not None
+        identity.check_session(_session_token(exchange.request), exchange.context.now)
         self._enter(exchange, identity, verified.access_key, verified.region)
 
     def _enter(self, exchange: Exchange, identity: Identity, access_key: str, region: str) -> None:
@@ -210,6 +212,14 @@ class Pipeline:
         exchange.response = exchange.operation.serialize(
             exchange.result, exchange.context.request_id
         )
+
+
+def _session_token(request: HttpRequest) -> str | None:
+    """The session token of a header, or of a presigned URL."""
+    token = request.headers.get("x-amz-security-token")
+    if token is None and "X-Amz-Security-Token" in request.query:
+        token = parse_qs(request.query).get("X-Amz-Security-Token", [None])[0]
+    return token
 
 
 def find_handler(

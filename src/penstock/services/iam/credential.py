@@ -35,14 +35,6 @@ class Credentials:
         self._store = store
         self._ids = ids
 
-    async def secret_of(self, access_key: str) -> tuple[str, str, str, str] | None:
-        """(secret, account, principal ARN, principal id) of an access key; None if inactive or unknown.
-
-        Says nothing about a session's token and end: `find` does.
-        """
-        found = await self.find(access_key)
-        return found and (found.secret, found.account, found.principal, found.principal_id)
-
     async def find(self, access_key: str) -> Credential | None:
         """The credential of an access key. The caller compares `token` and `expires_at`. None if inactive or unknown."""
         row = await self._store.table.get(_CREDENTIALS, _ALL, access_key.encode())

@@ -1,0 +1,127 @@
+"""`--auth sigv4`: who may, and who may not."""
+
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from tests.conftest import Server, make_client
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A Penstock that verifies signatures."""
+    server = Server(str(tmp_path_factory.mktemp("guarded")), "--auth", "sigv4")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def root(guarded: Server) -> dict[str, str]:
+    """The root key pair that `up` prints."""
+    found = re.search(r"AWS_ACCESS_KEY_ID=(\S+) AWS_SECRET_ACCESS_KEY=(\S+)", guarded.log.read_text())
+    assert found is not None
+    return {"aws_access_key_id": found[1], "aws_secret_access_key": found[2]}
+
+
+def code_of(client: Any, operation: str, **parameters: Any) -> tuple[str, int]:
+    with pytest.raises(ClientError) as caught:
+        getattr(client, operation)(**parameters)
+    response = caught.value.response
+    return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def test_root_key_is_accepted(guarded: Server, root: dict[str, str]) -> None:
+    """The printed pair works, and says who it is."""
+    identity = make_client(guarded.endpoint, "sts", **root).get_caller_identity()
+
+    assert "arn:aws:iam::000000000000:root" == identity["Arn"]
+
+
+def test_unknown_key(guarded: Server) -> None:
+    """A key that was never issued is not taken for anybody."""
+    stranger = {"aws_access_key_id": "AKIAAAAAAAAAAAAAAAAA", "aws_secret_access_key": "x"}
+
+    assert ("UnrecognizedClientException", 400) == code_of(
+        make_client(guarded.endpoint, "sqs", **stranger), "list_queues"
+    )
+    assert ("InvalidClientTokenId", 403) == code_of(
+        make_client(guarded.endpoint, "sts", **stranger), "get_caller_identity"
+    )
+
+
+def test_wrong_secret(guarded: Server, root: dict[str, str]) -> None:
+    """Knowing the key's id is not enough."""
+    wrong = {**root, "aws_secret_access_key": "wrong"}
+    code, _ = code_of(make_client(guarded.endpoint, "sqs", **wrong), "list_queues")
+
+    assert code in ("InvalidSignatureException", "SignatureDoesNotMatch")
+
+
+def test_unsigned_is_refused_except_health(guarded: Server) -> None:
+    """A load balancer may ask for health; nobody may reset without a signature."""
+    with urllib.request.urlopen(f"{guarded.endpoint}/_penstock/health") as answer:
+        assert 200 == answer.status
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(
+            urllib.request.Request(f"{guarded.endpoint}/_penstock/reset", method="POST")
+        )
+    assert 403 == caught.value.code
+
+
+def test_issued_key_and_session(guarded: Server, root: dict[str, str]) -> None:
+    """A user's key and a role's session are who they are; a session needs its token."""
+    iam = make_client(guarded.endpoint, "iam", **root)
+    iam.create_user(UserName="ann")
+    key = iam.create_access_key(UserName="ann")["AccessKey"]
+    ann = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+    assert make_client(guarded.endpoint, "sts", **ann).get_caller_identity()["Arn"].endswith("user/ann")
+
+    role = iam.create_role(RoleName="r", AssumeRolePolicyDocument='{"Version":"2012-10-17","Statement":[]}')
+    session = make_client(guarded.endpoint, "sts", **ann).assume_role(
+        RoleArn=role["Role"]["Arn"], RoleSessionName="ss"
+    )["Credentials"]
+    pair = {
+        "aws_access_key_id": session["AccessKeyId"],
+        "aws_secret_access_key": session["SecretAccessKey"],
+    }
+    whole = {**pair, "aws_session_token": session["SessionToken"]}
+    identity = make_client(guarded.endpoint, "sts", **whole).get_caller_identity()
+    assert "arn:aws:sts::000000000000:assumed-role/r/ss" == identity["Arn"]
+    assert "UnrecognizedClientException" == code_of(
+        make_client(guarded.endpoint, "sqs", **pair), "list_queues"
+    )[0]
+    iam.delete_access_key(UserName="ann", AccessKeyId=key["AccessKeyId"])
+    assert "InvalidClientTokenId" == code_of(
+        make_client(guarded.endpoint, "sts", **ann), "get_caller_identity"
+    )[0]
+
+
+def test_presigned_url(guarded: Server, root: dict[str, str]) -> None:
+    """A presigned URL opens one object, for whoever has it."""
+    config = Config(signature_version="s3v4")
+    s3 = boto3.client(
+        "s3", endpoint_url=guarded.endpoint, region_name="us-east-1", config=config, **root
+    )
+    s3.create_bucket(Bucket="signed")
+    s3.put_object(Bucket="signed", Key="a b", Body=b"content")
+    url = s3.generate_presigned_url("get_object", Params={"Bucket": "signed", "Key": "a b"})
+
+    with urllib.request.urlopen(url) as answer:
+        assert b"content" == answer.read()
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(url.replace("signed/a", "signed/b"))
+    assert 403 == caught.value.code
+
+
+def test_off_is_for_loopback_only(tmp_path: Path) -> None:
+    """Nobody gets open access to the network by accident."""
+    with pytest.raises(RuntimeError, match="--auth off is allowed on loopback only"):
+        Server(str(tmp_path), "--host", "0.0.0.0")
