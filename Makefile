@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 TOOLS := .venv-tools
 PEER := .venv-peer
 
-.PHONY: help demo up check test bench format clean
+.PHONY: help demo up check test bench docs format clean
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -45,6 +45,9 @@ test: $(STAMP) $(TOOLS)/.installed ## The whole test suite
 
 bench: $(STAMP) $(PEER)/.installed ## Penstock, a peer and the machine's limit, side by side
 	$(BIN)/python -m bench
+
+docs: $(STAMP) ## Rewrite the tables of what is built
+	$(BIN)/python -m tests.docs.parity
 
 format: $(STAMP) ## Format the code
 	$(BIN)/ruff format .

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -58,6 +58,7 @@ class App:
         self.engine = DeliveryEngine(store, clock)
         self._ids = ids
         handlers: dict[tuple[str, str], Handler] = {}
+        self.handlers: Mapping[tuple[str, str], Handler] = handlers
         credentials = Credentials(store, ids)
         folder = config.functions_folder or Path(tempfile.mkdtemp(prefix="penstock-functions-"))
         self.runtime = ProcessRuntime(

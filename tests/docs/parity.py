@@ -1,0 +1,72 @@
+"""Writes docs/services/*.md: every operation of a service's model, and whether it is built.
+
+`python -m tests.docs.parity` rewrites the tables from the code.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+from botocore.loaders import Loader
+
+from penstock.api import Handler
+from penstock.app import App
+from penstock.config import Config
+
+FOLDER = Path(__file__).parents[2] / "docs" / "services"
+TITLES = {
+    "apigateway": "API Gateway (REST)",
+    "cloudformation": "CloudFormation",
+    "dynamodb": "DynamoDB",
+    "iam": "IAM",
+    "lambda": "Lambda",
+    "logs": "CloudWatch Logs",
+    "s3": "S3",
+    "sqs": "SQS",
+    "ssm": "Systems Manager parameters",
+    "sts": "STS",
+}
+
+
+async def handlers() -> Mapping[tuple[str, str], Handler]:
+    """The operations of a whole Penstock."""
+    app = await App.open(Config(data=":memory:"))
+    table = app.handlers
+    await app.close()
+    return table
+
+
+def pages() -> dict[str, str]:
+    """The text of each service's page, by service."""
+    built = asyncio.run(handlers())
+    loader = Loader()
+    result = {}
+    for service in sorted({name for name, _ in built}):
+        names = sorted(loader.load_service_model(service, "service-2")["operations"])
+        done = [name for name in names if (service, name) in built]
+        lines = [
+            f"# {TITLES[service]}",
+            "",
+            f"{len(done)} of {len(names)} operations are built.",
+            "The others, and the parameters named here, are refused by name with status 501.",
+            "",
+            "| operation | built | parameters refused |",
+            "|---|---|---|",
+        ]
+        for name in names:
+            handler = built.get((service, name))
+            refused = ", ".join(sorted(handler.aws_refuses)) if handler is not None else ""  # type: ignore[attr-defined]
+            lines.append(f"| {name} | {'yes' if handler is not None else 'no'} | {refused} |")
+        result[service] = "\n".join(lines) + "\n"
+    return result
+
+
+def main() -> None:
+    """Rewrite the pages."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for service, text in pages().items():
+        (FOLDER / f"{service}.md").write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main()
