@@ -143,7 +143,7 @@ class App:
             ready()
 
         try:
-            await serve(self.gateway, self.config.host, self.config.port, listening)
+            await serve(self.gateway, self.config.host, self.config.port, listening, self.sqs.release)
         finally:
             await self.close()
 

@@ -101,7 +101,7 @@ def queue_operation(name: str, **integration: Any) -> dict[str, Any]:
                     "statusCode": "202",
                     "responseTemplates": {
                         "application/json": '{"id": "$context.requestId", "message":'
-                        ' "$input.path(\'$.SendMessageResponse.SendMessageResult.MessageId\')"}'
+                        " \"$input.path('$.SendMessageResponse.SendMessageResult.MessageId')\"}"
                     },
                 },
                 "[45]\\d\\d": {
@@ -127,6 +127,497 @@ def test_a_post_reaches_a_queue_unchanged(aws: Any, deploy: Any, unique: str) ->
         QueueUrl=queue, MessageSystemAttributeNames=["AWSTraceHeader"]
     )["Messages"][0]
     assert message["Body"] == body.decode()
-    assert reply.json() == {"id": reply.headers["x-amzn-RequestId"], "message": message["MessageId"]}
+    assert reply.json() == {
+        "id": reply.headers["x-amzn-RequestId"],
+        "message": message["MessageId"],
+    }
     assert reply.headers["Content-Type"] == "application/json"
     assert message["Attributes"]["AWSTraceHeader"] == reply.headers["X-Amzn-Trace-Id"]
+
+
+def test_a_failing_service_is_answered_by_the_matching_pattern(deploy: Any, unique: str) -> None:
+    """Clients must not be told "accepted" for a message that the queue refused."""
+    stage = deploy({"/orders": {"post": queue_operation(unique)}})
+    reply = stage.send("POST", "/orders", {})
+    assert (500, {"code": "AWS.SimpleQueueService.NonExistentQueue"}) == (
+        reply.status,
+        reply.json(),
+    )
+
+
+def test_an_action_integration_speaks_a_services_json_protocol(
+    aws: Any, deploy: Any, unique: str
+) -> None:
+    """`action/` URIs name the operation; the template is the body of the service's own JSON protocol."""
+    url = aws("sqs").create_queue(QueueName=unique)["QueueUrl"]
+    operation = queue_operation(
+        unique,
+        uri="arn:aws:apigateway:us-east-1:sqs:action/SendMessage",
+        requestParameters={},
+        requestTemplates={
+            "application/json": f'{{"QueueUrl": "{url}", "MessageBody": "$input.path(\'$.text\')"}}'
+        },
+        responses={
+            "default": {
+                "statusCode": "202",
+                "responseTemplates": {"application/json": "$input.json('$.MessageId')"},
+            }
+        },
+    )
+    stage = deploy({"/orders": {"post": operation}})
+    reply = stage.send("POST", "/orders", {"text": "hello"})
+    message = aws("sqs").receive_message(QueueUrl=url)["Messages"][0]
+    assert ("hello", reply.json()) == (message["Body"], message["MessageId"])
+
+
+def test_received_messages_come_as_json(aws: Any, deploy: Any, unique: str) -> None:
+    """Query services answer API Gateway in JSON, and templates are written for it."""
+    url = aws("sqs").create_queue(QueueName=unique)["QueueUrl"]
+    for body in ("one", "two"):
+        aws("sqs").send_message(QueueUrl=url, MessageBody=body)
+    template = (
+        "#foreach($m in $input.path('$.ReceiveMessageResponse.ReceiveMessageResult.messages'))"
+        "$m.Body#if($foreach.hasNext),#end#end"
+    )
+    operation = queue_operation(
+        unique,
+        requestTemplates={"application/json": "Action=ReceiveMessage&MaxNumberOfMessages=10"},
+        responses={"default": {"statusCode": "200", "responseTemplates": {"text/plain": template}}},
+    )
+    stage = deploy({"/": {"get": operation}})
+    reply = stage.send("GET", "")
+    assert (b"one,two", "text/plain") == (reply.body, reply.headers["Content-Type"])
+
+
+@pytest.fixture
+def render(aws: Any, deploy: Any, unique: str) -> Any:
+    """Evaluate a request template for a request: what it gives is stored as an object."""
+    aws("s3").create_bucket(Bucket=unique.lower())
+
+    def run(template: str, body: Any = None, path: str = "/put/k", **headers: str) -> str:
+        operation = {
+            "responses": {"200": {"description": "ok"}},
+            "x-amazon-apigateway-integration": {
+                "type": "aws",
+                "httpMethod": "PUT",
+                "credentials": ROLE,
+                "uri": f"arn:aws:apigateway:us-east-1:s3:path/{unique.lower()}/{{key}}",
+                "requestParameters": {"integration.request.path.key": "method.request.path.name"},
+                "requestTemplates": {"application/json": template},
+                "responses": {"default": {"statusCode": "200"}},
+            },
+        }
+        stage = deploy({"/put/{name}": {"post": operation}})
+        reply = stage.send("POST", path, body, headers)
+        assert reply.status == 200, reply
+        stored = aws("s3").get_object(Bucket=unique.lower(), Key="k")["Body"].read()
+        return str(stored.decode())
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("$input.json('$.a')", '{"b":[1,{"c":"x"}]}'),
+        ("$input.json('$.none')", '""'),
+        ("$input.path('$.a')", '{b=[1,{"c":"x"}]}'),
+        ("$input.path('$.a.b')", '[1,{"c":"x"}]'),
+        ("$input.path('$.a.b[1].c')", "x"),
+        ("[$input.path('$.none')]", "[]"),
+        ("$input.path('$').a.b.size()", "2"),
+        ("$util.parseJson($input.body).name", "it's"),
+        ("$util.escapeJavaScript($input.path('$.name'))", "it\\'s"),
+        ("$util.urlEncode($input.path('$.name'))", "it%27s"),
+        ("$util.urlDecode('a+b%2Fc')", "a b/c"),
+        ("$util.base64Encode('hi')", "aGk="),
+        ("$util.base64Decode('aGk=')", "hi"),
+        ("#foreach($i in $input.path('$.a.b'))$foreach.index:$i;#end", "0:1;1:{c=x};"),
+        ("#foreach($k in $input.path('$').keySet())$k #end", "a name flag "),
+        ("#set($x = $input.path('$.flag'))#if($x)yes#{else}no#end", "no"),
+        ("#set($x = 0)#if($x)yes#else no#end", "yes"),
+        ("#if($input.path('$.name') == \"it's\" && !$input.path('$.flag'))both#end", "both"),
+        ("$unknown $!unknown ${unknown}.", "$unknown  ${unknown}."),
+        ("#set($n = 7)$n #set($n = $n / 2 + 1)$n", "7 4"),
+        ("## a comment\nkept #* and another *#here", "kept here"),
+        (
+            "$input.params('name') $input.params('q') $input.params('X-Color') [$input.params('z')]",
+            "k v red []",
+        ),
+        ("$input.params().path.name $input.params().querystring.q", "k v"),
+        ("$input.params().header.get('X-Color')", "red"),
+        ("$context.httpMethod $context.resourcePath $context.stage", "POST /put/{name} v1"),
+        ('$input.path(\'$.name\').replaceAll("\'", "-").toUpperCase()', "IT-S"),
+    ],
+)
+def test_mapping_templates_see_the_request(render: Any, template: str, expected: str) -> None:
+    """Templates are programs of AWS's dialect of Velocity: each construct has its own traps."""
+    body = {"a": {"b": [1, {"c": "x"}]}, "name": "it's", "flag": False}
+    assert expected == render(template, body, path="/put/k?q=v", **{"X-Color": "red"})
+
+
+def test_a_mock_answers_with_headers_and_overrides(deploy: Any) -> None:
+    """CORS preflights are MOCK integrations with header mappings."""
+    operation = mock(
+        '#set($context.responseOverride.header.X-Made = "by $stageVariables.none")hello',
+        requestTemplates={"application/json": "{statusCode: 200}"},
+    )
+    responses = operation["x-amazon-apigateway-integration"]["responses"]
+    responses["default"]["responseParameters"] = {
+        "method.response.header.Access-Control-Allow-Origin": "'*'"
+    }
+    reply = deploy({"/x": {"options": operation}}).send("OPTIONS", "/x")
+    assert (200, b"hello", "*") == (
+        reply.status,
+        reply.body,
+        reply.headers["Access-Control-Allow-Origin"],
+    )
+    assert reply.headers["X-Made"] == "by "
+
+
+def test_a_request_template_can_override_the_status(deploy: Any) -> None:
+    """AWS honours `$context.responseOverride` also where the request is mapped."""
+    template = '#set($context.responseOverride.status = 444){"statusCode": 200}'
+    operation = mock("x", requestTemplates={"application/json": template})
+    assert deploy({"/": {"get": operation}}).send("GET", "/").status == 444
+
+
+def test_the_most_specific_route_wins(deploy: Any) -> None:
+    """Static beats variable beats greedy, and a method beats ANY."""
+    any_method = "x-amazon-apigateway-any-method"
+    stage = deploy(
+        {
+            "/a/b": {"get": mock("static"), any_method: mock("any")},
+            "/a/{v}": {"get": mock("variable $input.params('v')")},
+            "/{proxy+}": {any_method: mock("greedy $input.params('proxy')")},
+        }
+    )
+    found = {
+        path: stage.send("GET", path).body.decode()
+        for path in ("/a/b", "/a/b/", "/a/c%20d", "/a/b/c")
+    }
+    assert {
+        "/a/b": "static",
+        "/a/b/": "static",
+        "/a/c%20d": "variable c d",
+        "/a/b/c": "greedy a/b/c",
+    } == found
+    assert stage.send("DELETE", "/a/b").body == b"any"
+
+
+def test_no_route_is_a_missing_authentication_token(deploy: Any) -> None:
+    """AWS's famous answer to a wrong path or method."""
+    reply = deploy({"/x": {"get": mock("x")}}).send("POST", "/x")
+    assert (403, {"message": "Missing Authentication Token"}) == (reply.status, reply.json())
+    assert reply.headers["x-amzn-ErrorType"] == "MissingAuthenticationTokenException"
+
+
+def test_a_validator_checks_parameters_and_body(deploy: Any) -> None:
+    """What does not fit the model is turned away before it reaches a queue."""
+    operation = mock("fine")
+    operation["parameters"] = [
+        {"name": "id", "in": "query", "required": True, "schema": {"type": "string"}},
+        {"name": "X-Key", "in": "header", "required": True, "schema": {"type": "string"}},
+    ]
+    operation["requestBody"] = {
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Order"}}}
+    }
+    schemas = {
+        "Order": {
+            "type": "object",
+            "required": ["items"],
+            "properties": {
+                "items": {"type": "array", "items": {"$ref": "#/components/schemas/Item"}}
+            },
+        },
+        "Item": {"type": "string"},
+    }
+    stage = deploy(
+        {"/": {"post": operation}},
+        components={"schemas": schemas},
+        **{
+            "x-amazon-apigateway-request-validators": {
+                "all": {"validateRequestBody": True, "validateRequestParameters": True}
+            },
+            "x-amazon-apigateway-request-validator": "all",
+        },
+    )
+    key = {"X-Key": "k"}
+    missing = stage.send("POST", "/", {"items": []})
+    assert (400, {"message": "Missing required request parameters: [id, X-Key]"}) == (
+        missing.status,
+        missing.json(),
+    )
+    wrong = stage.send("POST", "/?id=1", {"items": [1]}, key)
+    assert (400, {"message": "Invalid request body"}) == (wrong.status, wrong.json())
+    assert stage.send("POST", "/?id=1", {"items": ["a"]}, key).body == b"fine"
+
+
+def test_an_unmapped_media_type_does_not_pass(aws: Any, deploy: Any, unique: str) -> None:
+    """With passthrough NEVER only mapped media types reach the service."""
+    stage = deploy({"/": {"post": queue_operation(unique)}})
+    reply = stage.send("POST", "/", b"<a/>", {"Content-Type": "text/xml"})
+    assert (415, {"message": "Unsupported Media Type"}) == (reply.status, reply.json())
+
+
+def test_a_body_that_is_no_json_is_the_clients_fault(render: Any, deploy: Any, unique: str) -> None:
+    """A template that reads the body as JSON turns a malformed one into 400, not into a message."""
+    operation = queue_operation(
+        unique,
+        requestTemplates={"application/json": "Action=SendMessage&MessageBody=$input.json('$')"},
+    )
+    reply = deploy({"/": {"post": operation}}).send("POST", "/", b"{nope")
+    assert reply.status == 400
+    assert reply.json()["message"].startswith("Could not parse request body into json")
+
+
+def test_a_stage_throttles_its_methods(aws: Any, deploy: Any) -> None:
+    """Limits are what protects the things behind an API."""
+    stage = deploy({"/x": {"get": mock("x")}, "/y": {"get": mock("y")}})
+    aws("apigateway").update_stage(
+        restApiId=stage.api_id,
+        stageName="v1",
+        patchOperations=[
+            {"op": "replace", "path": "/~1x/GET/throttling/rateLimit", "value": "0.001"},
+            {"op": "replace", "path": "/~1x/GET/throttling/burstLimit", "value": "2"},
+        ],
+    )
+    replies = [stage.send("GET", "/x") for _ in range(3)]
+    assert [200, 200, 429] == [reply.status for reply in replies]
+    assert {"message": "Too Many Requests"} == replies[2].json()
+    assert stage.send("GET", "/y").status == 200
+
+
+def test_a_gateway_response_can_be_customised(deploy: Any) -> None:
+    """Browsers need CORS headers on errors too, or they see no error at all."""
+    stage = deploy(
+        {"/x": {"get": mock("x")}},
+        **{
+            "x-amazon-apigateway-gateway-responses": {
+                "DEFAULT_4XX": {
+                    "statusCode": 404,
+                    "responseParameters": {
+                        "gatewayresponse.header.Access-Control-Allow-Origin": "'*'"
+                    },
+                    "responseTemplates": {
+                        "application/json": '{"sorry":$context.error.messageString}'
+                    },
+                }
+            }
+        },
+    )
+    reply = stage.send("GET", "/none")
+    assert (404, {"sorry": "Missing Authentication Token"}, "*") == (
+        reply.status,
+        reply.json(),
+        reply.headers["Access-Control-Allow-Origin"],
+    )
+
+
+def test_a_deployment_is_a_snapshot(aws: Any, deploy: Any) -> None:
+    """Changes are not served before they are deployed, and an old deployment can be brought back."""
+    client = aws("apigateway")
+    stage = deploy({"/x": {"get": mock("old")}})
+    first = client.get_stage(restApiId=stage.api_id, stageName="v1")["deploymentId"]
+    root = next(
+        r for r in client.get_resources(restApiId=stage.api_id)["items"] if r["path"] == "/x"
+    )
+    client.update_integration_response(
+        restApiId=stage.api_id,
+        resourceId=root["id"],
+        httpMethod="GET",
+        statusCode="200",
+        patchOperations=[
+            {"op": "replace", "path": "/responseTemplates/text~1plain", "value": "new"}
+        ],
+    )
+    assert stage.send("GET", "/x").body == b"old"
+    client.create_deployment(restApiId=stage.api_id, stageName="v1")
+    assert stage.send("GET", "/x").body == b"new"
+    with pytest.raises(ClientError, match="Active stages pointing to this deployment"):
+        client.delete_deployment(
+            restApiId=stage.api_id,
+            deploymentId=client.get_stage(restApiId=stage.api_id, stageName="v1")["deploymentId"],
+        )
+    client.update_stage(
+        restApiId=stage.api_id,
+        stageName="v1",
+        patchOperations=[{"op": "replace", "path": "/deploymentId", "value": first}],
+    )
+    assert stage.send("GET", "/x").body == b"old"
+
+
+def test_an_api_built_step_by_step(aws: Any, endpoint: str, unique: str) -> None:
+    """CloudFormation, Terraform and the CLI build APIs from single operations."""
+    client = aws("apigateway")
+    api = client.create_rest_api(name=unique, tags={"a": "b"})
+    place: dict[str, Any] = {"restApiId": api["id"]}
+    created = client.create_resource(**place, parentId=api["rootResourceId"], pathPart="x")
+    assert created["path"] == "/x"
+    with pytest.raises(ClientError, match="already has this name: x") as clash:
+        client.create_resource(**place, parentId=api["rootResourceId"], pathPart="x")
+    assert clash.value.response["ResponseMetadata"]["HTTPStatusCode"] == 409
+    method = {**place, "resourceId": created["id"], "httpMethod": "GET"}
+    client.put_method(**method, authorizationType="NONE")
+    client.put_method_response(**method, statusCode="200")
+    made = client.put_integration(
+        **method, type="MOCK", requestTemplates={"application/json": '{"statusCode": 200}'}
+    )
+    assert (29000, "WHEN_NO_MATCH") == (made["timeoutInMillis"], made["passthroughBehavior"])
+    client.put_integration_response(
+        **method, statusCode="200", responseTemplates={"text/plain": "$stageVariables.word"}
+    )
+    deployment = client.create_deployment(**place)
+    client.create_stage(
+        **place, stageName="beta", deploymentId=deployment["id"], variables={"word": "hello"}
+    )
+    assert Stage(endpoint, api["id"], "beta").send("GET", "/x").body == b"hello"
+    assert client.get_tags(resourceArn=f"arn:aws:apigateway:us-east-1::/restapis/{api['id']}")[
+        "tags"
+    ] == {"a": "b"}
+    client.delete_rest_api(**place)
+    with pytest.raises(
+        ClientError, match=f"Invalid API identifier specified 000000000000:{api['id']}"
+    ):
+        client.get_rest_api(**place)
+    reply = Stage(endpoint, api["id"], "beta").send("GET", "/x")
+    assert (403, {"message": "Forbidden"}) == (reply.status, reply.json())
+
+
+def test_an_api_answers_under_its_own_host(deploy: Any) -> None:
+    """Applications use the invoke URL of AWS's own shape."""
+    stage = deploy({"/x": {"get": mock("$context.domainName $context.path")}})
+    host = f"{stage.api_id}.execute-api.us-east-1.localhost:4566"
+    request = urllib.request.Request(f"{stage.endpoint}/v1/x", headers={"Host": host})
+    with urllib.request.urlopen(request) as response:
+        assert f"{stage.api_id}.execute-api.us-east-1.localhost /v1/x" == response.read().decode()
+    legacy = f"{stage.endpoint}/restapis/{stage.api_id}/v1/_user_request_/x"
+    with urllib.request.urlopen(legacy) as response:
+        assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"type": "http_proxy", "uri": "https://example.org"}, "the integration type HTTP_PROXY"),
+        ({"connectionType": "VPC_LINK"}, "the connection type VPC_LINK"),
+        (
+            {"requestTemplates": {"application/json": "#macro(m)x#end"}},
+            "the Velocity directive #macro",
+        ),
+        ({"cacheKeyParameters": ["method.request.path.x"]}, "the integration's cacheKeyParameters"),
+    ],
+)
+def test_what_is_not_built_is_refused_by_name(
+    deploy: Any, unique: str, change: dict[str, Any], told: str
+) -> None:
+    """An API must not look as if it did what it does not."""
+    with pytest.raises(ClientError, match=told) as refusal:
+        deploy({"/": {"post": queue_operation(unique, **change)}})
+    assert refusal.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
+
+
+FUNCTION = """
+import json
+
+def handler(event, context):
+    kind = event["path"].rpartition("/")[2]
+    if kind == "raise":
+        raise ValueError("broken")
+    if kind == "shape":
+        return {"statusCode": 200, "extra": 1}
+    if kind == "binary":
+        return {"statusCode": 201, "headers": {"Content-Type": "image/png"}, "body": event["body"],
+                "isBase64Encoded": True}
+    return {"statusCode": "200", "headers": {"X-One": "1", "Date": "then"},
+            "multiValueHeaders": {"Set-Cookie": ["a=1", "b=2"]}, "body": json.dumps(event)}
+"""
+
+
+@pytest.fixture
+def proxy(aws: Any, deploy: Any, unique: str) -> Stage:
+    """An API that hands every request to a function."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as code:
+        code.writestr("app.py", FUNCTION)
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "lambda.amazonaws.com"},
+                "Action": "sts:AssumeRole",
+            }
+        ],
+    }
+    role = aws("iam").create_role(RoleName=unique, AssumeRolePolicyDocument=json.dumps(trust))
+    function = aws("lambda").create_function(
+        FunctionName=unique,
+        Runtime="python3.11",
+        Handler="app.handler",
+        Role=role["Role"]["Arn"],
+        Code={"ZipFile": archive.getvalue()},
+    )
+    operation = {
+        "responses": {},
+        "x-amazon-apigateway-integration": {
+            "type": "aws_proxy",
+            "httpMethod": "POST",
+            "uri": "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/"
+            f"{function['FunctionArn']}/invocations",
+        },
+    }
+    stage: Stage = deploy(
+        {"/{proxy+}": {"x-amazon-apigateway-any-method": operation}},
+        **{"x-amazon-apigateway-binary-media-types": ["image/png"]},
+    )
+    return stage
+
+
+def test_a_function_gets_the_request_as_an_event(proxy: Stage) -> None:
+    """Functions are written against the exact shape of payload format 1.0."""
+    reply = proxy.send("POST", "/a/b?x=1&x=2&y=", {"k": 1}, {"X-Signature": "s"})
+    event = reply.json()
+    assert {
+        "resource": "/{proxy+}",
+        "path": "/a/b",
+        "httpMethod": "POST",
+        "queryStringParameters": {"x": "2", "y": ""},
+        "multiValueQueryStringParameters": {"x": ["1", "2"], "y": [""]},
+        "pathParameters": {"proxy": "a/b"},
+        "stageVariables": None,
+        "body": '{"k": 1}',
+        "isBase64Encoded": False,
+    } == {
+        k: v
+        for k, v in event.items()
+        if k not in ("headers", "multiValueHeaders", "requestContext")
+    }
+    assert ("s", ["s"]) == (
+        event["headers"]["X-Signature"],
+        event["multiValueHeaders"]["X-Signature"],
+    )
+    context = event["requestContext"]
+    assert ("/v1/a/b", "v1", proxy.api_id) == (context["path"], context["stage"], context["apiId"])
+    assert context["requestId"] == reply.headers["x-amzn-RequestId"]
+    assert reply.headers.get_all("Set-Cookie") == ["a=1", "b=2"]
+    assert ("1", "then") == (reply.headers["X-One"], reply.headers["x-amzn-Remapped-Date"])
+
+
+@pytest.mark.parametrize("kind", ["raise", "shape"])
+def test_a_function_that_fails_is_a_bad_gateway(proxy: Stage, kind: str) -> None:
+    """A function's failure, or an answer out of shape, is 502 and tells nothing of the inside."""
+    reply = proxy.send("GET", f"/{kind}")
+    assert (502, {"message": "Internal server error"}) == (reply.status, reply.json())
+    assert reply.headers["x-amzn-ErrorType"] == "InternalServerErrorException"
+
+
+def test_binary_bodies_travel_as_base64(proxy: Stage) -> None:
+    """Images and archives pass through a function unharmed in both directions."""
+    data = bytes(range(256))
+    reply = proxy.send(
+        "POST", "/binary", data, {"Content-Type": "image/png", "Accept": "image/png"}
+    )
+    assert (201, data) == (reply.status, reply.body)
+    text = proxy.send("POST", "/binary", data, {"Content-Type": "image/png", "Accept": "text/html"})
+    assert base64.b64encode(data) == text.body

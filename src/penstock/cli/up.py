@@ -1,5 +1,6 @@
 """`penstock up`."""
 
+import gc
 import logging
 import sys
 from typing import Any
@@ -31,6 +32,10 @@ async def _serve(config: Config) -> None:
     key = await app.root_key() if config.auth == "sigv4" else None
 
     def ready() -> None:
+        # What is loaded by now stays: keep the collector from walking it again and again under load.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(10_000, 20, 50)
         where = f"http://{config.host}:{config.port}"
         typer.echo(f"Penstock is ready on {where} (data: {config.data}, auth: {config.auth})")
         if key is not None:

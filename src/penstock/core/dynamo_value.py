@@ -211,7 +211,7 @@ def _measure_blobs(_: Value, content: Sequence[bytes], __: int) -> int:
     if not content:
         raise invalid_parameters("Binary sets should not be empty")
     if len(set(content)) < len(content):
-        shown = ", ".join(_base64(element) for element in content)
+        shown = ", ".join(blob_text(element) for element in content)
         raise invalid_parameters(f"Input collection [{shown}]of type BS contains duplicates.")
     return sum(map(len, content))
 
@@ -310,7 +310,7 @@ def successor(prefix: bytes) -> bytes | None:
 
 def dump_item(item: Item) -> bytes:
     """An item as the document that is stored."""
-    return orjson.dumps(item, default=_base64)
+    return orjson.dumps(item, default=blob_text)
 
 
 def load_item(document: bytes) -> Item:
@@ -336,7 +336,8 @@ def _restore_blobs(value: Value) -> None:
             _restore_blobs(element)
 
 
-def _base64(data: bytes) -> str:
+def blob_text(data: bytes) -> str:
+    """Bytes as JSON carries them: base64."""
     return base64.b64encode(data).decode()
 
 

@@ -31,10 +31,8 @@ def text_of(value: Any) -> str:
     """What `toString` prints."""
     if isinstance(value, str):
         return value
-    if value is None:
-        return "null"
-    if value is True or value is False:
-        return "true" if value else "false"
+    if value is None or isinstance(value, bool):
+        return _WORDS[value]
     if isinstance(value, dict):
         pairs = (f"{key}={text_of(item)}" for key, item in value.items())
         return f"{{{', '.join(pairs)}}}"
@@ -43,6 +41,9 @@ def text_of(value: Any) -> str:
     if isinstance(value, list):
         return orjson.dumps(value).decode()
     return str(value)
+
+
+_WORDS: Final = {None: "null", True: "true", False: "false"}
 
 
 def truth(value: Any) -> bool:
@@ -253,7 +254,7 @@ _METHODS: Final[tuple[tuple[type, Mapping[str, Method]], ...]] = (
             "getOrDefault": lambda table, key, other: table.get(key, other),
             "containsKey": lambda table, key: key in table,
             "containsValue": lambda table, value: value in table.values(),
-            "keySet": lambda table: JavaList(table),
+            "keySet": JavaList,
             "values": lambda table: JavaList(table.values()),
             "entrySet": _entries,
             "put": _put,

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 from urllib.parse import quote
@@ -96,9 +97,18 @@ class Gateway:
 
 
 async def serve(
-    gateway: Gateway, host: str, port: int, listening: Callable[[], Awaitable[None]]
+    gateway: Gateway,
+    host: str,
+    port: int,
+    listening: Callable[[], Awaitable[None]],
+    release: Callable[[], None],
 ) -> None:
-    """Serve until SIGTERM or SIGINT; what is in flight is finished. `listening` is awaited once the port is open."""
+    """Serve until SIGTERM or SIGINT; what is in flight is finished.
+
+    `listening` is awaited once the port is open; `release` ends the requests that only wait. Raises OSError for a
+    port that is in use.
+    """
+    _check_free(host, port)
     server = Server(
         gateway,
         address=host,
@@ -123,6 +133,7 @@ async def serve(
         if not serving.done():
             await listening()
         await asyncio.wait({serving, stop}, return_when=asyncio.FIRST_COMPLETED)
+        release()
         server.stop()  # type: ignore[no-untyped-call]
         await serving
         await gateway.drained()
@@ -130,3 +141,14 @@ async def serve(
         stop.cancel()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+def _check_free(host: str, port: int) -> None:
+    """Granian shares its port with whoever else does: two servers would take turns."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise OSError(error.errno, f"{host} port {port}: {error.strerror}") from error

@@ -104,6 +104,13 @@ _S3_ROOTS: Final = {
 }
 
 OVERLAYS: Final[dict[str, dict[str, Any]]] = {
+    "apigateway": {
+        # AWS: an ARN holds slashes, and servers may hand over a path in which encoded ones cannot be told from plain ones.
+        "operations": {
+            name: {"http": {"requestUri": "/tags/{resource_arn+}"}}
+            for name in ("GetTags", "TagResource", "UntagResource")
+        },
+    },
     "s3": {
         "metadata": {"xmlNamespace": "http://s3.amazonaws.com/doc/2006-03-01/"},
         "shapes": {

@@ -69,6 +69,17 @@ class Wire:
                 return form
         return self._route_rest(request)
 
+    def target_headers(self, signing_name: str, operation: str) -> dict[str, str]:
+        """The headers that name an operation in a service's JSON protocol; none when it has no such protocol."""
+        for name in self._signing.get(signing_name, ()):
+            metadata = self._catalog.metadata[name]
+            if "json" in metadata["protocols"] and "targetPrefix" in metadata:
+                return {
+                    "x-amz-target": f"{metadata['targetPrefix']}.{operation}",
+                    "content-type": f"application/x-amz-json-{metadata.get('jsonVersion', '1.0')}",
+                }
+        return {}
+
     def error(self, request: HttpRequest, error: AwsError, request_id: str) -> HttpResponse:
         """The answer to a request that could not be routed, in the envelope that its client most likely expects."""
         service, protocol, version = self._guess(request)

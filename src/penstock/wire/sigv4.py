@@ -5,6 +5,7 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -48,6 +49,7 @@ class _Claim:
     """None unless presigned."""
 
 
+@lru_cache(maxsize=4096)
 def _credential(text: str) -> Credential | None:
     parts = text.rsplit("/", _SCOPE_PARTS - 1)
     if len(parts) != _SCOPE_PARTS or parts[4] != "aws4_request" or not parts[0]:

@@ -57,12 +57,10 @@ class ConditionBinder:
         match node:
             case Compare():
                 return self._compare(node)
-            case Logic("AND", conditions):
+            case Logic(symbol, conditions):
                 parts = [self.bind(condition) for condition in conditions]
-                return lambda item: all(part(item) for part in parts)
-            case Logic(_, conditions):
-                parts = [self.bind(condition) for condition in conditions]
-                return lambda item: any(part(item) for part in parts)
+                decide = all if symbol == "AND" else any
+                return lambda item: decide(part(item) for part in parts)
             case Not(condition):
                 inner = self.bind(condition)
                 return lambda item: not inner(item)

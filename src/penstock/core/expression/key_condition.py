@@ -1,6 +1,6 @@
 """Key conditions: which partition a query reads, and which part of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,32 +43,36 @@ class _Test:
 
 def bind_key_condition(node: Node, scope: Scope, keys: Sequence[tuple[str, str]]) -> KeyCondition:
     """The key condition for `keys`, (name, type) of the hash and perhaps the range key. Raises `AwsError`."""
-    binder = _Binder(scope)
     tests: dict[str, _Test] = {}
-    for test in binder.tests(node):
+    for test in _Binder(scope).tests(node):
         if test.attribute in tests:
             raise _error("KeyConditionExpressions must only contain one condition per key")
         tests[test.attribute] = test
-    names = [name for name, _ in keys]
-    if len(tests) > 2:
-        raise invalid("Conditions can be of length 1 or 2 only")
-    hash_test = tests.get(names[0])
-    if hash_test is None:
-        raise invalid(f"Query condition missed key schema element: {names[0]}")
-    if len(tests) == 2 and (len(names) == 1 or names[1] not in tests):
-        if len(names) == 1:
-            raise invalid(_UNSUPPORTED)
-        raise invalid(f"Query condition missed key schema element: {names[1]}")
+    _check_attributes(tests, [name for name, _ in keys])
     for name, kind in keys:
         for operand in tests[name].operands if name in tests else ():
             if type_of(operand) != kind:
                 raise invalid_parameters("Condition parameter type does not match schema type")
+    hash_test = tests.pop(keys[0][0])
     if hash_test.operator != "=":
         raise invalid(_UNSUPPORTED)
-    if len(tests) == 1:
+    if not tests:
         return KeyCondition(hash_test.operands[0])
-    range_test = tests[names[1]]
+    (range_test,) = tests.values()
     return KeyCondition(hash_test.operands[0], range_test.operator, range_test.operands)
+
+
+def _check_attributes(tests: Mapping[str, _Test], names: Sequence[str]) -> None:
+    """The hash key must be tested, and beside it nothing but the range key."""
+    if len(tests) > 2:
+        raise invalid("Conditions can be of length 1 or 2 only")
+    if names[0] not in tests:
+        raise invalid(f"Query condition missed key schema element: {names[0]}")
+    if len(tests) == 2:
+        if len(names) == 1:
+            raise invalid(_UNSUPPORTED)
+        if names[1] not in tests:
+            raise invalid(f"Query condition missed key schema element: {names[1]}")
 
 
 class _Binder:

@@ -6,13 +6,10 @@ from penstock.api import Context, Request, Result, operation
 from penstock.core.ids import Ids
 from penstock.services.apigateway.patch import apply
 from penstock.services.apigateway.repository import (
-    DEPLOYMENTS,
     Document,
     Repository,
     bad_request,
     page,
-    put_deployment,
-    put_stage,
 )
 from penstock.services.apigateway.stages import check_stage, new_stage
 
@@ -53,7 +50,7 @@ class Deployments:
         """Freeze the API as it is, and point a stage to it when one is named."""
         api_id = request["restApiId"]
         name = request.get("stageName")
-        async with self._repository.releasing(ctx, api_id) as (api, tx):
+        async with self._repository.releasing(ctx, api_id) as (api, releases):
             _check_complete(api)
             deployment: Document = {
                 "id": self._ids.token(6),
@@ -62,11 +59,9 @@ class Deployments:
             }
             if request.get("description"):
                 deployment["description"] = request["description"]
-            await put_deployment(tx, api_id, deployment)
+            await releases.put_deployment(api_id, deployment)
             if name:
-                stages = {
-                    stage["stageName"]: stage for stage in await self._repository.stages(api_id)
-                }
+                stages = {stage["stageName"]: stage for stage in await releases.stages(api_id)}
                 stage = stages.get(name) or new_stage(ctx, api_id, name)
                 stage["deploymentId"] = deployment["id"]
                 stage["lastUpdatedDate"] = ctx.now
@@ -77,14 +72,14 @@ class Deployments:
                 if "tracingEnabled" in request:
                     stage["tracingEnabled"] = request["tracingEnabled"]
                 check_stage(stage)
-                await put_stage(tx, stage)
+                await releases.put_stage(stage)
         return _view(deployment, {})
 
     @operation("GetDeployment")
     async def get_deployment(self, ctx: Context, request: Request) -> Result:
         """One deployment."""
         await self._repository.api(ctx, request["restApiId"])
-        deployment = await self._repository.deployment(
+        deployment = await self._repository.releases.deployment(
             request["restApiId"], request["deploymentId"]
         )
         return _view(deployment, request)
@@ -93,28 +88,28 @@ class Deployments:
     async def get_deployments(self, ctx: Context, request: Request) -> Result:
         """A page of deployments."""
         await self._repository.api(ctx, request["restApiId"])
-        found = await self._repository.deployments(request["restApiId"])
+        found = await self._repository.releases.deployments(request["restApiId"])
         return page([_view(each, {}) for each in found], request)
 
     @operation("UpdateDeployment")
     async def update_deployment(self, ctx: Context, request: Request) -> Result:
         """Change a deployment's description."""
         api_id = request["restApiId"]
-        async with self._repository.releasing(ctx, api_id) as (_, tx):
-            deployment = await self._repository.deployment(api_id, request["deploymentId"])
+        async with self._repository.releasing(ctx, api_id) as (_, releases):
+            deployment = await releases.deployment(api_id, request["deploymentId"])
             apply(deployment, request, {"description": "text"})
-            await put_deployment(tx, api_id, deployment)
+            await releases.put_deployment(api_id, deployment)
         return _view(deployment, {})
 
     @operation("DeleteDeployment")
     async def delete_deployment(self, ctx: Context, request: Request) -> None:
         """Remove a deployment that no stage points to."""
         api_id, identifier = request["restApiId"], request["deploymentId"]
-        async with self._repository.releasing(ctx, api_id) as (_, tx):
-            await self._repository.deployment(api_id, identifier)
-            stages = await self._repository.stages(api_id)
+        async with self._repository.releasing(ctx, api_id) as (_, releases):
+            await releases.deployment(api_id, identifier)
+            stages = await releases.stages(api_id)
             if any(stage["deploymentId"] == identifier for stage in stages):
                 raise bad_request(
                     "Active stages pointing to this deployment must be moved or deleted"
                 )
-            await tx.table.delete(DEPLOYMENTS, api_id.encode(), identifier.encode())
+            await releases.remove_deployment(api_id, identifier)

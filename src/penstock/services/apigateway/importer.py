@@ -19,7 +19,10 @@ _X: Final = "x-amazon-apigateway-"
 _VERBS: Final = ("get", "put", "post", "delete", "patch", "options", "head", f"{_X}any-method")
 _PLACES: Final = {"path": "path", "query": "querystring", "header": "header"}
 _UNBUILT: Final = ("policy", "minimum-compression-size", "authorizer", "endpoint-configuration")
-_PARAMETERS: Final = frozenset({"endpointConfigurationTypes", "basepath", "ignore"})
+# `mode` and `failonwarnings` are members of their own that the model's map of parameters takes in as well.
+_PARAMETERS: Final = frozenset(
+    {"endpointConfigurationTypes", "basepath", "ignore", "mode", "failonwarnings"}
+)
 
 
 def read(body: bytes, parameters: Mapping[str, str]) -> Document:
@@ -120,12 +123,15 @@ class _Import:
         for part in path.strip("/").split("/"):
             if not part:
                 continue
-            below = (
-                each
-                for each in api["resources"].values()
-                if each.get("parentId") == resource["id"] and each["pathPart"] == part
+            child = next(
+                (
+                    each
+                    for each in api["resources"].values()
+                    if each.get("parentId") == resource["id"] and each["pathPart"] == part
+                ),
+                None,
             )
-            resource = next(below, None) or add_resource(api, resource["id"], part, self._ids)
+            resource = child or add_resource(api, resource["id"], part, self._ids)
         return resource
 
     def _method(

@@ -55,11 +55,60 @@ def page(items: list[Document], request: Request) -> Result:
     return result
 
 
+class Releases:
+    """Deployments and stages, in the store or within a transaction."""
+
+    def __init__(self, primitives: Primitives) -> None:
+        self._table = primitives.table
+
+    async def stages(self, api_id: str) -> list[Document]:
+        """The stages of an API, by name."""
+        rows = await self._table.range(STAGES, api_id.encode(), limit=1000)
+        return [orjson.loads(row.document) for row in rows]
+
+    async def deployments(self, api_id: str) -> list[Document]:
+        """The deployments of an API, by id."""
+        rows = await self._table.range(DEPLOYMENTS, api_id.encode(), limit=10_000)
+        return [orjson.loads(row.document) for row in rows]
+
+    async def stage_row(self, api_id: str, stage: str) -> Row | None:
+        """A stage as it is stored, for those who keep what they made of it by its version."""
+        return await self._table.get(STAGES, api_id.encode(), stage.encode())
+
+    async def deployment(self, api_id: str, deployment_id: str) -> Document:
+        """A deployment."""
+        key = (api_id.encode(), deployment_id.encode())
+        row = await self._table.get(DEPLOYMENTS, *key)
+        if row is None:
+            raise not_found("Invalid Deployment identifier specified")
+        document: Document = orjson.loads(row.document)
+        return document
+
+    async def put_stage(self, stage: Document) -> None:
+        """Write a stage."""
+        key = (stage["apiId"].encode(), stage["stageName"].encode())
+        await self._table.put(STAGES, *key, orjson.dumps(stage))
+
+    async def put_deployment(self, api_id: str, deployment: Document) -> None:
+        """Write a deployment."""
+        key = (api_id.encode(), deployment["id"].encode())
+        await self._table.put(DEPLOYMENTS, *key, orjson.dumps(deployment))
+
+    async def remove_stage(self, api_id: str, name: str) -> None:
+        """Remove a stage."""
+        await self._table.delete(STAGES, api_id.encode(), name.encode())
+
+    async def remove_deployment(self, api_id: str, identifier: str) -> None:
+        """Remove a deployment."""
+        await self._table.delete(DEPLOYMENTS, api_id.encode(), identifier.encode())
+
+
 class Repository:
     """Reads and writes the documents. Reads raise `AwsError` for what is not there."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.releases = Releases(store)
 
     async def api(self, ctx: Context, api_id: str) -> Document:
         """An API's document."""
@@ -97,33 +146,11 @@ class Repository:
     @asynccontextmanager
     async def releasing(
         self, ctx: Context, api_id: str
-    ) -> AsyncIterator[tuple[Document, Primitives]]:
-        """An API's document and the transaction in which its deployments and stages change."""
+    ) -> AsyncIterator[tuple[Document, Releases]]:
+        """An API's document and, in one transaction, its deployments and stages."""
         async with self._store.transaction() as tx:
-            yield _loaded(ctx, api_id, await tx.table.get(APIS, scope(ctx), api_id.encode())), tx
-
-    async def stages(self, api_id: str) -> list[Document]:
-        """The stages of an API, by name."""
-        rows = await self._store.table.range(STAGES, api_id.encode(), limit=1000)
-        return [orjson.loads(row.document) for row in rows]
-
-    async def deployments(self, api_id: str) -> list[Document]:
-        """The deployments of an API, by id."""
-        rows = await self._store.table.range(DEPLOYMENTS, api_id.encode(), limit=10_000)
-        return [orjson.loads(row.document) for row in rows]
-
-    async def stage_row(self, api_id: str, stage: str) -> Row | None:
-        """A stage as it is stored, for those who keep what they made of it by its version."""
-        return await self._store.table.get(STAGES, api_id.encode(), stage.encode())
-
-    async def deployment(self, api_id: str, deployment_id: str) -> Document:
-        """A deployment."""
-        key = (api_id.encode(), deployment_id.encode())
-        row = await self._store.table.get(DEPLOYMENTS, *key)
-        if row is None:
-            raise not_found("Invalid Deployment identifier specified")
-        document: Document = orjson.loads(row.document)
-        return document
+            row = await tx.table.get(APIS, scope(ctx), api_id.encode())
+            yield _loaded(ctx, api_id, row), Releases(tx)
 
     async def account(self, ctx: Context) -> Document:
         """The account's settings in the region."""
@@ -140,18 +167,6 @@ def _loaded(ctx: Context, api_id: str, row: Row | None) -> Document:
         raise not_found(f"Invalid API identifier specified {ctx.account}:{api_id}")
     document: Document = orjson.loads(row.document)
     return document
-
-
-async def put_stage(tx: Primitives, stage: Document) -> None:
-    """Write a stage in a transaction."""
-    key = (stage["apiId"].encode(), stage["stageName"].encode())
-    await tx.table.put(STAGES, *key, orjson.dumps(stage))
-
-
-async def put_deployment(tx: Primitives, api_id: str, deployment: Document) -> None:
-    """Write a deployment in a transaction."""
-    key = (api_id.encode(), deployment["id"].encode())
-    await tx.table.put(DEPLOYMENTS, *key, orjson.dumps(deployment))
 
 
 def resource_of(api: Document, resource_id: str) -> Document:

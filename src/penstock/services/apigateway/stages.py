@@ -7,13 +7,12 @@ from typing import Any, Final
 from penstock.api import Context, Request, Result, operation, refuse
 from penstock.services.apigateway.patch import Kind, apply, operations_in, typed, unescape
 from penstock.services.apigateway.repository import (
-    STAGES,
     Document,
+    Releases,
     Repository,
     bad_request,
     conflict,
     not_found,
-    put_stage,
 )
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -109,62 +108,64 @@ class Stages:
     async def create_stage(self, ctx: Context, request: Request) -> Result:
         """A name under which a deployment is served."""
         api_id, name = request["restApiId"], request["stageName"]
-        async with self._repository.releasing(ctx, api_id) as (_, tx):
-            if await self._repository.stage_row(api_id, name) is not None:
+        async with self._repository.releasing(ctx, api_id) as (_, releases):
+            if await releases.stage_row(api_id, name) is not None:
                 raise conflict("Stage already exists")
-            await self._check_deployment(api_id, request["deploymentId"])
+            await _check_deployment(releases, api_id, request["deploymentId"])
             stage = new_stage(ctx, api_id, name)
             for member in ("deploymentId", "description", "variables", "tags", "tracingEnabled"):
                 if request.get(member):
                     stage[member] = request[member]
             check_stage(stage)
-            await put_stage(tx, stage)
+            await releases.put_stage(stage)
         return _view(stage)
 
     @operation("GetStage")
     async def get_stage(self, ctx: Context, request: Request) -> Result:
         """One stage."""
         await self._repository.api(ctx, request["restApiId"])
-        return _view(await self._stage(request))
+        return _view(await _stage(self._repository.releases, request))
 
     @operation("GetStages")
     async def get_stages(self, ctx: Context, request: Request) -> Result:
         """The stages of an API, or those that point to a deployment."""
         await self._repository.api(ctx, request["restApiId"])
         wanted = request.get("deploymentId")
-        stages = await self._repository.stages(request["restApiId"])
+        stages = await self._repository.releases.stages(request["restApiId"])
         return {"item": [_view(s) for s in stages if not wanted or s["deploymentId"] == wanted]}
 
     @operation("UpdateStage")
     async def update_stage(self, ctx: Context, request: Request) -> Result:
         """Change a stage by patches."""
-        async with self._repository.releasing(ctx, request["restApiId"]) as (_, tx):
-            stage = await self._stage(request)
+        async with self._repository.releasing(ctx, request["restApiId"]) as (_, releases):
+            stage = await _stage(releases, request)
             for change in operations_in(request):
                 if not _set_method(stage, change):
                     apply(stage, {"patchOperations": [change]}, _PATHS)
-            await self._check_deployment(request["restApiId"], stage.get("deploymentId") or "")
+            await _check_deployment(releases, request["restApiId"], stage.get("deploymentId") or "")
             check_stage(stage)
             stage["lastUpdatedDate"] = ctx.now
-            await put_stage(tx, stage)
+            await releases.put_stage(stage)
         return _view(stage)
 
     @operation("DeleteStage")
     async def delete_stage(self, ctx: Context, request: Request) -> None:
         """Stop serving under a name."""
-        async with self._repository.releasing(ctx, request["restApiId"]) as (_, tx):
-            stage = await self._stage(request)
-            await tx.table.delete(STAGES, stage["apiId"].encode(), stage["stageName"].encode())
+        async with self._repository.releasing(ctx, request["restApiId"]) as (_, releases):
+            stage = await _stage(releases, request)
+            await releases.remove_stage(stage["apiId"], stage["stageName"])
 
-    async def _stage(self, request: Request) -> Document:
-        for stage in await self._repository.stages(request["restApiId"]):
-            if stage["stageName"] == request["stageName"]:
-                return stage
-        raise not_found("Invalid stage identifier specified")
 
-    async def _check_deployment(self, api_id: str, identifier: str) -> None:
-        if identifier not in {each["id"] for each in await self._repository.deployments(api_id)}:
-            raise bad_request("Deployment id does not exist")
+async def _stage(releases: Releases, request: Request) -> Document:
+    for stage in await releases.stages(request["restApiId"]):
+        if stage["stageName"] == request["stageName"]:
+            return stage
+    raise not_found("Invalid stage identifier specified")
+
+
+async def _check_deployment(releases: Releases, api_id: str, identifier: str) -> None:
+    if identifier not in {each["id"] for each in await releases.deployments(api_id)}:
+        raise bad_request("Deployment id does not exist")
 
 
 def _set_method(stage: Document, change: Mapping[str, str]) -> bool:

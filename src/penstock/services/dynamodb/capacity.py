@@ -33,6 +33,12 @@ class Consumption:
         """Count units of an index."""
         self.indexes[name] = self.indexes.get(name, 0.0) + units
 
+    def merge(self, other: "Consumption") -> None:
+        """Count what `other` counted."""
+        self.base += other.base
+        for name, units in other.indexes.items():
+            self.add_index(name, units)
+
     def shown(self, mode: str, kind: str | None = None) -> Result:
         """The ConsumedCapacity for `TOTAL` or `INDEXES`; `kind` (`Read`, `Write`) is told by transactions."""
         total = self.base + sum(self.indexes.values())

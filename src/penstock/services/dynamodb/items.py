@@ -2,14 +2,22 @@
 
 from typing import Any, Final
 
-from penstock.services.dynamodb.tables import Tables
-
 from penstock.api import Context, Request, Result, operation
-from penstock.core.dynamo_value import Item, dump_item, invalid, item_size, load_item
+from penstock.core.dynamo_value import Item, invalid, item_size, load_item
 from penstock.core.expression import path_tree, project
 from penstock.services.dynamodb.capacity import Consumption, capacity_mode, read_units
 from penstock.services.dynamodb.expressions import Expressions
-from penstock.services.dynamodb.writes import Decided, Write, Writer, carry_out, cost, decide
+from penstock.services.dynamodb.tables import Tables
+from penstock.services.dynamodb.writes import (
+    Decided,
+    Write,
+    Writer,
+    carry_out,
+    cost,
+    decide,
+    is_blind,
+    overwrite,
+)
 from penstock.storage.primitives import Store
 
 _SIZE: Final = "SIZE"
@@ -56,10 +64,8 @@ class Items:
         table = await self._tables.find(ctx, request["TableName"])
         _check_returned(request)
         write = self._writer.put(table, request)
-        if len(request) == 2 and not table.secondary:
-            # Nothing depends on the item that was there: it need not be read.
-            document = dump_item(request["Item"])
-            await self._store.table.put(table.store_name, *write.place, document)
+        if len(request) == 2 and is_blind(write):
+            await overwrite(self._store, write)
             return {}
         return _answer(request, await self._make(write))
 
@@ -99,7 +105,7 @@ def _answer(request: Request, decided: Decided) -> Result:
     if request.get("ReturnItemCollectionMetrics") == _SIZE:
         table = decided.write.table
         if any(not index.is_global for index in table.secondary.values()):
-            result["ItemCollectionMetrics"] = _collection(decided)
+            result["ItemCollectionMetrics"] = _collection(request, table.hash.name)
     return result
 
 
@@ -113,8 +119,7 @@ def _returned(wanted: str | None, decided: Decided) -> Item | None:
     return None if update is None else project(item, path_tree(update.paths))
 
 
-def _collection(decided: Decided) -> dict[str, Any]:
-    item = decided.new or decided.old or {}
-    name = decided.write.table.hash.name
+def _collection(request: Request, name: str) -> dict[str, Any]:
+    key: Item = request.get("Key") or request["Item"]
     # AWS: sizes are estimates in whole gigabytes (API reference, ItemCollectionMetrics).
-    return {"ItemCollectionKey": {name: item.get(name)}, "SizeEstimateRangeGB": [0.0, 1.0]}
+    return {"ItemCollectionKey": {name: key[name]}, "SizeEstimateRangeGB": [0.0, 1.0]}

@@ -21,6 +21,9 @@ from penstock.storage.primitives import Primitives
 
 # AWS: an item has at most 400 KB, names included (DynamoDB quotas).
 MAX_ITEM: Final = 409_600
+_EXPRESSION_PARAMETERS: Final = frozenset(
+    ("ConditionExpression", "ExpressionAttributeNames", "ExpressionAttributeValues")
+)
 
 
 @dataclass(slots=True)
@@ -33,6 +36,8 @@ class Write:
     condition: Condition | None = None
     update: Update | None = None
     is_check: bool = False
+    is_blind: bool = False
+    """Whether `change` does not look at the item that is there."""
     shows_failed: bool = False
     """Whether a failed condition shows the item (`ReturnValuesOnConditionCheckFailure`)."""
 
@@ -61,12 +66,12 @@ class Writer:
         place = table.place_of_item(item)
         for index in table.secondary.values():
             index.check(item)
-        return self._conditional(Write(table, place, lambda _: item), request)
+        return self._conditional(Write(table, place, lambda _: item, is_blind=True), request)
 
     def delete(self, table: TableRecord, request: Mapping[str, Any]) -> Write:
         """A DeleteItem, or a Delete of a transaction or batch."""
         place = table.place_of_key(request["Key"])
-        return self._conditional(Write(table, place, lambda _: None), request)
+        return self._conditional(Write(table, place, lambda _: None, is_blind=True), request)
 
     def check(self, table: TableRecord, request: Mapping[str, Any]) -> Write:
         """A ConditionCheck of a transaction."""
@@ -99,6 +104,8 @@ class Writer:
         return write
 
     def _conditional(self, write: Write, request: Mapping[str, Any]) -> Write:
+        if _EXPRESSION_PARAMETERS.isdisjoint(request):
+            return write
         scope = self._expressions.scope(request, ("ConditionExpression",))
         write.condition = self._expressions.condition(request, scope)
         scope.finish()
@@ -116,6 +123,20 @@ async def decide(tx: Primitives, write: Write) -> Decided:
             "ConditionalCheckFailedException", "The conditional request failed", fields=shown
         )
     return Decided(write, old, write.change(old), 0 if row is None else row.version)
+
+
+def is_blind(write: Write) -> bool:
+    """Whether nothing depends on the item that is there: it need not be read."""
+    return write.is_blind and write.condition is None and not write.table.secondary
+
+
+async def overwrite(tx: Primitives, write: Write) -> None:
+    """Make a blind put or delete."""
+    item = write.change(None)
+    if item is None:
+        await tx.table.delete(write.table.store_name, *write.place)
+    else:
+        await tx.table.put(write.table.store_name, *write.place, dump_item(item))
 
 
 async def carry_out(tx: Primitives, decided: Decided) -> None:

@@ -9,7 +9,6 @@ from penstock.api import Result
 from penstock.core.errors import AwsError
 from penstock.core.sqs_message import (
     SqsAttributes,
-    attributes_size,
     decode_attributes,
     md5_of_attributes,
 )
@@ -120,11 +119,6 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def size_of(body: bytes, attributes: Mapping[str, Mapping[str, Any]]) -> int:
-    """Bytes that count against the limits: system attributes do not."""
-    return len(body) + (attributes_size(attributes) if attributes else 0)
 
 
 def too_long(limit: int) -> AwsError:

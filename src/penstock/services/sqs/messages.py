@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ from penstock.api import Context, Request, Result, operation
 from penstock.clock import Clock
 from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
-from penstock.core.sqs_message import encode_attributes, md5_of_attributes
+from penstock.core.sqs_message import attributes_size, encode_attributes, md5_of_attributes
 from penstock.delivery.waiting import arrival
 from penstock.services.sqs.message import (
     SYSTEM_NAMES,
@@ -19,7 +20,6 @@ from penstock.services.sqs.message import (
     invalid,
     sequence_number,
     shown,
-    size_of,
     too_long,
 )
 from penstock.services.sqs.queue import QueueRecord
@@ -45,6 +45,14 @@ class Messages:
         self._receipts = receipts
         self._ids = ids
         self._clock = clock
+        self._awaited: set[str] = set()
+        self._released = False
+
+    def release(self) -> None:
+        """Answer every receive that waits, and let none wait from now on."""
+        self._released = True
+        for queue in self._awaited:
+            self._store.notifier.notify(queue, sys.maxsize)
 
     @operation("SendMessage")
     async def send_message(self, ctx: Context, request: Request) -> Result:
@@ -63,7 +71,7 @@ class Messages:
         entries = _batch(request, "SendMessageBatch")
         total = sum(
             len((e.get("MessageBody") or "").encode())
-            + size_of(b"", e.get("MessageAttributes") or {})
+            + attributes_size(e.get("MessageAttributes") or {})
             for e in entries
         )
         if total > _MAX_BATCH_BYTES:
@@ -101,7 +109,7 @@ class Messages:
         system = request.get("MessageSystemAttributes") or {}
         if attributes:
             check_attributes(attributes)
-        if size_of(body, attributes) > queue.max_bytes:
+        if len(body) + (attributes_size(attributes) if attributes else 0) > queue.max_bytes:
             raise too_long(queue.max_bytes)
         md5s: Result = {"MD5OfMessageBody": hashlib.md5(body, usedforsecurity=False).hexdigest()}
         if attributes:
@@ -109,8 +117,11 @@ class Messages:
         if system:
             md5s["MD5OfMessageSystemAttributes"] = md5_of_attributes(_check_system(system))
         group = request.get("MessageGroupId")
-        check_token("MessageGroupId", group)
-        dedup = self._dedup(queue, request, group, body)
+        if group is not None:
+            check_token("MessageGroupId", group)
+        dedup = None
+        if queue.fifo or "MessageDeduplicationId" in request:
+            dedup = self._dedup(queue, request, group, body)
         trace = system["AWSTraceHeader"]["StringValue"] if system else ctx.trace
         delay = self._delay(queue, request)
         tenant = None if queue.fifo else group
@@ -190,8 +201,9 @@ class Messages:
             leased = await self._store.queue.lease(
                 queue.arn, limit, lease_terms(queue, visibility, now), now
             )
-            if leased or now >= until:
+            if leased or now >= until or self._released:
                 break
+            self._awaited.add(queue.arn)
             await arrival(self._store, self._clock, queue.arn, until)
             now = self._clock.now()
         if not leased:

@@ -29,6 +29,10 @@ class Sqs:
         """Resume what a restart interrupted."""
         await self._moves.restore()
 
+    def release(self) -> None:
+        """Answer everyone who waits for messages, so that nobody waits for a server that stops."""
+        self._messages.release()
+
     async def close(self) -> None:
         """Stop background work."""
         await self._moves.close()

@@ -1,6 +1,6 @@
 """What the primitives share: the connection, the open group, names and the counter."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -24,6 +24,8 @@ class Connection:
         self._next = 0
         self._reserved = 0
         self._depth = 0
+        self.on_forget: list[Callable[[], None]] = []
+        """What else to drop when a transaction did not happen."""
         self.forget()
         group.on_rollback = self.forget
 
@@ -32,6 +34,8 @@ class Connection:
         self._names.clear()
         self._ordered.clear()
         self._reserved = 0
+        for drop in self.on_forget:
+            drop()
 
     def read(self, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
         """All rows of a query."""

@@ -1,16 +1,27 @@
 """The Table primitive on SQLite."""
 
+from typing import Final
+
 from penstock.core.errors import Conflict
 from penstock.storage.primitives import Row
 from penstock.storage.sql import load_queries
 from penstock.storage.sqlite.connection import Connection
 
+_CACHED_ROWS: Final = 8_192
+_CACHED_BYTES: Final = 8_192
+
 
 class SqliteTable:
-    """Documents clustered by table, partition and sort key; BLOB keys compare by bytes."""
+    """Documents clustered by table, partition and sort key; BLOB keys compare by bytes.
+
+    The process owns the database, so small documents that were read or written lately are answered from memory: every
+    request looks up the same few records of queues, functions and tables.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
+        self._rows: dict[tuple[int, bytes, bytes], Row] = {}
+        connection.on_forget.append(self._rows.clear)
         self._sql = load_queries("penstock.storage.sqlite", "table.sql")
         self._get_sql = self._sql["get_document"]
         self._put_sql = self._sql["put_document"]
@@ -20,8 +31,22 @@ class SqliteTable:
         number = self._db.known(table)
         if number is None:
             return None
-        rows = self._db.read(self._get_sql, (number, partition, sort))
-        return Row(partition, sort, rows[0][0], rows[0][1]) if rows else None
+        key = (number, partition, sort)
+        row = self._rows.get(key)
+        if row is None:
+            rows = self._db.read(self._get_sql, key)
+            if rows:
+                row = Row(partition, sort, rows[0][0], rows[0][1])
+                self._remember(key, row)
+        return row
+
+    def _remember(self, key: tuple[int, bytes, bytes], row: Row) -> None:
+        if len(row.document) > _CACHED_BYTES:
+            self._rows.pop(key, None)
+            return
+        if len(self._rows) >= _CACHED_ROWS:
+            del self._rows[next(iter(self._rows))]
+        self._rows[key] = row
 
     async def put(
         self,
@@ -35,8 +60,10 @@ class SqliteTable:
         """Store a document, conditionally; see `primitives.Table`."""
         number = self._db.name(table)
         version = self._db.sequence()
+        row = Row(partition, sort, document, version)
         if expect is None:
             self._db.run(self._put_sql, (number, partition, sort, version, document))
+            self._remember((number, partition, sort), row)
             return version
         if expect == 0:
             done = self._db.write(
@@ -48,6 +75,7 @@ class SqliteTable:
             )
         if not done:
             raise Conflict(f"{table}: not version {expect}")
+        self._remember((number, partition, sort), row)
         return version
 
     async def delete(
@@ -63,6 +91,7 @@ class SqliteTable:
             rows = self._db.read(self._get_sql, (number, partition, sort))
             if (rows[0][1] if rows else 0) != expect:
                 raise Conflict(f"{table}: not version {expect}")
+        self._rows.pop((number, partition, sort), None)
         return bool(self._db.write(self._sql["delete_document"], (number, partition, sort)))
 
     async def range(
@@ -101,6 +130,7 @@ class SqliteTable:
         number = self._db.known(table)
         if number is not None:
             self._db.run(self._sql["drop_documents"], (number,))
+            self._rows.clear()
 
     async def size(self, table: str) -> int:
         """How many documents there are; see `primitives.Table`."""

@@ -1,0 +1,172 @@
+"""The data plane: requests to deployed APIs.
+
+A request is routed, throttled, checked and mapped, sent to what stands behind its method, and the answer is mapped back. What ends
+this early is a GatewayFailure, which becomes a gateway response.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable
+from typing import Final
+
+import orjson
+
+from penstock.api import HttpRequest, HttpResponse
+from penstock.clock import Clock, finished_by
+from penstock.core.errors import AwsError
+from penstock.core.ids import Ids
+from penstock.core.throttle import TokenBucket
+from penstock.services.apigateway.call import Call
+from penstock.services.apigateway.compiled import CompiledMethod, CompiledStage, Compiler
+from penstock.services.apigateway.gateway_response import GatewayFailure
+from penstock.services.apigateway.mapping import render
+from penstock.services.apigateway.repository import Repository
+
+# AWS: default quotas of an account in a large region; the size of a request is fixed.
+ACCOUNT_RATE: Final = 10_000.0
+ACCOUNT_BURST: Final = 5_000
+MAX_BODY: Final = 10 * 1024 * 1024
+_KEPT_STAGES: Final = 1000
+_PREFIX: Final = "/_aws/execute-api/"
+_LEGACY: Final = "/_user_request_"
+_MARK: Final = ".execute-api."
+_FORBIDDEN: Final = HttpResponse(
+    403,
+    [("content-type", "application/json"), ("x-amzn-errortype", "ForbiddenException")],
+    b'{"message":"Forbidden"}',
+)
+
+
+class Execution:
+    """Serves the stages of every API."""
+
+    def __init__(self, repository: Repository, compiler: Compiler, ids: Ids, clock: Clock) -> None:
+        self._repository = repository
+        self._compiler = compiler
+        self._ids = ids
+        self._clock = clock
+        self._stages: dict[tuple[str, str], CompiledStage] = {}
+        self._accounts: dict[tuple[str, str], TokenBucket] = {}
+
+    def door(self, request: HttpRequest) -> Awaitable[HttpResponse] | None:
+        """Take what is addressed to a deployed API: by host, or by one of the two paths for local use."""
+        path = request.path
+        if path.startswith(_PREFIX):
+            api_id, _, rest = path[len(_PREFIX) :].partition("/")
+            return self._serve(request, api_id, rest, "")
+        if path.startswith("/restapis/") and _LEGACY in path:
+            head, _, tail = path.partition(_LEGACY)
+            parts = head.split("/")
+            if len(parts) == 4 and tail[:1] in ("", "/"):
+                return self._serve(request, parts[2], f"{parts[3]}{tail}", "")
+        host = request.headers.get("host") or ""
+        api_id, found, rest = host.partition(_MARK)
+        if found and "." not in api_id and not api_id.startswith("vpce"):
+            return self._serve(request, api_id, path[1:], host.partition(":")[0])
+        return None
+
+    async def _serve(self, request: HttpRequest, api_id: str, rest: str, host: str) -> HttpResponse:
+        """Answer. `rest` is the stage and the path within it."""
+        name, _, path = rest.partition("/")
+        stage = await self._stage(api_id, name)
+        if stage is None or stage.disabled:
+            return _FORBIDDEN
+        call = Call(request, stage, f"/{path}", self._clock.now())
+        ids = self._ids
+        call.request_id = ids.uuid()
+        call.extended_id = f"{ids.hex(15)}="
+        trace = request.headers.get("x-amzn-trace-id")
+        call.trace = trace or f"Root=1-{call.now // 1000:08x}-{ids.hex(24)}"
+        call.domain = host or f"{api_id}.execute-api.{stage.region}.amazonaws.com"
+        try:
+            response = await self._run(call)
+        except GatewayFailure as failure:
+            response = _failed(call, failure)
+        except AwsError as error:
+            response = _failed(call, GatewayFailure("INTEGRATION_FAILURE", error.message))
+        response.headers += (
+            ("x-amzn-requestid", call.request_id),
+            ("x-amz-apigw-id", call.extended_id),
+            ("x-amzn-trace-id", call.trace),
+        )
+        return response
+
+    async def _run(self, call: Call) -> HttpResponse:
+        request = call.request
+        found = call.stage.routes.find(call.path, request.method)
+        if found is None:
+            raise GatewayFailure("MISSING_AUTHENTICATION_TOKEN")
+        method, call.path_parameters = found
+        call.method = method
+        self._throttle(call, method)
+        if len(request.body) > MAX_BODY:
+            raise GatewayFailure("REQUEST_TOO_LARGE")
+        if method.check is not None:
+            method.check.check(call)
+        if method.timeout_ms is None:
+            return await method.integration.invoke(call)
+        task = asyncio.ensure_future(method.integration.invoke(call))
+        try:
+            if not await finished_by(self._clock, task, call.now + method.timeout_ms):
+                raise GatewayFailure("INTEGRATION_TIMEOUT")
+        finally:
+            # A function that has begun runs on; only its answer is no longer waited for.
+            task.cancel()
+        return task.result()
+
+    def _throttle(self, call: Call, method: CompiledMethod) -> None:
+        """AWS: the method's limit is asked first, then the account's."""
+        if method.bucket is not None and not method.bucket.take(call.now):
+            raise GatewayFailure("THROTTLED")
+        key = (call.stage.account, call.stage.region)
+        bucket = self._accounts.get(key)
+        if bucket is None:
+            bucket = self._accounts[key] = TokenBucket(ACCOUNT_RATE, ACCOUNT_BURST)
+        if not bucket.take(call.now):
+            raise GatewayFailure("THROTTLED")
+
+    async def _stage(self, api_id: str, name: str) -> CompiledStage | None:
+        """A stage, compiled once for each version of its record."""
+        key = (api_id, name)
+        row = await self._repository.releases.stage_row(api_id, name)
+        if row is None:
+            if self._stages.pop(key, None) is not None:
+                self._compiler.forget(api_id)
+            return None
+        stage = self._stages.get(key)
+        if stage is None or stage.version != row.version:
+            document = orjson.loads(row.document)
+            deployment = await self._repository.releases.deployment(
+                api_id, document["deploymentId"]
+            )
+            if len(self._stages) >= _KEPT_STAGES:
+                self._stages.clear()
+            stage = self._compiler.compile(document, row.version, deployment["snapshot"])
+            self._stages[key] = stage
+        return stage
+
+
+def _failed(call: Call, failure: GatewayFailure) -> HttpResponse:
+    """The gateway response to a failure: the API's own, else AWS's."""
+    fallback = "DEFAULT_4XX" if failure.status < 500 else "DEFAULT_5XX"
+    responses = call.stage.responses
+    custom = responses.get(failure.kind) or responses.get(fallback)
+    headers = [("x-amzn-errortype", failure.error)]
+    if custom is None:
+        body = orjson.dumps({"message": failure.message})
+        return HttpResponse(failure.status, [("content-type", "application/json"), *headers], body)
+    call.error = failure
+    call.context.pop("error", None)
+    for name, value in custom.headers:
+        text = value(call)
+        if text is not None:
+            headers.append((name.lower(), text))
+    kind = next(iter(custom.templates), "application/json")
+    body = orjson.dumps({"message": failure.message})
+    if custom.templates:
+        # A template that cannot be evaluated leaves AWS's own text.
+        with contextlib.suppress(GatewayFailure):
+            body = render(custom.templates[kind], call, call.body).encode()
+    if not any(name == "content-type" for name, _ in headers):
+        headers.insert(0, ("content-type", kind))
+    return HttpResponse(custom.status or failure.status, headers, body)

@@ -1,0 +1,159 @@
+"""AWS integrations: the mapped request is sent to a service as AWS's own API would get it."""
+
+from collections.abc import Callable
+from typing import Any, Final, cast
+from urllib.parse import urlencode
+from xml.etree.ElementTree import Element, ParseError, fromstring
+
+import orjson
+
+from penstock.api import Context, Dispatcher, Headers, HttpRequest, HttpResponse
+from penstock.services.apigateway.call import Body, Call
+from penstock.services.apigateway.gateway_response import internal_error
+from penstock.services.apigateway.mapping import Answer, RequestMapping, ResponseMapping
+from penstock.services.apigateway.repository import Document
+from penstock.services.apigateway.target import Uri
+
+TargetHeaders = Callable[[str, str], dict[str, str]]
+"""(signing name, operation) -> the headers by which a JSON-protocol service knows its operation; empty for others."""
+
+_FORM: Final = "application/x-www-form-urlencoded"
+
+
+class XmlBody(Body):
+    """An answer of a query service, which API Gateway asks for as JSON."""
+
+    __slots__ = ()
+
+    def read(self) -> str:
+        """The XML as the JSON that AWS's query services answer to `Accept: application/json`."""
+        text = super().read()
+        try:
+            root = fromstring(text)
+        except ParseError:
+            return text
+        document = _plain(root)
+        name = _tag(root)
+        return orjson.dumps(document if name == "ErrorResponse" else {name: document}).decode()
+
+
+class AwsIntegration:
+    """See the module."""
+
+    def __init__(
+        self,
+        integration: Document,
+        uri: Uri,
+        ctx: Context,
+        target_of: TargetHeaders,
+        dispatcher: Dispatcher,
+    ) -> None:
+        self._uri = uri
+        self._ctx = ctx
+        self._dispatcher = dispatcher
+        self._verb = integration["httpMethod"]
+        self._is_function = uri.service == "lambda"
+        self._request = RequestMapping(integration)
+        self._response = ResponseMapping(integration)
+        self._target = target_of(uri.service, uri.action) if uri.action else {}
+        self._headers = {
+            "content-type": "application/json",
+            "host": f"{uri.service}.{uri.region}.amazonaws.com",
+            "authorization": (
+                f"AWS4-HMAC-SHA256 Credential=apigateway/20260101/{uri.region}/{uri.service}"
+                "/aws4_request, SignedHeaders=host, Signature=0"
+            ),
+            **self._request.constant_headers,
+        }
+
+    async def invoke(self, call: Call) -> HttpResponse:
+        """Send, and map the answer. Raises GatewayFailure."""
+        request = self._made(call)
+        role = self._ctx
+        ctx = Context(
+            account=role.account,
+            region=role.region,
+            now=call.now,
+            request_id=call.request_id,
+            principal=role.principal,
+            principal_id=role.principal_id,
+            trace=call.trace,
+            source_ip=call.request.source_ip,
+        )
+        response = await self._dispatcher.http(ctx, self._uri.service, request)
+        return self._response.apply(call, self._answer(response))
+
+    def _made(self, call: Call) -> HttpRequest:
+        mapping = self._request
+        # The body first: its template may override what else is mapped.
+        body = mapping.body(call)
+        headers = self._headers.copy()
+        for name, value in mapping.values("header", call).items():
+            headers[name.lower()] = value
+        query = mapping.values("querystring", call)
+        path, _, own = self._uri.path(call, mapping.values("path", call)).partition("?")
+        if self._uri.action:
+            self._address(headers, query)
+        text = urlencode(query) if query else ""
+        if own:
+            text = f"{own}&{text}" if text else own
+        return HttpRequest(self._verb, path, text, cast(Headers, headers), body)
+
+    def _address(self, headers: dict[str, str], query: dict[str, str]) -> None:
+        """Name the operation of an `action` URI: by a header where the service speaks JSON, else as a query's Action."""
+        form = headers["content-type"].startswith(_FORM)
+        if self._target and not form and "Action" not in query and self._verb == "POST":
+            headers.update(self._target)
+        else:
+            query["Action"] = self._uri.action
+            if self._verb == "POST":
+                headers["content-type"] = _FORM
+
+    def _answer(self, response: HttpResponse) -> Answer:
+        headers = {name.lower(): value for name, value in response.headers}
+        content_type = headers.get("content-type", "")
+        if content_type.startswith("text/xml"):
+            headers["content-type"] = "application/json"
+            return Answer(response.status, headers, XmlBody(response.body), str(response.status))
+        if content_type.startswith("application/x-amz-json"):
+            headers["content-type"] = "application/json"
+        body = Body(response.body)
+        return Answer(
+            response.status, headers, body, self._selector(response.status, headers, body)
+        )
+
+    def _selector(self, status: int, headers: dict[str, str], body: Body) -> str:
+        """What selection patterns see: the status, or the `errorMessage` of a function that failed."""
+        if not self._is_function:
+            return str(status)
+        if status >= 400:
+            raise internal_error()
+        if "x-amz-function-error" not in headers:
+            return ""
+        document = body.document
+        return str(document.get("errorMessage", "")) if isinstance(document, dict) else ""
+
+
+def _tag(element: Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _plain(element: Element) -> Any:
+    """An element as JSON: text, an object of its children, or the list of its members."""
+    children = list(element)
+    if not children:
+        return element.text
+    tags = [_tag(child) for child in children]
+    if set(tags) == {"member"}:
+        return [_plain(child) for child in children]
+    # AWS: SQS's messages come as the list `messages` (observed in its JSON answers).
+    if _tag(element) == "ReceiveMessageResult":
+        return {"messages": [_plain(child) for child in children]}
+    table: dict[str, Any] = {}
+    for tag, child in zip(tags, children, strict=True):
+        value = _plain(child)
+        if tags.count(tag) > 1:
+            table.setdefault(tag, []).append(value)
+        else:
+            table[tag] = value
+    return table

@@ -1,0 +1,90 @@
+"""Request validators: required parameters, and bodies against the models of their media types."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+from jsonschema import Draft4Validator  # type: ignore[import-untyped]
+from jsonschema.exceptions import SchemaError  # type: ignore[import-untyped]
+from referencing import Registry, Resource
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT4
+
+from penstock.services.apigateway.call import Call
+from penstock.services.apigateway.gateway_response import GatewayFailure
+from penstock.services.apigateway.mapping import media_type
+from penstock.services.apigateway.repository import Document
+
+_PLACES: Final[dict[str, Callable[[Call, str], bool]]] = {
+    "header": lambda call, name: bool(call.request.headers.get(name.lower())),
+    "multivalueheader": lambda call, name: bool(call.request.headers.get(name.lower())),
+    "querystring": lambda call, name: bool(call.query.get(name)),
+    "multivaluequerystring": lambda call, name: name in call.multi_query,
+    "path": lambda call, name: name in call.path_parameters,
+}
+
+
+class RequestCheck:
+    """What a method's validator asks."""
+
+    __slots__ = ("_parameters", "_schemas")
+
+    def __init__(
+        self, parameters: list[tuple[str, str]], schemas: dict[str, Draft4Validator]
+    ) -> None:
+        self._parameters = parameters
+        self._schemas = schemas
+
+    @classmethod
+    def of(cls, api: Document, method: Document) -> "RequestCheck | None":
+        """The check of a method; None when nothing is to be checked."""
+        validator = api["validators"].get(method.get("requestValidatorId"))
+        if validator is None:
+            return None
+        parameters: list[tuple[str, str]] = []
+        schemas: dict[str, Draft4Validator] = {}
+        if validator["validateRequestParameters"]:
+            for name, required in (method.get("requestParameters") or {}).items():
+                _, _, place, parameter = name.split(".", 3)
+                if required:
+                    parameters.append((place, parameter))
+        if validator["validateRequestBody"]:
+            registry = _registry(api)
+            for kind, model in (method.get("requestModels") or {}).items():
+                schema = orjson.loads(api["models"][model].get("schema") or "{}")
+                schemas[kind.lower()] = Draft4Validator(schema, registry=registry)
+        return cls(parameters, schemas) if parameters or schemas else None
+
+    def check(self, call: Call) -> None:
+        """Raises GatewayFailure for a request that is not as it must be."""
+        missing = [name for place, name in self._parameters if not _PLACES[place](call, name)]
+        if missing:
+            raise GatewayFailure(
+                "BAD_REQUEST_PARAMETERS",
+                f"Missing required request parameters: [{', '.join(missing)}]",
+            )
+        schema = self._schemas.get(media_type(call.request.headers.get("content-type")))
+        if schema is not None and not _fits(schema, call):
+            raise GatewayFailure("BAD_REQUEST_BODY", "Invalid request body")
+
+
+def _fits(schema: Draft4Validator, call: Call) -> bool:
+    try:
+        document = orjson.loads(call.body.raw or b"{}")
+        return bool(schema.is_valid(document))
+    except (orjson.JSONDecodeError, SchemaError, Unresolvable):
+        return False
+
+
+def _registry(api: Document) -> Any:
+    """The API's models by the addresses under which they refer to each other."""
+    prefix = f"https://apigateway.amazonaws.com/restapis/{api['id']}/models/"
+    return Registry().with_resources(
+        (
+            prefix + name,
+            Resource.from_contents(
+                orjson.loads(model.get("schema") or "{}"), default_specification=DRAFT4
+            ),
+        )
+        for name, model in api["models"].items()
+    )

@@ -1,0 +1,257 @@
+"""Operations on tables: create, describe, list, change, delete."""
+
+from typing import Any, Final
+
+from penstock.api import Context, Request, Result, operation, refuse
+from penstock.core.arn import parse_arn
+from penstock.core.dynamo_value import invalid, item_size, load_item
+from penstock.core.errors import AwsError
+from penstock.core.ids import Ids
+from penstock.services.dynamodb.schema import (
+    attribute_types,
+    check_billing,
+    check_definitions,
+    key_schema,
+    secondary_indexes,
+    throughput_of,
+)
+from penstock.services.dynamodb.table import Index, TableRecord
+from penstock.storage.primitives import Primitives, Store
+
+TABLE: Final = "dynamodb/tables"
+_NOT_BUILT: Final = (
+    "GlobalTableSettingsReplicationMode",
+    "GlobalTableSourceArn",
+    "OnDemandThroughput",
+    "ResourcePolicy",
+    "WarmThroughput",
+)
+_PAGE: Final = 100
+
+
+class Tables:
+    """The tables of every account and region."""
+
+    def __init__(self, store: Store, ids: Ids) -> None:
+        self._store = store
+        self._ids = ids
+        self._cache: dict[tuple[str, str, str], TableRecord] = {}
+
+    async def find(self, ctx: Context, name_or_arn: str) -> TableRecord:
+        """A table for reading or writing its items. Raises `ResourceNotFoundException`."""
+        table = await self.look_up(ctx, name_or_arn)
+        if table is None:
+            raise AwsError("ResourceNotFoundException", "Requested resource not found")
+        return table
+
+    async def look_up(self, ctx: Context, name_or_arn: str) -> TableRecord | None:
+        """A table by name or ARN. Decoded once for each version of its record."""
+        account, region, name = ctx.account, ctx.region, name_or_arn
+        if name.startswith("arn:"):
+            arn = parse_arn(name)
+            account, region, name = arn.account, arn.region, arn.resource.partition("/")[2]
+        key = (account, region, name)
+        row = await self._store.table.get(TABLE, f"{account}/{region}".encode(), name.encode())
+        if row is None:
+            self._cache.pop(key, None)
+            return None
+        table = self._cache.get(key)
+        if table is None or table.version != row.version:
+            table = self._cache[key] = TableRecord.load(row.document, row.version)
+        return table
+
+    async def require(self, ctx: Context, name_or_arn: str) -> TableRecord:
+        """A table for looking at or changing itself. Raises `ResourceNotFoundException`, which names it."""
+        table = await self.look_up(ctx, name_or_arn)
+        if table is None:
+            name = name_or_arn.rpartition("/")[2]
+            raise AwsError(
+                "ResourceNotFoundException",
+                f"Requested resource not found: Table: {name} not found",
+            )
+        return table
+
+    async def save(self, store: Primitives, table: TableRecord) -> None:
+        """Store a table's record. Raises `Conflict` if it was changed since it was read."""
+        key = partition(table), table.name.encode()
+        table.version = await store.table.put(TABLE, *key, table.dump(), expect=table.version)
+
+    @operation("CreateTable", refuses=_NOT_BUILT)
+    async def create_table(self, ctx: Context, request: Request) -> Result:
+        """Create a table; it is ACTIVE at once."""
+        check_unbuilt(request)
+        name = request["TableName"]
+        if name.startswith("arn:"):
+            name = parse_arn(name).name
+        billing = request.get("BillingMode") or "PROVISIONED"
+        check_billing(billing, request)
+        for index in request.get("GlobalSecondaryIndexes") or ():
+            check_billing(billing, index)
+        schema = key_schema(request["KeySchema"])
+        indexes = secondary_indexes(request, schema)
+        types = attribute_types(request["AttributeDefinitions"])
+        check_definitions(types, schema, indexes)
+        table = TableRecord(
+            name=name,
+            account=ctx.account,
+            region=ctx.region,
+            id=self._ids.uuid(),
+            attributes=types,
+            schema=schema,
+            indexes=indexes,
+            billing=billing,
+            throughput=throughput_of(request),
+            protected=request.get("DeletionProtectionEnabled", False),
+            tags={tag["Key"]: tag["Value"] for tag in request.get("Tags") or ()},
+            created_at=ctx.now,
+            on_demand_at=ctx.now if billing == "PAY_PER_REQUEST" else 0,
+        )
+        if await self.look_up(ctx, name) is not None:
+            raise AwsError("ResourceInUseException", f"Table already exists: {name}")
+        await self.save(self._store, table)
+        return {"TableDescription": await self.described(table)}
+
+    @operation("DescribeTable")
+    async def describe_table(self, ctx: Context, request: Request) -> Result:
+        """A table with its keys, indexes and size."""
+        table = await self.require(ctx, request["TableName"])
+        return {"Table": await self.described(table)}
+
+    @operation("ListTables")
+    async def list_tables(self, ctx: Context, request: Request) -> Result:
+        """Names of tables, in order."""
+        limit = request.get("Limit") or _PAGE
+        start = request.get("ExclusiveStartTableName")
+        low = b"" if start is None else start.encode() + b"\x00"
+        rows = await self._store.table.range(
+            TABLE, f"{ctx.account}/{ctx.region}".encode(), low=low, limit=limit + 1
+        )
+        names = [row.sort.decode() for row in rows[:limit]]
+        result: Result = {"TableNames": names}
+        if len(rows) > limit:
+            result["LastEvaluatedTableName"] = names[-1]
+        return result
+
+    @operation("DeleteTable")
+    async def delete_table(self, ctx: Context, request: Request) -> Result:
+        """Delete a table with its items."""
+        table = await self.require(ctx, request["TableName"])
+        if table.protected:
+            raise invalid(
+                "Resource cannot be deleted as it is currently protected against deletion."
+                " Disable deletion protection first."
+            )
+        description = _description(table, "DELETING")
+        async with self._store.transaction() as tx:
+            await tx.table.delete(TABLE, partition(table), table.name.encode())
+            await tx.table.drop(table.store_name)
+            for index in table.secondary.values():
+                await tx.table.drop(index.store_name)
+        for name in ("AttributeDefinitions", "KeySchema", "CreationDateTime"):
+            del description[name]
+        return {"TableDescription": description}
+
+    async def described(self, table: TableRecord) -> Result:
+        """A table as it is told."""
+        description = _description(table, "ACTIVE")
+        size, count = await self._size(table.store_name)
+        description["ItemCount"], description["TableSizeBytes"] = count, size
+        for group in ("GlobalSecondaryIndexes", "LocalSecondaryIndexes"):
+            for index in description.get(group, ()):
+                store_name = table.secondary[index["IndexName"]].store_name
+                size, count = await self._size(store_name)
+                index["ItemCount"], index["IndexSizeBytes"] = count, size
+        return description
+
+    async def _size(self, store_name: str) -> tuple[int, int]:
+        """Bytes and documents; bytes are estimated from the first of them, as AWS's are estimates too."""
+        count = await self._store.table.size(store_name)
+        rows = await self._store.table.scan(store_name, limit=_PAGE) if count else []
+        sample = sum(item_size(load_item(row.document)) for row in rows)
+        return sample * count // max(1, len(rows)), count
+
+
+def partition(table: TableRecord) -> bytes:
+    """Where the record of a table lies."""
+    return f"{table.account}/{table.region}".encode()
+
+
+def check_unbuilt(request: Request) -> None:
+    """Refuse what a table can be on AWS and not here, unless it is switched off."""
+    if (request.get("StreamSpecification") or {}).get("StreamEnabled"):
+        raise refuse("StreamSpecification.StreamEnabled of dynamodb:CreateTable")
+    encryption = request.get("SSESpecification") or {}
+    if encryption.get("Enabled"):
+        raise refuse("SSESpecification.Enabled of dynamodb:CreateTable")
+    if request.get("TableClass") not in (None, "STANDARD"):
+        raise refuse("TableClass STANDARD_INFREQUENT_ACCESS of dynamodb:CreateTable")
+
+
+def _description(table: TableRecord, status: str) -> dict[str, Any]:
+    on_demand = table.billing == "PAY_PER_REQUEST"
+    description: dict[str, Any] = {
+        "AttributeDefinitions": [
+            {"AttributeName": name, "AttributeType": kind}
+            for name, kind in table.attributes.items()
+        ],
+        "TableName": table.name,
+        "KeySchema": _schema(table),
+        "TableStatus": status,
+        "CreationDateTime": table.created_at,
+        "ProvisionedThroughput": _throughput(table.throughput),
+        "TableSizeBytes": 0,
+        "ItemCount": 0,
+        "TableArn": table.arn,
+        "TableId": table.id,
+        "DeletionProtectionEnabled": table.protected,
+    }
+    if on_demand or table.on_demand_at:
+        summary: dict[str, Any] = {"BillingMode": table.billing}
+        if table.on_demand_at:
+            summary["LastUpdateToPayPerRequestDateTime"] = table.on_demand_at
+        description["BillingModeSummary"] = summary
+    for index in table.secondary.values():
+        group = "GlobalSecondaryIndexes" if index.is_global else "LocalSecondaryIndexes"
+        description.setdefault(group, []).append(_index_description(index))
+    # AWS: what a new table bears without warming (recorded; DescribeTable of an on-demand table).
+    read, write = (12_000, 4_000) if on_demand else table.throughput.values()
+    description["WarmThroughput"] = {
+        "ReadUnitsPerSecond": read,
+        "WriteUnitsPerSecond": write,
+        "Status": "ACTIVE",
+    }
+    return description
+
+
+def _schema(keyed: TableRecord | Index) -> list[dict[str, str]]:
+    kinds = ("HASH", "RANGE")
+    return [
+        {"AttributeName": key.name, "KeyType": kind}
+        for key, kind in zip(keyed.keys, kinds, strict=False)
+    ]
+
+
+def _index_description(index: Index) -> dict[str, Any]:
+    projection: dict[str, Any] = {"ProjectionType": index.projection}
+    if index.included:
+        projection["NonKeyAttributes"] = index.included
+    description: dict[str, Any] = {
+        "IndexName": index.name,
+        "KeySchema": _schema(index),
+        "Projection": projection,
+        "IndexSizeBytes": 0,
+        "ItemCount": 0,
+        "IndexArn": f"{index.table.arn}/index/{index.name}",
+    }
+    if index.is_global:
+        description["IndexStatus"] = "ACTIVE"
+        description["ProvisionedThroughput"] = _throughput(index.throughput)
+    return description
+
+
+def _throughput(units: dict[str, int]) -> dict[str, int]:
+    return {
+        "NumberOfDecreasesToday": 0,
+        "ReadCapacityUnits": units["read"],
+        "WriteCapacityUnits": units["write"],
+    }
