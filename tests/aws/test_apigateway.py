@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from botocore.exceptions import ClientError
+from tests.conftest import Server, make_client
 
 ROLE = "arn:aws:iam::000000000000:role/gateway"
 FORM = {"integration.request.header.Content-Type": "'application/x-www-form-urlencoded'"}
@@ -519,9 +520,12 @@ def test_what_is_not_built_is_refused_by_name(
 
 FUNCTION = """
 import json
+import time
 
 def handler(event, context):
     kind = event["path"].rpartition("/")[2]
+    if kind == "slow":
+        time.sleep(5)
     if kind == "raise":
         raise ValueError("broken")
     if kind == "shape":
@@ -532,6 +536,33 @@ def handler(event, context):
     return {"statusCode": "200", "headers": {"X-One": "1", "Date": "then"},
             "multiValueHeaders": {"Set-Cookie": ["a=1", "b=2"]}, "body": json.dumps(event)}
 """
+
+
+def custom(function_arn: str) -> dict[str, Any]:
+    """An operation that maps requests to a function and its failures to a status."""
+    return {
+        "responses": {},
+        "x-amazon-apigateway-integration": {
+            "type": "aws",
+            "httpMethod": "POST",
+            "uri": "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/"
+            f"{function_arn}/invocations",
+            "requestParameters": {
+                "integration.request.header.X-Amz-Invocation-Type": "method.request.header.Kind"
+            },
+            "requestTemplates": {"application/json": '{"path": "/$input.path(\'$.kind\')"}'},
+            "responses": {
+                "default": {
+                    "statusCode": "200",
+                    "responseTemplates": {"text/plain": "$input.path('$.statusCode')"},
+                },
+                "bro.*": {
+                    "statusCode": "409",
+                    "responseTemplates": {"text/plain": "$input.path('$.errorMessage')"},
+                },
+            },
+        },
+    }
 
 
 @pytest.fixture
@@ -567,8 +598,13 @@ def proxy(aws: Any, deploy: Any, unique: str) -> Stage:
             f"{function['FunctionArn']}/invocations",
         },
     }
+    slow = {**operation["x-amazon-apigateway-integration"], "timeoutInMillis": 50}
     stage: Stage = deploy(
-        {"/{proxy+}": {"x-amazon-apigateway-any-method": operation}},
+        {
+            "/{proxy+}": {"x-amazon-apigateway-any-method": operation},
+            "/slow": {"get": {"responses": {}, "x-amazon-apigateway-integration": slow}},
+            "/custom": {"post": custom(function["FunctionArn"])},
+        },
         **{"x-amazon-apigateway-binary-media-types": ["image/png"]},
     )
     return stage
@@ -621,3 +657,107 @@ def test_binary_bodies_travel_as_base64(proxy: Stage) -> None:
     assert (201, data) == (reply.status, reply.body)
     text = proxy.send("POST", "/binary", data, {"Content-Type": "image/png", "Accept": "text/html"})
     assert base64.b64encode(data) == text.body
+
+
+def test_a_slow_function_is_a_gateway_timeout(proxy: Stage) -> None:
+    """A client must get an answer within the limit, whatever the function does."""
+    reply = proxy.send("GET", "/slow")
+    assert (504, {"message": "Endpoint request timed out"}) == (reply.status, reply.json())
+
+
+def test_a_functions_failure_chooses_the_response(proxy: Stage) -> None:
+    """Without proxying, patterns are held against a function's error message."""
+    fine = proxy.send("POST", "/custom", {"kind": "shape"})
+    assert (200, b"200") == (fine.status, fine.body)
+    broken = proxy.send("POST", "/custom", {"kind": "raise"})
+    assert (409, b"broken") == (broken.status, broken.body)
+    queued = proxy.send("POST", "/custom", {"kind": "raise"}, {"Kind": "Event"})
+    assert (200, b"") == (queued.status, queued.body)
+
+
+SWAGGER = """
+swagger: "2.0"
+info: {title: pets, version: 2025-01-01}
+basePath: /ignored
+paths:
+  /pets/{id}:
+    parameters:
+      - {name: id, in: path, required: true, type: string}
+    x-amazon-apigateway-any-method:
+      parameters:
+        - {name: pet, in: body, schema: {$ref: "#/definitions/Pet"}}
+      responses: {200: {description: ok, headers: {X-A: {type: string}}}}
+      x-amazon-apigateway-integration:
+        type: mock
+        requestTemplates: {application/json: "{statusCode: 404}"}
+        responses:
+          default: {statusCode: 200}
+          4..: {statusCode: 404, responseTemplates: {text/plain: "no $input.params('id')"}}
+definitions:
+  Pet: {type: object}
+"""
+
+
+def test_a_swagger_definition_in_yaml_overwrites_and_merges(
+    aws: Any, endpoint: str, unique: str
+) -> None:
+    """Definitions are kept beside the code in both formats and both versions, and deployed again and again."""
+    client = aws("apigateway")
+    api = client.create_rest_api(name=unique)
+    place = {"restApiId": api["id"]}
+    client.create_resource(**place, parentId=api["rootResourceId"], pathPart="gone")
+    client.put_rest_api(**place, mode="overwrite", body=SWAGGER.encode())
+    resources = client.get_resources(**place, embed=["methods"])["items"]
+    assert {"/", "/pets", "/pets/{id}"} == {each["path"] for each in resources}
+    method = next(r for r in resources if r["path"] == "/pets/{id}")["resourceMethods"]["ANY"]
+    assert {"method.request.path.id": True} == method["requestParameters"]
+    assert {"application/json": "Pet"} == method["requestModels"]
+    assert {"method.response.header.X-A": False} == method["methodResponses"]["200"][
+        "responseParameters"
+    ]
+    more = {
+        "openapi": "3.0.1",
+        "info": {"title": "p", "version": "1"},
+        "paths": {"/y": {"get": mock("y")}},
+    }
+    client.put_rest_api(**place, mode="merge", body=json.dumps(more).encode())
+    client.create_deployment(**place, stageName="v1")
+    stage = Stage(endpoint, api["id"])
+    assert stage.send("GET", "/y").body == b"y"
+    reply = stage.send("PATCH", "/pets/7")
+    assert (404, b"no 7") == (reply.status, reply.body)
+
+
+def test_an_api_without_integrations_cannot_be_deployed(aws: Any, unique: str) -> None:
+    """A deployment that could only fail is refused when it is made."""
+    client = aws("apigateway")
+    api = client.create_rest_api(name=unique)
+    with pytest.raises(ClientError, match="The REST API doesn't contain any methods"):
+        client.create_deployment(restApiId=api["id"])
+    client.put_method(
+        restApiId=api["id"],
+        resourceId=api["rootResourceId"],
+        httpMethod="GET",
+        authorizationType="NONE",
+    )
+    with pytest.raises(ClientError, match="No integration defined for method"):
+        client.create_deployment(restApiId=api["id"])
+
+
+def test_an_api_outlives_a_crash(tmp_path: Any) -> None:
+    """What was deployed is served after the process was killed and started again."""
+    server = Server(str(tmp_path / "data"))
+    try:
+        client = make_client(server.endpoint, "apigateway")
+        definition = {
+            "openapi": "3.0.1",
+            "info": {"title": "a", "version": "1"},
+            "paths": {"/x": {"get": mock("x")}},
+        }
+        api = client.import_rest_api(body=json.dumps(definition).encode())
+        client.create_deployment(restApiId=api["id"], stageName="v1")
+        server.kill()
+        server.start()
+        assert Stage(server.endpoint, api["id"]).send("GET", "/x").body == b"x"
+    finally:
+        server.stop()

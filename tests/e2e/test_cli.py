@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 Aws = Callable[..., Any]
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 TRUST = {
@@ -85,7 +83,7 @@ def test_redrive_explains_what_it_cannot_do(penstock: Any, unique: str) -> None:
     assert 1 == len(ended.stderr.splitlines())
 
 
-def test_logs(aws: Aws, penstock: Any, unique: str) -> None:
+def test_logs(aws: Aws, penstock: Any, unique: str, eventually: Any) -> None:
     """`penstock logs` shows what a function printed, between the lines that Lambda writes."""
     functions = make_function(aws, unique, "def handler(event, context):\n    print('hello', event)\n")
     functions.invoke(FunctionName=unique, Payload=b'"you"')
@@ -157,7 +155,7 @@ def test_up_for_everyone_needs_authentication(penstock: Any, tmp_path: Path) -> 
     assert "use --auth sigv4" in ended.stderr
 
 
-def test_sigterm_finishes_what_is_in_flight(launch: Aws, connect: Aws, tmp_path: Path) -> None:
+def test_sigterm_finishes_what_is_in_flight(launch: Aws, connect: Aws, tmp_path: Path, eventually: Any) -> None:
     """A deployment of a new version ends the old process: a running invocation gets its answer first."""
     server = launch(tmp_path / "data")
     source = (
@@ -212,12 +210,3 @@ def test_demo(penstock: Any) -> None:
 
     assert 0 == ended.returncode, ended.stdout + ended.stderr
 
-
-def eventually(look: Callable[[], Any], good: Callable[[Any], bool], within_s: float = 20) -> Any:
-    """What `look` finds once it is good."""
-    deadline = time.monotonic() + within_s
-    while not good(found := look()):
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {within_s} s: {found}")
-        time.sleep(0.05)
-    return found

@@ -85,9 +85,9 @@ class _Binder:
             case Logic("AND", conditions):
                 return [test for condition in conditions for test in self.tests(condition)]
             case Compare(symbol, left, right) if symbol != "<>":
-                if isinstance(left, Path):
-                    return [self._test(left, symbol, right)]
-                return [self._test(right, _MIRRORED[symbol], left)]
+                if isinstance(left, ValueRef):
+                    return [self._test(right, _MIRRORED[symbol], left)]
+                return [self._test(left, symbol, right)]
             case Between(operand, low, high):
                 return [self._test(operand, "BETWEEN", low, high)]
             case Call("begins_with", (first, second)):

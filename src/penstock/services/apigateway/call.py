@@ -33,10 +33,10 @@ _ESCAPES: Final = {
     "/": "\\/",
 }
 _SPECIAL: Final = re.compile(r"""[\x00-\x1f'"\\/]|[^\x00-\x7f]""")
-# The ASCII characters that a form encodes; the percent sign is first.
+# The ASCII characters that a form encodes; the percent sign comes first, and the plus before the space that becomes one.
 _ENCODED: Final = tuple(
     (char, "+" if char == " " else f"%{ord(char):02X}")
-    for char in "%\"{}:, \n\r\t[]'()/=&+?#@;!$<>\\^`|~"
+    for char in "%+\"{}:,\n\r\t[]'()/=&?#@;!$<>\\^`|~ "
 )
 
 

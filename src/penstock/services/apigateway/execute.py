@@ -6,14 +6,15 @@ this early is a GatewayFailure, which becomes a gateway response.
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
 from penstock.api import HttpRequest, HttpResponse
 from penstock.clock import Clock, finished_by
-from penstock.core.errors import AwsError
+from penstock.core.errors import AwsError, StoreError
 from penstock.core.ids import Ids
 from penstock.core.throttle import TokenBucket
 from penstock.services.apigateway.call import Call
@@ -22,6 +23,7 @@ from penstock.services.apigateway.gateway_response import GatewayFailure
 from penstock.services.apigateway.mapping import render
 from penstock.services.apigateway.repository import Repository
 
+_log: Final = logging.getLogger("penstock.apigateway")
 # AWS: default quotas of an account in a large region; the size of a request is fixed.
 ACCOUNT_RATE: Final = 10_000.0
 ACCOUNT_BURST: Final = 5_000
@@ -30,9 +32,10 @@ _KEPT_STAGES: Final = 1000
 _PREFIX: Final = "/_aws/execute-api/"
 _LEGACY: Final = "/_user_request_"
 _MARK: Final = ".execute-api."
+_JSON: Final = ("content-type", "application/json")
 _FORBIDDEN: Final = HttpResponse(
     403,
-    [("content-type", "application/json"), ("x-amzn-errortype", "ForbiddenException")],
+    [_JSON, ("x-amzn-errortype", "ForbiddenException")],
     b'{"message":"Forbidden"}',
 )
 
@@ -47,6 +50,7 @@ class Execution:
         self._clock = clock
         self._stages: dict[tuple[str, str], CompiledStage] = {}
         self._accounts: dict[tuple[str, str], TokenBucket] = {}
+        self._late: set[asyncio.Future[Any]] = set()
 
     def door(self, request: HttpRequest) -> Awaitable[HttpResponse] | None:
         """Take what is addressed to a deployed API: by host, or by one of the two paths for local use."""
@@ -67,6 +71,18 @@ class Execution:
 
     async def _serve(self, request: HttpRequest, api_id: str, rest: str, host: str) -> HttpResponse:
         """Answer. `rest` is the stage and the path within it."""
+        try:
+            return await self._answer(request, api_id, rest, host)
+        except StoreError as error:
+            _log.error("%s", error)
+            return HttpResponse(503, [_JSON], b'{"message":"Service Unavailable"}')
+        except Exception:  # noqa: BLE001 -- the boundary to the outside: a fault of ours is a 500, and is logged
+            _log.exception("%s %s failed", request.method, request.path)
+            return HttpResponse(500, [_JSON], b'{"message":"Internal server error"}')
+
+    async def _answer(
+        self, request: HttpRequest, api_id: str, rest: str, host: str
+    ) -> HttpResponse:
         name, _, path = rest.partition("/")
         stage = await self._stage(api_id, name)
         if stage is None or stage.disabled:
@@ -106,13 +122,17 @@ class Execution:
         if method.timeout_ms is None:
             return await method.integration.invoke(call)
         task = asyncio.ensure_future(method.integration.invoke(call))
-        try:
-            if not await finished_by(self._clock, task, call.now + method.timeout_ms):
-                raise GatewayFailure("INTEGRATION_TIMEOUT")
-        finally:
-            # A function that has begun runs on; only its answer is no longer waited for.
-            task.cancel()
+        if not await finished_by(self._clock, task, call.now + method.timeout_ms):
+            # AWS: what has begun runs on; only its answer is no longer waited for.
+            self._late.add(task)
+            task.add_done_callback(self._finish)
+            raise GatewayFailure("INTEGRATION_TIMEOUT")
         return task.result()
+
+    def _finish(self, task: "asyncio.Future[Any]") -> None:
+        self._late.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, so that asyncio does not report a failure nobody waits for
 
     def _throttle(self, call: Call, method: CompiledMethod) -> None:
         """AWS: the method's limit is asked first, then the account's."""
@@ -154,7 +174,7 @@ def _failed(call: Call, failure: GatewayFailure) -> HttpResponse:
     headers = [("x-amzn-errortype", failure.error)]
     if custom is None:
         body = orjson.dumps({"message": failure.message})
-        return HttpResponse(failure.status, [("content-type", "application/json"), *headers], body)
+        return HttpResponse(failure.status, [_JSON, *headers], body)
     call.error = failure
     call.context.pop("error", None)
     for name, value in custom.headers:

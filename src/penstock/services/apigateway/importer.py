@@ -18,7 +18,13 @@ from penstock.services.apigateway.resources import add_resource
 _X: Final = "x-amazon-apigateway-"
 _VERBS: Final = ("get", "put", "post", "delete", "patch", "options", "head", f"{_X}any-method")
 _PLACES: Final = {"path": "path", "query": "querystring", "header": "header"}
-_UNBUILT: Final = ("policy", "minimum-compression-size", "authorizer", "endpoint-configuration")
+_UNBUILT: Final = (
+    "api-key-source",
+    "policy",
+    "minimum-compression-size",
+    "authorizer",
+    "endpoint-configuration",
+)
 # `mode` and `failonwarnings` are members of their own that the model's map of parameters takes in as well.
 _PARAMETERS: Final = frozenset(
     {"endpointConfigurationTypes", "basepath", "ignore", "mode", "failonwarnings"}

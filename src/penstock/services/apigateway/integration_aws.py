@@ -59,11 +59,11 @@ class AwsIntegration:
         self._headers = {
             "content-type": "application/json",
             "host": f"{uri.service}.{uri.region}.amazonaws.com",
+            **self._request.constant_headers,
             "authorization": (
                 f"AWS4-HMAC-SHA256 Credential=apigateway/20260101/{uri.region}/{uri.service}"
                 "/aws4_request, SignedHeaders=host, Signature=0"
             ),
-            **self._request.constant_headers,
         }
 
     async def invoke(self, call: Call) -> HttpResponse:
@@ -89,7 +89,9 @@ class AwsIntegration:
         body = mapping.body(call)
         headers = self._headers.copy()
         for name, value in mapping.values("header", call).items():
-            headers[name.lower()] = value
+            # The signature is API Gateway's own: it says which service this request is for.
+            if name.lower() != "authorization":
+                headers[name.lower()] = value
         query = mapping.values("querystring", call)
         path, _, own = self._uri.path(call, mapping.values("path", call)).partition("?")
         if self._uri.action:

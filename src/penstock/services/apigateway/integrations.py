@@ -20,6 +20,8 @@ from penstock.services.apigateway.repository import (
 _URI: Final = re.compile(
     r"arn:aws[\w-]*:apigateway:[\w-]+:(?P<service>[\w.-]+):(?P<kind>path|action)/.*"
 )
+_REQUEST_PARAMETER: Final = re.compile(r"integration\.request\.(header|querystring|path)\..+")
+_RESPONSE_PARAMETER: Final = re.compile(r"method\.response\.(header|multivalueheader)\..+")
 _PATHS: Final[dict[str, Kind]] = {
     "type": "text",
     "httpMethod": "text",
@@ -94,6 +96,9 @@ def check_integration(integration: Document) -> None:
         )
     if not 50 <= integration["timeoutInMillis"] <= 29000:
         raise bad_request("Timeout should be between 50 ms and 29000 ms")
+    for target in integration.get("requestParameters", {}):
+        if not _REQUEST_PARAMETER.fullmatch(target):
+            raise bad_request(f"Invalid mapping expression parameter specified: {target}")
     for template in integration.get("requestTemplates", {}).values():
         check_template(template)
     if kind != "MOCK":
@@ -154,6 +159,11 @@ def integration_response(status: str, given: Mapping[str, Any]) -> Document:
 
 def check_response(response: Document) -> None:
     """Whether an integration response can be served. Raises `AwsError`."""
+    if not re.fullmatch(r"[1-5]\d\d", response["statusCode"]):
+        raise bad_request(f"Invalid status code specified: {response['statusCode']}")
+    for target in response.get("responseParameters", {}):
+        if not _RESPONSE_PARAMETER.fullmatch(target):
+            raise bad_request(f"Invalid mapping expression parameter specified: {target}")
     for template in response.get("responseTemplates", {}).values():
         check_template(template or "")
     try:

@@ -1,5 +1,6 @@
 """The operations on models, request validators and gateway responses."""
 
+import re
 from typing import Any, Final
 
 import orjson
@@ -212,6 +213,9 @@ def add_gateway_response(api: Document, kind: str, given: dict[str, Any]) -> Doc
     """Customise a type of response of an API."""
     if kind not in DEFAULTS:
         raise bad_request(f"Invalid gateway response type: {kind}")
+    status = given.get("statusCode")
+    if status and not re.fullmatch(r"[1-5]\d\d", status):
+        raise bad_request(f"Invalid status code specified: {status}")
     made: Document = default_response(kind)
     made["defaultResponse"] = False
     for name in ("statusCode", "responseParameters", "responseTemplates"):

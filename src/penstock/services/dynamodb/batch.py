@@ -13,6 +13,7 @@ from penstock.services.dynamodb.writes import (
     Write,
     Writer,
     carry_out,
+    check_metrics,
     cost,
     decide,
     is_blind,
@@ -88,6 +89,7 @@ class Batches:
     @operation("BatchWriteItem")
     async def batch_write_item(self, ctx: Context, request: Request) -> Result:
         """Puts and deletes in several tables. All are made: none is ever left over."""
+        check_metrics(request, "BatchWriteItem")
         asked: dict[str, list[dict[str, Any]]] = request["RequestItems"]
         if sum(map(len, asked.values())) > _MAX_WRITES:
             raise invalid("Too many items requested for the BatchWriteItem call")
@@ -117,9 +119,10 @@ class Batches:
 
     def _write(self, table: TableRecord, entry: dict[str, Any]) -> Write:
         if len(entry) != 1:
+            # AWS: the text is that of values (recorded by dynalite).
+            what = "has more than one datatypes set" if entry else "is empty"
             raise invalid(
-                "Supplied AttributeValue has more than one datatypes set, must contain exactly one of"
-                " the supported datatypes"
+                f"Supplied AttributeValue {what}, must contain exactly one of the supported datatypes"
             )
         if "PutRequest" in entry:
             return self._writer.put(table, entry["PutRequest"])

@@ -1,7 +1,8 @@
 """Query and Scan: pages of a table or one of its indexes."""
 
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final
 
@@ -127,7 +128,7 @@ class Queries:
 
     async def _rows(
         self, store_name: str, partition: bytes, span: Span, reverse: bool
-    ) -> AsyncIterator[Row]:
+    ) -> AsyncGenerator[Row, None]:
         while True:
             rows = await self._store.table.range(
                 store_name,
@@ -145,7 +146,7 @@ class Queries:
 
     async def _all_rows(
         self, store_name: str, after: Place | None, segment: int | None, total: int | None
-    ) -> AsyncIterator[Row]:
+    ) -> AsyncGenerator[Row, None]:
         while True:
             rows = await self._store.table.scan(store_name, after=after, limit=_CHUNK)
             for row in rows:
@@ -155,55 +156,78 @@ class Queries:
                 return
             after = Place(rows[-1].partition, rows[-1].sort)
 
-    async def _page(self, read: _Read, rows: AsyncIterator[Row]) -> Result:
+    async def _page(self, read: _Read, rows: AsyncGenerator[Row, None]) -> Result:
         request = read.request
         limit = request.get("Limit")
         items: list[Item] = []
-        scanned = size = 0
-        last: Item | None = None
+        meter = _Meter()
         more = False
-        async for row in rows:
-            entry = load_item(row.document)
-            entry_size = item_size(entry)
-            if last is not None and size + entry_size > _PAGE_BYTES:
-                more = True
-                break
-            scanned, size, last = scanned + 1, size + entry_size, entry
-            item = await self._fetched(read, entry) if read.from_table else entry
-            if read.keep is None or read.keep(item):
-                items.append(item)
-            if scanned == limit:
-                # AWS: whoever stops at Limit does not look whether anything follows (developer guide, "Scan").
-                more = True
-                break
-        result: Result = {"Count": len(items), "ScannedCount": scanned}
+        async with aclosing(rows):
+            async for row in rows:
+                entry = load_item(row.document)
+                if not meter.admits(row, entry):
+                    more = True
+                    break
+                item = await self._fetched(read, entry) if read.from_table else entry
+                if read.keep is None or read.keep(item):
+                    items.append(item)
+                if len(meter.entries) == limit:
+                    # AWS: whoever stops at Limit does not look whether anything follows (developer guide, "Scan").
+                    more = True
+                    break
+        result: Result = {"Count": len(items), "ScannedCount": len(meter.entries)}
         if request.get("Select") != "COUNT":
             tree = read.projection
             result["Items"] = items if tree is None else [project(item, tree) for item in items]
-        if more and last is not None:
+        if more:
+            last = meter.entries[-1]
             result["LastEvaluatedKey"] = {name: last[name] for name in read.key_names}
-        self._tell_capacity(read, size, scanned, result)
+        _tell_capacity(read, meter, result)
         return result
 
     async def _fetched(self, read: _Read, entry: Item) -> Item:
         row = await self._store.table.get(read.table.store_name, *read.table.place(entry))
         return entry if row is None else load_item(row.document)
 
-    @staticmethod
-    def _tell_capacity(read: _Read, size: int, scanned: int, result: Result) -> None:
-        mode = capacity_mode(read.request)
-        if mode is None:
-            return
-        consistent = read.request.get("ConsistentRead", False)
-        consumption = Consumption(read.table)
-        units = read_units(size, consistent)
-        if read.index is None:
-            consumption.base = units
-        else:
-            consumption.add_index(read.index.name, units)
-            if read.from_table:
-                consumption.base = scanned * read_units(0, consistent)
-        result["ConsumedCapacity"] = consumption.shown(mode)
+
+class _Meter:
+    """How much of a page was read. Entries are measured only once their documents, which are longer, fill it."""
+
+    def __init__(self) -> None:
+        self.entries: list[Item] = []
+        self._bound = 0
+        self._size: int | None = None
+
+    def admits(self, row: Row, entry: Item) -> bool:
+        """Count an entry, unless it belongs to the next page."""
+        self._bound += len(row.document)
+        if self._bound > _PAGE_BYTES:
+            size = self.size() + item_size(entry)
+            if self.entries and size > _PAGE_BYTES:
+                return False
+            self._size = size
+        self.entries.append(entry)
+        return True
+
+    def size(self) -> int:
+        """Bytes of the entries of the page."""
+        return sum(map(item_size, self.entries)) if self._size is None else self._size
+
+
+def _tell_capacity(read: _Read, meter: _Meter, result: Result) -> None:
+    mode = capacity_mode(read.request)
+    if mode is None:
+        return
+    consistent = read.request.get("ConsistentRead", False)
+    consumption = Consumption(read.table)
+    units = read_units(meter.size(), consistent)
+    if read.index is None:
+        consumption.base = units
+    else:
+        consumption.add_index(read.index.name, units)
+        if read.from_table:
+            consumption.base = len(meter.entries) * read_units(0, consistent)
+    result["ConsumedCapacity"] = consumption.shown(mode)
 
 
 def _beyond(span: Span, sort: bytes, reverse: bool) -> Span:

@@ -119,6 +119,9 @@ class Index:
                     " key is not supported. The AttributeValue for a key attribute cannot contain an"
                     f" empty {_TYPE_NAMES[kind]} value. IndexName: {self.name}, IndexKey: {key.name}"
                 )
+        sizes = [len(encode_key(item[key.name])) for key in self.keys if key.name in item]
+        if len(sizes) == len(self.keys):
+            _check_sizes(sizes[0], sum(sizes[1:]))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -228,16 +231,7 @@ class TableRecord:
                     f" cannot contain an empty {_TYPE_NAMES[kind]} value. Key: {name}"
                 )
         place = self.place(item)
-        if len(place.partition) > _MAX_HASH:
-            # AWS: the missing space is AWS's own (recorded by dynalite).
-            raise invalid_parameters(
-                f"Size of hashkey has exceeded the maximum size limit of{_MAX_HASH} bytes"
-            )
-        if len(place.sort) > _MAX_RANGE:
-            raise invalid_parameters(
-                "Aggregated size of all range keys has exceeded the size limit of"
-                f" {_MAX_RANGE} bytes"
-            )
+        _check_sizes(len(place.partition), len(place.sort))
         return place
 
     def span(self, operator: str | None, operands: tuple[Value, ...]) -> Span:
@@ -257,6 +251,18 @@ class TableRecord:
 
 
 _TYPE_NAMES: Final = {"S": "string", "B": "binary", "N": "number"}
+
+
+def _check_sizes(hash_size: int, range_size: int) -> None:
+    if hash_size > _MAX_HASH:
+        # AWS: the missing space is AWS's own (recorded by dynalite).
+        raise invalid_parameters(
+            f"Size of hashkey has exceeded the maximum size limit of{_MAX_HASH} bytes"
+        )
+    if range_size > _MAX_RANGE:
+        raise invalid_parameters(
+            f"Aggregated size of all range keys has exceeded the size limit of {_MAX_RANGE} bytes"
+        )
 
 
 def key_mismatch() -> AwsError:

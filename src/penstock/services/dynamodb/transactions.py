@@ -13,7 +13,15 @@ from penstock.services.dynamodb.capacity import Consumption, capacity_mode, read
 from penstock.services.dynamodb.expressions import Expressions
 from penstock.services.dynamodb.table import Place, TableRecord
 from penstock.services.dynamodb.tables import Tables
-from penstock.services.dynamodb.writes import Decided, Write, Writer, carry_out, cost, decide
+from penstock.services.dynamodb.writes import (
+    Decided,
+    Write,
+    Writer,
+    carry_out,
+    check_metrics,
+    cost,
+    decide,
+)
 from penstock.storage.primitives import Primitives, Store
 
 _TOKENS: Final = "dynamodb/transaction-tokens"
@@ -39,15 +47,17 @@ class Transactions:
     @operation("TransactWriteItems")
     async def transact_write_items(self, ctx: Context, request: Request) -> Result:
         """Make every write, or none if a condition fails. The same token again makes nothing."""
+        check_metrics(request, "TransactWriteItems")
+        writes = [await self._write(ctx, action) for action in request["TransactItems"]]
+        if len({(write.table.store_name, write.place) for write in writes}) < len(writes):
+            raise invalid("Transaction request cannot include multiple operations on one item")
+        # Only now are the values known to be sound, and their numbers written in one way.
         document = orjson.dumps(
             request["TransactItems"], default=blob_text, option=orjson.OPT_SORT_KEYS
         )
         if len(document) > _MAX_BYTES:
             raise invalid("Transaction payload size cannot exceed 4 MB")
         digest = hashlib.sha256(document).hexdigest()
-        writes = [await self._write(ctx, action) for action in request["TransactItems"]]
-        if len({(write.table.store_name, write.place) for write in writes}) < len(writes):
-            raise invalid("Transaction request cannot include multiple operations on one item")
         token = request.get("ClientRequestToken")
         made: list[Decided] = []
         async with self._store.transaction() as tx:

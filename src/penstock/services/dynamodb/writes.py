@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from penstock.api import refuse
 from penstock.core.dynamo_value import (
     Item,
     canonicalize,
@@ -49,6 +50,8 @@ class Decided:
     write: Write
     old: Item | None
     new: Item | None
+    document: bytes
+    """What is stored of `new`."""
     version: int
 
 
@@ -93,8 +96,6 @@ class Writer:
             if update is None:
                 return base
             new = update.apply(base)
-            if item_size(new) > MAX_ITEM:
-                raise invalid("Item size to update has exceeded the maximum allowed size")
             for index in table.secondary.values():
                 index.check(new)
             return new
@@ -122,7 +123,18 @@ async def decide(tx: Primitives, write: Write) -> Decided:
         raise AwsError(
             "ConditionalCheckFailedException", "The conditional request failed", fields=shown
         )
-    return Decided(write, old, write.change(old), 0 if row is None else row.version)
+    new = write.change(old)
+    document = b"" if new is None else dump_item(new)
+    # JSON is never shorter than what it says, so few items are measured.
+    if write.update is not None and len(document) > MAX_ITEM and item_size(new or {}) > MAX_ITEM:
+        raise invalid("Item size to update has exceeded the maximum allowed size")
+    return Decided(write, old, new, document, 0 if row is None else row.version)
+
+
+def check_metrics(request: Mapping[str, Any], operation: str) -> None:
+    """Refuse to tell the sizes of item collections in an answer about many items."""
+    if request.get("ReturnItemCollectionMetrics") == "SIZE":
+        raise refuse(f"ReturnItemCollectionMetrics SIZE of dynamodb:{operation}")
 
 
 def is_blind(write: Write) -> bool:
@@ -146,7 +158,7 @@ async def carry_out(tx: Primitives, decided: Decided) -> None:
         return
     name = write.table.store_name
     if new is not None:
-        await tx.table.put(name, *write.place, dump_item(new), expect=decided.version)
+        await tx.table.put(name, *write.place, decided.document, expect=decided.version)
     elif old is not None:
         await tx.table.delete(name, *write.place, expect=decided.version)
     for index in write.table.secondary.values():

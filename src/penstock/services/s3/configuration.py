@@ -129,12 +129,17 @@ class Configurations:
 
     @operation("PutBucketEncryption")
     async def put_encryption(self, ctx: Context, request: Request) -> None:
-        """Replace the default encryption; only S3's own keys."""
+        """Replace the default encryption; only with keys that AWS manages, which no client can tell apart.
+
+        SAM asks for `aws:kms` for the bucket that it deploys from.
+        """
         rules = request["ServerSideEncryptionConfiguration"]["Rules"]
         for rule in rules:
             default = rule.get("ApplyServerSideEncryptionByDefault", {})
-            if default.get("SSEAlgorithm", "AES256") != "AES256":
+            if default.get("SSEAlgorithm", "AES256") not in ("AES256", "aws:kms"):
                 raise refuse(f"SSEAlgorithm {default['SSEAlgorithm']}")
+            if default.get("KMSMasterKeyID"):
+                raise refuse("KMSMasterKeyID")
         await self._set(ctx, request, "encryption", rules)
 
     @operation("GetBucketEncryption")
