@@ -76,7 +76,11 @@ class Shop:
         self.base = f"/restapis/{outputs['ApiId']}/v1/_user_request_"
 
     def request(
-        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
     ) -> tuple[int, Any]:
         """Status and JSON document of a plain HTTP request to a path of this server."""
         connection = http.client.HTTPConnection(self.host, timeout=30)
@@ -90,7 +94,9 @@ class Shop:
     def place(self, order: dict[str, Any], key: str | None = None) -> str:
         """Send an order; the id by which it can be asked for."""
         headers = {"content-type": "application/json"} | ({"idempotency-key": key} if key else {})
-        status, document = self.request("POST", f"{self.base}/orders", json.dumps(order).encode(), headers)
+        status, document = self.request(
+            "POST", f"{self.base}/orders", json.dumps(order).encode(), headers
+        )
         assert (202, "QUEUED") == (status, document["status"]), document
         return str(document["id"])
 
@@ -103,7 +109,9 @@ class Shop:
     def wait_until_done(self, order_ids: Iterable[str]) -> None:
         """Poll, as the application's clients do."""
         for order_id in order_ids:
-            eventually(lambda order_id=order_id: self.status(order_id), lambda status: status == "DONE")
+            eventually(
+                lambda order_id=order_id: self.status(order_id), lambda status: status == "DONE"
+            )
 
     def item(self, order_id: str) -> dict[str, Any]:
         """What the table holds of an order: text and numbers by attribute."""

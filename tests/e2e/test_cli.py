@@ -16,7 +16,11 @@ RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [
-        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "lambda.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+        }
     ],
 }
 
@@ -40,13 +44,17 @@ def make_function(client: Aws, name: str, source: str, **settings: Any) -> Any:
     return functions
 
 
-def make_queues(sqs: Any, name: str) -> tuple[str, str]:
-    """A queue whose messages are dead after one receive, and its dead-letter queue: their URLs."""
+def make_queues(sqs: Any, name: str) -> str:
+    """A queue whose messages are dead after one receive, and its dead-letter queue. Returns the URL of the first."""
     dead = sqs.create_queue(QueueName=f"{name}-dead")["QueueUrl"]
-    arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"][
+        "QueueArn"
+    ]
     policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1})
-    queue = sqs.create_queue(QueueName=name, Attributes={"RedrivePolicy": policy, "VisibilityTimeout": "0"})
-    return queue["QueueUrl"], dead
+    queue = sqs.create_queue(
+        QueueName=name, Attributes={"RedrivePolicy": policy, "VisibilityTimeout": "0"}
+    )
+    return str(queue["QueueUrl"])
 
 
 def row_of(table: str, name: str) -> list[str]:
@@ -58,7 +66,7 @@ def row_of(table: str, name: str) -> list[str]:
 def test_queues_and_redrive(aws: Aws, penstock: Any, unique: str) -> None:
     """An operator sees that messages have died, sends them back with one command, and sees that they are back."""
     sqs = aws("sqs")
-    url, dead = make_queues(sqs, unique)
+    url = make_queues(sqs, unique)
     for body in ("one", "two"):
         sqs.send_message(QueueUrl=url, MessageBody=body)
     while sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
@@ -85,7 +93,9 @@ def test_redrive_explains_what_it_cannot_do(penstock: Any, unique: str) -> None:
 
 def test_logs(aws: Aws, penstock: Any, unique: str, eventually: Any) -> None:
     """`penstock logs` shows what a function printed, between the lines that Lambda writes."""
-    functions = make_function(aws, unique, "def handler(event, context):\n    print('hello', event)\n")
+    functions = make_function(
+        aws, unique, "def handler(event, context):\n    print('hello', event)\n"
+    )
     functions.invoke(FunctionName=unique, Payload=b'"you"')
 
     shown = eventually(lambda: penstock("logs", unique), lambda ended: "REPORT" in ended.stdout)
@@ -155,7 +165,9 @@ def test_up_for_everyone_needs_authentication(penstock: Any, tmp_path: Path) -> 
     assert "use --auth sigv4" in ended.stderr
 
 
-def test_sigterm_finishes_what_is_in_flight(launch: Aws, connect: Aws, tmp_path: Path, eventually: Any) -> None:
+def test_sigterm_finishes_what_is_in_flight(
+    launch: Aws, connect: Aws, tmp_path: Path, eventually: Any
+) -> None:
     """A deployment of a new version ends the old process: a running invocation gets its answer first."""
     server = launch(tmp_path / "data")
     source = (
@@ -209,4 +221,3 @@ def test_demo(penstock: Any) -> None:
     ended = penstock("demo", "--orders", "100", timeout=170)
 
     assert 0 == ended.returncode, ended.stdout + ended.stderr
-

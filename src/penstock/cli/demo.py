@@ -126,7 +126,7 @@ def _follow(
         progress.update(bars["dead-lettered"], completed=dead)
         if (len(done), dead) == expected or tally.errors or time.monotonic() > deadline:
             return done, dead
-        time.sleep(0.3)
+        time.sleep(0.5)
 
 
 def _done(dynamodb: Any, table: str) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """Takes orders from the queue in batches. An order that fails is reported alone; its neighbours are done.
 
-Every order has a request id, and everything it changes hangs on one conditional write per step: the same request
-delivered twice, or sent twice, has one effect.
+Every order has a request id, and everything that it changes hangs on a condition: the same request delivered twice, or
+sent twice, has one effect. A batch needs two transactions, however many orders it has.
 """
 
 import json
@@ -9,7 +9,6 @@ import os
 import time
 
 import boto3
-from botocore.exceptions import ClientError
 
 TABLE = os.environ["TABLE"]
 CATALOGUE = frozenset(os.environ["CATALOGUE"].split(","))
@@ -22,63 +21,81 @@ class UnknownProduct(Exception):
 
 def handler(event, context):
     """Process a batch; name the messages that are to be tried again."""
-    failures = []
+    messages = {}
     for record in event["Records"]:
+        order_id = record["messageAttributes"]["RequestId"]["stringValue"]
+        messages.setdefault(order_id, []).append(record)
+    # What is missing from the answer was done before, by another copy of the same request.
+    begun = advance({order_id: begin(order_id) for order_id in messages})
+    ends, failures = {}, []
+    for order_id in begun:
         try:
-            process(record)
+            ends[order_id] = finish(order_id, check(messages[order_id][0]["body"]))
         except Exception as error:
-            print(f"order {record['messageId']} failed: {error!r}")
-            failures.append({"itemIdentifier": record["messageId"]})
-    return {"batchItemFailures": failures}
+            print(f"order {order_id} failed: {error!r}")
+            ends[order_id] = fail(order_id)
+            failures += [record["messageId"] for record in messages[order_id]]
+    advance(ends)
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failures]}
 
 
-def process(record):
-    """Bring one order to DONE, or to FAILED and raise."""
-    order_id = record["messageAttributes"]["RequestId"]["stringValue"]
-    if not advance(order_id, "PROCESSING", count_attempt=True):
-        return  # done before, by another copy of the same request
-    try:
-        order = json.loads(record["body"])
-        if order["product"] not in CATALOGUE:
-            raise UnknownProduct(order["product"])
-    except Exception:
-        advance(order_id, "FAILED")
-        raise
-    advance(order_id, "DONE", order)
+def check(body):
+    """The order that a message holds. Raises for one that cannot be carried out."""
+    order = json.loads(body)
+    if order["product"] not in CATALOGUE:
+        raise UnknownProduct(order["product"])
+    return order
 
 
-def advance(order_id, status, order=None, count_attempt=False):
-    """Set the status of an order that is not done. Returns whether it was not."""
-    update = "SET #status = :status, updated_at = :now"
-    values = {
-        ":status": {"S": status},
-        ":done": {"S": "DONE"},
-        ":now": {"N": str(time.time_ns() // 1_000_000)},
+def begin(order_id):
+    """From QUEUED or FAILED to PROCESSING."""
+    return update(order_id, "PROCESSING", "ADD attempts :one", {":one": {"N": "1"}})
+
+
+def finish(order_id, order):
+    """From PROCESSING to DONE. What an order does to the shop is `effects`: it must never move twice."""
+    values = {":one": {"N": "1"}, ":order": {"S": json.dumps(order)}}
+    return update(order_id, "DONE", ", placed = :order ADD effects :one", values)
+
+
+def fail(order_id):
+    """From PROCESSING to FAILED."""
+    return update(order_id, "FAILED", "", {})
+
+
+def update(order_id, status, more, values):
+    """An update of one order, on condition that it is not done."""
+    return {
+        "Update": {
+            "TableName": TABLE,
+            "Key": {"id": {"S": order_id}},
+            "UpdateExpression": f"SET #status = :status, updated_at = :now {more}",
+            "ConditionExpression": "attribute_not_exists(#status) OR #status <> :done",
+            "ExpressionAttributeNames": {"#status": "status"},
+            "ExpressionAttributeValues": {
+                ":status": {"S": status},
+                ":done": {"S": "DONE"},
+                ":now": {"N": str(time.time_ns() // 1_000_000)},
+                **values,
+            },
+        }
     }
-    if order is not None:
-        update += ", #order = :order"
-        values[":order"] = {"S": json.dumps(order)}
-    if status == "DONE":
-        # What an order does to the shop is this counter; it must never move twice for one request.
-        update += " ADD effects :one"
-        values[":one"] = {"N": "1"}
-    elif count_attempt:
-        update += " ADD attempts :one"
-        values[":one"] = {"N": "1"}
-    names = {"#status": "status"}
-    if order is not None:
-        names["#order"] = "order"
-    try:
-        dynamodb.update_item(
-            TableName=TABLE,
-            Key={"id": {"S": order_id}},
-            UpdateExpression=update,
-            ConditionExpression="attribute_not_exists(#status) OR #status <> :done",
-            ExpressionAttributeNames=names,
-            ExpressionAttributeValues=values,
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-            raise
-        return False
-    return True
+
+
+def advance(updates):
+    """Apply updates by order id, all at once, without those of orders that are done. Returns the ids applied."""
+    updates = dict(updates)
+    while updates:
+        try:
+            dynamodb.transact_write_items(TransactItems=list(updates.values()))
+            break
+        except dynamodb.exceptions.TransactionCanceledException as error:
+            codes = [reason["Code"] for reason in error.response["CancellationReasons"]]
+            if not {"None", "ConditionalCheckFailed"}.issuperset(codes):
+                raise
+            updates = {
+                order_id: one
+                for (order_id, one), code in zip(updates.items(), codes, strict=True)
+                if code == "None"
+            }
+    return list(updates)
