@@ -69,7 +69,18 @@ class App:
             folder=folder,
         )
         self.sqs = Sqs(store, ids, clock, receipt_key)
-        names = ["sqs", "s3", "iam", "sts", "ssm", "logs", "lambda", "cloudformation", "dynamodb", "apigateway"]
+        names = [
+            "sqs",
+            "s3",
+            "iam",
+            "sts",
+            "ssm",
+            "logs",
+            "lambda",
+            "cloudformation",
+            "dynamodb",
+            "apigateway",
+        ]
         wire = Wire(names)
         dispatcher = LocalDispatcher(wire, handlers, store, ids, clock)
         apigateway = ApiGateway(store, ids, clock, dispatcher, wire.target_headers)
@@ -143,7 +154,9 @@ class App:
             ready()
 
         try:
-            await serve(self.gateway, self.config.host, self.config.port, listening, self.sqs.release)
+            await serve(
+                self.gateway, self.config.host, self.config.port, listening, self.sqs.release
+            )
         finally:
             await self.close()
 

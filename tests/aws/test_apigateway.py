@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from botocore.exceptions import ClientError
+
 from tests.conftest import Server, make_client
 
 ROLE = "arn:aws:iam::000000000000:role/gateway"

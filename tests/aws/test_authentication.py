@@ -26,7 +26,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def root(guarded: Server) -> dict[str, str]:
     """The root key pair that `up` prints."""
-    found = re.search(r"AWS_ACCESS_KEY_ID=(\S+) AWS_SECRET_ACCESS_KEY=(\S+)", guarded.log.read_text())
+    found = re.search(
+        r"AWS_ACCESS_KEY_ID=(\S+) AWS_SECRET_ACCESS_KEY=(\S+)", guarded.log.read_text()
+    )
     assert found is not None
     return {"aws_access_key_id": found[1], "aws_secret_access_key": found[2]}
 
@@ -82,9 +84,15 @@ def test_issued_key_and_session(guarded: Server, root: dict[str, str]) -> None:
     iam.create_user(UserName="ann")
     key = iam.create_access_key(UserName="ann")["AccessKey"]
     ann = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
-    assert make_client(guarded.endpoint, "sts", **ann).get_caller_identity()["Arn"].endswith("user/ann")
+    assert (
+        make_client(guarded.endpoint, "sts", **ann)
+        .get_caller_identity()["Arn"]
+        .endswith("user/ann")
+    )
 
-    role = iam.create_role(RoleName="r", AssumeRolePolicyDocument='{"Version":"2012-10-17","Statement":[]}')
+    role = iam.create_role(
+        RoleName="r", AssumeRolePolicyDocument='{"Version":"2012-10-17","Statement":[]}'
+    )
     session = make_client(guarded.endpoint, "sts", **ann).assume_role(
         RoleArn=role["Role"]["Arn"], RoleSessionName="ss"
     )["Credentials"]
@@ -95,13 +103,15 @@ def test_issued_key_and_session(guarded: Server, root: dict[str, str]) -> None:
     whole = {**pair, "aws_session_token": session["SessionToken"]}
     identity = make_client(guarded.endpoint, "sts", **whole).get_caller_identity()
     assert "arn:aws:sts::000000000000:assumed-role/r/ss" == identity["Arn"]
-    assert "UnrecognizedClientException" == code_of(
-        make_client(guarded.endpoint, "sqs", **pair), "list_queues"
-    )[0]
+    assert (
+        "UnrecognizedClientException"
+        == code_of(make_client(guarded.endpoint, "sqs", **pair), "list_queues")[0]
+    )
     iam.delete_access_key(UserName="ann", AccessKeyId=key["AccessKeyId"])
-    assert "InvalidClientTokenId" == code_of(
-        make_client(guarded.endpoint, "sts", **ann), "get_caller_identity"
-    )[0]
+    assert (
+        "InvalidClientTokenId"
+        == code_of(make_client(guarded.endpoint, "sts", **ann), "get_caller_identity")[0]
+    )
 
 
 def test_presigned_url(guarded: Server, root: dict[str, str]) -> None:

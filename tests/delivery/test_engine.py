@@ -83,7 +83,9 @@ class AsyncPolicy:
         self, message: Leased, outcome: Outcome, decision: Decision, now: int
     ) -> Sequence[tuple[str, NewMessage]]:
         if isinstance(decision, DeadLetter):
-            return [("dead", NewMessage(id=message.id, body=decision.reason.encode(), visible_at=now))]
+            return [
+                ("dead", NewMessage(id=message.id, body=decision.reason.encode(), visible_at=now))
+            ]
         return ()
 
 

@@ -12,7 +12,9 @@ from tests.conftest import Server
 from tests.docs.parity import FOLDER, pages
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
+DOCUMENTS = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
+)
 
 
 def test_parity_tables_are_current() -> None:
@@ -34,19 +36,25 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 def test_readme_snippets_run(tmp_path: Path) -> None:
     """What the README shows with boto3 works when it is pasted."""
-    snippets = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    snippets = re.findall(
+        r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL
+    )
     server = Server(str(tmp_path / "data"))
     try:
         code = "\n".join(snippets).replace("http://127.0.0.1:4566", server.endpoint)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
         done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
         )
     finally:
         server.stop()
 
     assert "" == done.stderr
-    assert "world\nb'{\"hello\": \"world\"}'\n" == done.stdout
+    assert 'world\nb\'{"hello": "world"}\'\n' == done.stdout
 
 
 def test_every_command_is_in_the_readme() -> None:

@@ -42,7 +42,8 @@ class Identity:
         """Raise unless `token` is the session's and its time is not over."""
         if self.token is not None and token != self.token:
             raise AwsError(
-                "UnrecognizedClientException", "The security token included in the request is invalid."
+                "UnrecognizedClientException",
+                "The security token included in the request is invalid.",
             )
         if self.expires_at is not None and now >= self.expires_at:
             raise AwsError(

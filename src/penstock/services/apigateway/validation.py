@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
-from jsonschema import Draft4Validator  # type: ignore[import-untyped]
-from jsonschema.exceptions import SchemaError  # type: ignore[import-untyped]
+from jsonschema import Draft4Validator
+from jsonschema.exceptions import SchemaError
 from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT4
