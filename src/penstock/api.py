@@ -5,7 +5,7 @@ a result. It knows neither HTTP nor SQL. Services meet only through `Dispatcher`
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from penstock.core.errors import AwsError
@@ -36,11 +36,11 @@ class Context:
     protocol: str = "json"
     """`json`, `query`, `rest-json`, `rest-xml` or `smithy-rpc-v2-cbor`."""
     operation: str = ""
-    source_ip: str = "127.0.0.1"
 
     def child(self, **changes: Any) -> "Context":
         """The context of a call made on behalf of this one."""
-        return replace(self, **changes)
+        values = {name: getattr(self, name) for name in Context.__slots__}
+        return Context(**{**values, **changes})
 
 
 class Headers(Protocol):
@@ -55,6 +55,15 @@ class Headers(Protocol):
         ...
 
 
+class Connection(Protocol):
+    """Where a request came in; looked at only when somebody asks."""
+
+    @property
+    def client(self) -> str: ...  # noqa: D102
+    @property
+    def http_version(self) -> str: ...  # noqa: D102
+
+
 @dataclass(slots=True)
 class HttpRequest:
     """An HTTP request whose body has arrived. `path` is as sent, percent-encoded, without the query."""
@@ -65,8 +74,17 @@ class HttpRequest:
     headers: Headers
     body: bytes = b""
     scheme: str = "http"
-    source_ip: str = "127.0.0.1"
-    http_version: str = "1.1"
+    connection: Connection | None = None
+
+    @property
+    def source_ip(self) -> str:
+        """The client's address."""
+        return "127.0.0.1" if self.connection is None else self.connection.client.rsplit(":", 1)[0]
+
+    @property
+    def http_version(self) -> str:
+        """As in `HTTP/1.1`."""
+        return "1.1" if self.connection is None else self.connection.http_version
 
 
 @dataclass(slots=True)

@@ -6,6 +6,9 @@ from typing import Final
 
 _LOWER_ALNUM: Final = string.ascii_lowercase + string.digits
 _UPPER_ALNUM: Final = string.ascii_uppercase + string.digits
+# An odd factor permutes the 64-bit numbers.
+_STIR: Final = 0x9E3779B97F4A7C15
+_MASK: Final = (1 << 64) - 1
 # The two highest bits of this digit are fixed in a UUID.
 _VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
@@ -15,15 +18,19 @@ class Ids:
 
     def __init__(self, seed: int | None = None) -> None:
         self.random: random.Random = random.SystemRandom() if seed is None else random.Random(seed)
-        # A fast generator seeded from the system's entropy: unguessability is the receipt signature's job.
-        self._bits = random.Random(self.random.getrandbits(256)).getrandbits
+        self._count = self.random.getrandbits(64)
+        own = f"{self.random.getrandbits(64):016x}"
+        self._middle = f"-{own[:4]}-4{own[4:7]}-{_VARIANT[own[7]]}{own[8:11]}-{own[11:15]}"
 
     def uuid(self) -> str:
-        """A version 4 UUID as text."""
-        text = f"{self._bits(128):032x}"
-        return (
-            f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:]}"
-        )
+        """A version 4 UUID as text.
+
+        Half of it is this generator's own, half a count stirred by an odd factor: never the same twice, and several
+        times as fast as drawing 128 bits each time. It identifies; it is no secret.
+        """
+        self._count += 1
+        text = f"{self._count * _STIR & _MASK:016x}"
+        return text[:8] + self._middle + text[8:]
 
     def token(self, length: int) -> str:
         """`length` lower-case letters and digits, as in API Gateway identifiers."""
@@ -35,7 +42,7 @@ class Ids:
 
     def hex(self, digits: int) -> str:
         """`digits` hexadecimal digits."""
-        return f"{self._bits(digits * 4):0{digits}x}"
+        return f"{self.random.getrandbits(digits * 4):0{digits}x}"
 
     def secret(self) -> str:
         """40 characters, as in a secret access key."""

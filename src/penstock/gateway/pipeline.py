@@ -78,9 +78,9 @@ class Pipeline:
         return await self._run(Exchange(request), self.steps)
 
     async def handle_as(self, ctx: Context, request: HttpRequest) -> HttpResponse:
-        """Answer a request made inside, as `ctx`, through the same parser and serializer."""
+        """Answer a request made inside, as `ctx`, which is this request's own, through the same parser and serializer."""
         exchange = Exchange(request)
-        exchange.context = ctx.child(request_id=self._ids.uuid(), now=self._clock.now())
+        exchange.context = ctx
         return await self._run(exchange, self.steps[1:])
 
     async def admit(self, request: HttpRequest) -> Context:
@@ -180,7 +180,6 @@ class Pipeline:
             access_key=access_key,
             endpoint=f"{request.scheme}://{headers.get('host') or 'localhost'}",
             trace=headers.get("x-amzn-trace-id"),
-            source_ip=request.source_ip,
         )
 
     def route(self, exchange: Exchange) -> None:

@@ -83,16 +83,11 @@ class Gateway:
                 pieces.append(piece)
             body = b"".join(pieces)
         path = scope.path
+        # granian hands over the path decoded; an encoded slash cannot be told from a plain one.
+        if path != "/":
+            path = quote(path, safe="/-_.~")
         return HttpRequest(
-            method=scope.method,
-            # granian hands over the path decoded; an encoded slash cannot be told from a plain one.
-            path=path if path == "/" else quote(path, safe="/-_.~"),
-            query=scope.query_string,
-            headers=headers,
-            body=body,
-            scheme=scope.scheme,
-            source_ip=scope.client.rsplit(":", 1)[0],
-            http_version=scope.http_version,
+            scope.method, path, scope.query_string, headers, body, scope.scheme, scope
         )
 
 

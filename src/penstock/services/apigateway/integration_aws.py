@@ -78,7 +78,6 @@ class AwsIntegration:
             principal=role.principal,
             principal_id=role.principal_id,
             trace=call.trace,
-            source_ip=call.request.source_ip,
         )
         response = await self._dispatcher.http(ctx, self._uri.service, request)
         return self._response.apply(call, self._answer(response))

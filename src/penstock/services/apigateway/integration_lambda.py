@@ -40,7 +40,7 @@ class LambdaProxy:
         """Run the function and answer what it says. Raises GatewayFailure."""
         name = re.sub(r"^.*/functions/(.*)/invocations$", r"\1", self._uri.path(call, {}))
         request = {"FunctionName": name, "Payload": orjson.dumps(self.event(call))}
-        ctx = self._ctx.child(trace=call.trace, source_ip=call.request.source_ip)
+        ctx = self._ctx.child(trace=call.trace)
         try:
             result = await self._dispatcher.call(ctx, "lambda", "Invoke", request)
         except AwsError:
