@@ -1,6 +1,7 @@
 """The composition root: builds every object and passes it explicitly."""
 
 import logging
+import platform
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -96,7 +97,10 @@ class App:
                 sqs_source=self.sqs.source,
                 receipt_handle=self.sqs.handle,
                 credentials_for=credentials.credentials_for,
+                role_exists=credentials.role_exists,
+                queue_exists=self._queue_exists,
                 code_folder=folder / "code",
+                machine=platform.machine(),
             )
         )
         self.cloudformation = cloudformation_service(store, ids, clock, dispatcher)
@@ -197,6 +201,9 @@ class App:
         await self._keep_root(key)
         await self.store.durable()
         return key
+
+    async def _queue_exists(self, arn: str) -> bool:
+        return await self.sqs.source(arn).terms(self.clock.now()) is not None
 
     async def _keep_root(self, key: RootKey) -> None:
         account = self.config.account

@@ -455,3 +455,20 @@ def test_accounts_and_regions_are_apart(aws: Aws, sqs: Any, queue: str, unique: 
             client.get_queue_url(QueueName=unique)
     url = other_account.create_queue(QueueName=unique)["QueueUrl"]
     assert url.endswith(f"/111111111111/{unique}")
+
+
+def test_deleted_dead_letter_queue_takes_nothing(sqs: Any, queue: str, unique: str) -> None:
+    """Without its dead-letter queue a message stays where it is."""
+    dead = sqs.create_queue(QueueName=f"{unique}-dead")["QueueUrl"]
+    with_dead_letters(sqs, queue, dead)
+    sqs.send_message(QueueUrl=queue, MessageBody="x")
+    sqs.delete_queue(QueueUrl=dead)
+    receive(sqs, queue, VisibilityTimeout=0)
+
+    assert ["x"] == [m["Body"] for m in receive(sqs, queue)]
+
+
+def test_foreign_token(sqs: Any, queue: str) -> None:
+    """A token that was not given out is the client's error."""
+    with pytest.raises(ClientError, match="InvalidParameterValue"):
+        sqs.list_dead_letter_source_queues(QueueUrl=queue, MaxResults=1, NextToken="nonsense")

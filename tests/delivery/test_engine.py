@@ -24,6 +24,7 @@ from penstock.delivery.model import (
     Subscription,
 )
 from penstock.delivery.sources import QueueSource
+from penstock.delivery.waiting import arrival
 from penstock.storage.primitives import Leased, LeaseTerms, NewMessage
 from penstock.storage.sqlite import SqliteStore
 
@@ -313,3 +314,76 @@ async def test_twice_alike(w: World) -> None:
 
     async with world() as other:
         assert await history(w) == await history(other)
+
+
+@scenario
+async def test_due_between_two_looks_at_the_clock(w: World) -> None:
+    """A message that became visible just after the look that missed it is not waited for in vain."""
+    await w.store.queue.put("q", [NewMessage(id="a", body=b"", visible_at=1_001)], 1_000)
+    waiting = asyncio.create_task(arrival(w.store, w.clock, "q", 60_000, 1_000))
+    await w.advance(0.001)
+
+    assert waiting.done()
+    await waiting
+
+
+@scenario
+async def test_a_fault_does_not_end_a_subscription(w: World) -> None:
+    """An unforeseen error is tried again after a pause."""
+    receiver = Receiver(w.clock)
+    faults = iter([KeyError("a fault"), None])
+
+    async def terms(now: int) -> LeaseTerms:
+        fault = next(faults, None)
+        if fault is not None:
+            raise fault
+        return LeaseTerms(until=now + LEASE_MS)
+
+    await w.put("a")
+    w.engine.add(
+        Subscription(
+            id="s",
+            source=QueueSource(w.store, "q", terms),
+            target=receiver,
+            policy=QueuePolicy(),
+            batch=BatchPolicy(),
+        )
+    )
+    await w.advance(2)
+
+    assert [["a"]] == [ids for _, ids in receiver.batches]
+
+
+@scenario
+async def test_superseded_lease_has_no_follow_up(w: World) -> None:
+    """When somebody else has the message by now, its dead letter is theirs to write."""
+    receiver = Receiver(w.clock, lambda _: Failed(), gate=asyncio.Event())
+    await w.put("a")
+    w.subscribe(receiver, BatchPolicy(size=1), concurrency=1, policy=AsyncPolicy())
+    await w.settle()
+    for n in range(3):
+        later = w.clock.now() + LEASE_MS * (n + 1)
+        await w.store.queue.lease("q", 1, LeaseTerms(until=later + LEASE_MS), later)
+    assert receiver.gate is not None
+    receiver.gate.set()
+    await w.settle()
+
+    assert 0 == await w.left("dead")
+    assert 1 == await w.left()
+
+
+@scenario
+async def test_discard_does_not_wait(w: World) -> None:
+    """A discarded subscription takes nothing more; what is in flight is settled, and counts as work."""
+    receiver = Receiver(w.clock, gate=asyncio.Event())
+    await w.put("a", "b")
+    w.subscribe(receiver, BatchPolicy(size=1), concurrency=1)
+    await w.settle()
+    w.engine.discard("s")
+    assert not w.engine.idle()
+    assert receiver.gate is not None
+    receiver.gate.set()
+    await w.settle()
+
+    assert (1, 1) == (len(receiver.batches), await w.left())
+    assert w.engine.idle()

@@ -1,5 +1,6 @@
 """Conformance of the Queue primitive, verb by verb, on every engine."""
 
+import contextlib
 from typing import Any
 
 from penstock.storage.primitives import Counts, Hold, LeaseTerms, NewMessage, Store
@@ -247,3 +248,34 @@ async def test_unused_wake_up_is_passed_on(store: Store) -> None:
     store.notifier.forget("q", one)
 
     assert two.done()
+
+
+async def test_groups_of_expired_messages_give_way(store: Store) -> None:
+    """A lease goes on to other groups when those it looked at first had only messages to remove."""
+    old = [message(f"old{n}", group=f"g{n}") for n in range(5)]
+    await store.queue.put("q", old, 0)
+    await store.queue.put("q", [message("new", group="z", visible_at=50)], 50)
+
+    assert ["new"] == await take(store, limit=2, now=60, until=90, oldest=10)
+
+
+async def test_many_expired_messages(store: Store) -> None:
+    """A backlog that has expired is removed in few steps and does not hide what has not."""
+    await store.queue.put("q", [message(str(n)) for n in range(300)], 0)
+    await store.queue.put("q", [message("new", visible_at=50)], 50)
+
+    assert ["new"] == await take(store, now=60, until=90, oldest=10)
+    assert Counts(0, 1, 0, 50) == await store.queue.count("q", 60)
+
+
+async def test_a_failed_look_keeps_what_is_known(store: Store) -> None:
+    """A transaction that read and gave up costs its neighbours nothing: sequences go on without a gap."""
+    (first,) = await store.queue.put("q", [message("a")], 0)
+    for _ in range(3):
+        with contextlib.suppress(KeyError):
+            async with store.transaction() as tx:
+                await tx.queue.count("q", 0)
+                raise KeyError
+    (second,) = await store.queue.put("q", [message("b")], 0)
+
+    assert first.sequence + 1 == second.sequence

@@ -1,12 +1,14 @@
 """What only a data folder can do: be reopened, be taken, be broken."""
 
 import asyncio
+import contextlib
+import os
 from pathlib import Path
 
 import apsw
 import pytest
 
-from penstock.core.errors import StoreError, StoreFull
+from penstock.core.errors import StoreError, StoreFull, Unavailable
 from penstock.storage.primitives import Hold, LeaseTerms, NewMessage
 from penstock.storage.sqlite import SqliteStore
 
@@ -123,4 +125,47 @@ async def test_checkpoint_keeps_the_log_short(tmp_path: Path) -> None:
     assert 300 == (await store.queue.count("q", 0)).visible
     assert (tmp_path / "penstock.db-wal").stat().st_size < 200_000_000
     assert (tmp_path / "penstock.db").stat().st_size > 50_000_000
+    await store.close()
+
+
+async def test_failed_flush_acknowledges_nobody(tmp_path: Path) -> None:
+    """Once a flush has failed nothing is known to be on disk: neither its own group nor a later one is acknowledged."""
+    store = await SqliteStore.open(tmp_path)
+    await store.queue.put("q", [message("kept")], 0)
+    await store.durable()
+    epoch = store.epoch
+    os.close(store._group._descriptor)
+    await store.queue.put("q", [message("lost")], 0)
+    waiting = asyncio.ensure_future(store.durable(epoch))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    with contextlib.suppress(Unavailable):
+        await store.queue.put("q", [message("later")], 0)
+
+    with pytest.raises(Unavailable):
+        await waiting
+    with pytest.raises(Unavailable):
+        await store.durable(epoch)
+    with pytest.raises(Unavailable, match="restart"):
+        await store.queue.put("q", [message("after")], 0)
+    store._group._descriptor = -1
+    await store.close()
+
+
+async def test_late_writer_of_a_lost_group_is_told(tmp_path: Path) -> None:
+    """Who asks only after its group was lost is not told that all is well."""
+    store = await SqliteStore.open(tmp_path)
+    await store.queue.put("q", [message("kept")], 0)
+    await store.durable()
+    epoch = store.epoch
+    await store.queue.put("q", [message("lost")], 0)
+    store._driver.execute("ROLLBACK")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    with pytest.raises(Unavailable):
+        await store.durable(epoch)
+    await store.durable()
+    leased = await store.queue.lease("q", 9, LeaseTerms(until=30), 0)
+    assert ["kept"] == [m.id for m in leased]
     await store.close()

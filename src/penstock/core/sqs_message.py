@@ -7,9 +7,31 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final, Protocol
 
 import orjson
+
+# AWS: sequence numbers are opaque and have 20 digits; those that AWS shows begin near this one (SQS API reference).
+_FIRST_SEQUENCE: Final = 18_850_000_000_000_000_000
+
+
+class Received(Protocol):
+    """What a consumer is told of a message that it has leased. Instants in ms."""
+
+    @property
+    def sequence(self) -> int: ...  # noqa: D102
+    @property
+    def sent_at(self) -> int: ...  # noqa: D102
+    @property
+    def first_leased_at(self) -> int: ...  # noqa: D102
+    @property
+    def leases(self) -> int: ...  # noqa: D102
+    @property
+    def group(self) -> str | None: ...  # noqa: D102
+    @property
+    def dedup(self) -> str | None: ...  # noqa: D102
+    @property
+    def source(self) -> str | None: ...  # noqa: D102
 
 
 @dataclass(slots=True)
@@ -83,3 +105,30 @@ def attributes_size(attributes: Mapping[str, Mapping[str, Any]]) -> int:
         size += len(name.encode()) + len(value.get("DataType", "").encode())
         size += len(data) if data is not None else len(value.get("StringValue", "").encode())
     return size
+
+
+def sequence_number(sequence: int) -> str:
+    """A sequence as FIFO queues show it: 20 digits."""
+    return f"{_FIRST_SEQUENCE + sequence:020d}"
+
+
+def system_attributes(message: Received, kept: SqsAttributes) -> dict[str, str]:
+    """Every system attribute that the message has, as ReceiveMessage and events of Lambda show them."""
+    system = {
+        "ApproximateReceiveCount": str(message.leases),
+        "SentTimestamp": str(message.sent_at),
+        "SenderId": kept.sender,
+        "ApproximateFirstReceiveTimestamp": str(message.first_leased_at),
+    }
+    if message.group is not None:
+        system["SequenceNumber"] = sequence_number(message.sequence)
+        # Where deduplication is by group, the key is kept behind its group.
+        system["MessageDeduplicationId"] = (message.dedup or "").rsplit("\n", 1)[-1]
+        system["MessageGroupId"] = message.group
+    elif kept.tenant is not None:
+        system["MessageGroupId"] = kept.tenant
+    if kept.trace is not None:
+        system["AWSTraceHeader"] = kept.trace
+    if message.source is not None:
+        system["DeadLetterQueueSourceArn"] = message.source
+    return system

@@ -7,7 +7,8 @@ messages leased; they come back when the lease ends.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from penstock.clock import Clock
@@ -15,7 +16,7 @@ from penstock.core.errors import PenstockError
 from penstock.core.retry import Drop, Leave, Retry
 from penstock.delivery.model import Outcome, Subscription
 from penstock.delivery.waiting import arrival
-from penstock.storage.primitives import Leased, Store
+from penstock.storage.primitives import Hold, Leased, Store
 
 _log: Final = logging.getLogger("penstock.delivery")
 _LONG_MS: Final = 60_000
@@ -28,32 +29,38 @@ class DeliveryEngine:
         self._store = store
         self._clock = clock
         self._runners: dict[str, _Runner] = {}
+        self._stopped: set[_Runner] = set()
+        """Runners that take nothing more and still have batches in flight."""
 
     def add(self, subscription: Subscription) -> None:
         """Start to deliver. A subscription of the same id is replaced; its batches in flight are finished."""
-        previous = self._runners.pop(subscription.id, None)
-        if previous is not None:
-            previous.stop()
+        self.discard(subscription.id)
         self._runners[subscription.id] = _Runner(subscription, self._store, self._clock)
 
-    async def remove(self, id_: str) -> None:
-        """Stop to deliver; returns when the batches in flight are settled."""
+    def discard(self, id_: str) -> None:
+        """Stop to deliver, without waiting for the batches in flight; they are settled as ever."""
         runner = self._runners.pop(id_, None)
         if runner is not None:
             runner.stop()
+            self._stopped.add(runner)
+            runner.when_drained(self._stopped.discard)
+
+    async def remove(self, id_: str) -> None:
+        """Stop to deliver; returns when the batches in flight are settled."""
+        runner = self._runners.get(id_)
+        if runner is not None:
+            self.discard(id_)
             await runner.drained()
 
     def idle(self) -> bool:
         """Whether no batch is in flight."""
-        return not any(runner.busy for runner in self._runners.values())
+        return not any(runner.busy for runner in (*self._runners.values(), *self._stopped))
 
     async def close(self) -> None:
         """Stop every subscription and finish what is in flight."""
-        runners = list(self._runners.values())
-        self._runners.clear()
-        for runner in runners:
-            runner.stop()
-        for runner in runners:
+        for id_ in list(self._runners):
+            self.discard(id_)
+        for runner in list(self._stopped):
             await runner.drained()
 
 
@@ -78,12 +85,16 @@ class _Runner:
     async def drained(self) -> None:
         await asyncio.gather(self._loop, *self._batches, return_exceptions=True)
 
+    def when_drained(self, then: Callable[["_Runner"], object]) -> None:
+        self._draining = asyncio.create_task(self.drained())
+        self._draining.add_done_callback(lambda _: then(self))
+
     async def _run(self) -> None:
         while True:
             try:
                 await self._take_one_batch()
-            except PenstockError:
-                _log.exception("delivery %s could not read its source", self._subscription.id)
+            except Exception:  # noqa: BLE001 -- one fault must not end a subscription; it is logged and tried again
+                _log.exception("delivery %s could not take a batch", self._subscription.id)
                 await self._clock.sleep_until(self._clock.now() + 1_000)
 
     async def _take_one_batch(self) -> None:
@@ -91,9 +102,10 @@ class _Runner:
         while len(self._batches) >= subscription.concurrency:
             self._freed.clear()
             await self._freed.wait()
+        epoch = self._store.epoch
         batch = await self._gather()
         if batch:
-            task = asyncio.create_task(self._deliver(batch))
+            task = asyncio.create_task(self._deliver(batch, epoch))
             self._batches.add(task)
             task.add_done_callback(self._done)
 
@@ -124,15 +136,18 @@ class _Runner:
                     break
                 else:
                     until = closes_at or now + _LONG_MS
-                    await arrival(self._store, self._clock, source.queue, until)
-        except asyncio.CancelledError:
-            for message in batch:
-                await self._store.queue.extend(source.queue, message.receipt, 0, self._clock.now())
+                    await arrival(self._store, self._clock, source.queue, until, now)
+        except BaseException:
+            # Stopped, or the store is at fault: what was taken goes back, if it can, before its lease ends.
+            with suppress(PenstockError):
+                for message in batch:
+                    now = self._clock.now()
+                    await self._store.queue.extend(source.queue, message.receipt, 0, now)
             raise
         return batch
 
-    async def _deliver(self, batch: list[Leased]) -> None:
-        await self._store.durable()
+    async def _deliver(self, batch: list[Leased], epoch: int) -> None:
+        await self._store.durable(epoch)
         outcome = await self._subscription.target.deliver(batch)
         await self._settle(batch, outcome)
 
@@ -141,6 +156,7 @@ class _Runner:
         policy = self._subscription.policy
         queue = self._subscription.source.queue
         now = self._clock.now()
+        epoch = self._store.epoch
         async with self._store.transaction() as tx:
             for message in batch:
                 decision = policy.decide(message, outcome, now)
@@ -148,13 +164,16 @@ class _Runner:
                     case Leave():
                         continue
                     case Retry(at=at):
-                        await tx.queue.extend(queue, message.receipt, at, now)
+                        held = await tx.queue.extend(queue, message.receipt, at, now)
                     case _:
                         if isinstance(decision, Drop):
                             _log.warning(
                                 "dropped %s from %s: %s", message.id, queue, decision.reason
                             )
-                        await tx.queue.settle(queue, message.receipt, now)
+                        held = await tx.queue.settle(queue, message.receipt, now)
+                if held is not Hold.DONE:
+                    # The lease ended meanwhile and somebody else has the message: what follows is theirs to say.
+                    continue
                 for target, follow_up in policy.follow_up(message, outcome, decision, now):
                     await tx.queue.put(target, [follow_up], now)
-        await self._store.durable()
+        await self._store.durable(epoch)

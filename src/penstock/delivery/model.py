@@ -96,4 +96,3 @@ class Subscription:
     batch: BatchPolicy
     concurrency: int = 5
     """How many batches may be with the target at once."""
-    lease_ms: int = 30_000

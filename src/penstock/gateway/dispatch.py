@@ -31,6 +31,7 @@ class LocalDispatcher:
 
     async def call(self, ctx: Context, service: str, operation: str, request: Request) -> Result:
         """Run an operation as `ctx`; durable on return."""
+        epoch = self._store.epoch
         compiled = self._wire.operation(service, operation)
         compiled.validate(request)
         handler = find_handler(self._handlers, service, operation, request)
@@ -41,7 +42,7 @@ class LocalDispatcher:
             protocol=compiled.protocol,
         )
         result = await handler(inner, request)
-        await self._store.durable()
+        await self._store.durable(epoch)
         return result or {}
 
     async def http(self, ctx: Context, service: str, request: HttpRequest) -> HttpResponse:

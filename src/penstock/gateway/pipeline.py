@@ -24,17 +24,20 @@ _log: Final = logging.getLogger("penstock.gateway")
 class Exchange:
     """A request on its way to a response."""
 
-    __slots__ = ("context", "operation", "params", "request", "response", "result")
+    __slots__ = ("context", "epoch", "operation", "params", "request", "response", "result")
 
     request: HttpRequest
+    epoch: int
+    """The store's, when the request came in: what it wrote since must not have been lost."""
     context: Context
     operation: Operation | None
     params: Request
     result: Result | None
     response: HttpResponse
 
-    def __init__(self, request: HttpRequest) -> None:
+    def __init__(self, request: HttpRequest, epoch: int) -> None:
         self.request = request
+        self.epoch = epoch
         self.operation = None
 
 
@@ -75,17 +78,17 @@ class Pipeline:
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer a request from outside."""
-        return await self._run(Exchange(request), self.steps)
+        return await self._run(Exchange(request, self._store.epoch), self.steps)
 
     async def handle_as(self, ctx: Context, request: HttpRequest) -> HttpResponse:
         """Answer a request made inside, as `ctx`, which is this request's own, through the same parser and serializer."""
-        exchange = Exchange(request)
+        exchange = Exchange(request, self._store.epoch)
         exchange.context = ctx
         return await self._run(exchange, self.steps[1:])
 
     async def admit(self, request: HttpRequest) -> Context:
         """Who sends a request that is no AWS operation. Raises `AwsError` for one that may not."""
-        exchange = Exchange(request)
+        exchange = Exchange(request, self._store.epoch)
         waiting = self.steps[0](exchange)
         if waiting is not None:
             await waiting
@@ -126,7 +129,7 @@ class Pipeline:
     async def _refuse(self, exchange: Exchange, error: AwsError) -> HttpResponse:
         """Answer an error, which may speak of what is not on disk yet."""
         try:
-            await self._store.durable()
+            await self._store.durable(exchange.epoch)
         except StoreError as fault:
             error = AwsError("ServiceUnavailable", str(fault), status=503)
         return self._error(exchange, error)
@@ -201,9 +204,9 @@ class Pipeline:
         handler = find_handler(self._handlers, operation.service, operation.name, exchange.params)
         exchange.result = await handler(exchange.context, exchange.params)
 
-    def make_durable(self, _: Exchange) -> Awaitable[None] | None:
+    def make_durable(self, exchange: Exchange) -> Awaitable[None] | None:
         """Wait until everything the answer may speak of is on disk."""
-        return self._store.durable()
+        return self._store.barrier(exchange.epoch)
 
     def serialize(self, exchange: Exchange) -> None:
         """Turn the result into bytes."""

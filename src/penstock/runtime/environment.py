@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import datetime
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Final
 
@@ -26,6 +26,7 @@ from penstock.runtime.spawner import Child, Spawner
 # (Lambda guide, "runtime environment lifecycle"). Here it goes on under that timeout instead.
 INIT_LIMIT_MS: Final = 10_000
 _TAIL: Final = 4096
+_TAIL_SLACK: Final = 65_536
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -43,6 +44,7 @@ class Environment:
         self.ended = False
         self.idle_since = 0
         self._lines: list[LogLine] = []
+        self._tail = bytearray()
         self._on_output = on_output
         self._loop = asyncio.get_running_loop()
         self._clock = SystemClock()
@@ -95,6 +97,9 @@ class Environment:
         """Hand an event to the function and wait for the result. Raises EnvironmentLost if it was not handed over."""
         if self.ended:
             raise EnvironmentLost("the environment has ended")
+        if self._parked is not None and not self._parked.is_open:
+            self.end()
+            raise EnvironmentLost("the runtime client hung up between events")
         self._event = event
         self._result = self._loop.create_future()
         if self._parked is not None:
@@ -184,12 +189,11 @@ class Environment:
         event = self._event
         assert event is not None
         self._parked = None
-        if not connection.is_open:
-            return  # the process is ending; its exit decides
         if self._timer is not None:
             self._timer.cancel()
         self._collect()
         now = self._clock.now()
+        self._tail.clear()
         self._say(f"START RequestId: {event.request_id} Version: {self.spec.version}", now)
         headers = (
             f"Lambda-Runtime-Aws-Request-Id: {event.request_id}\r\n"
@@ -252,7 +256,10 @@ class Environment:
         self._say(self._report(event, duration), now)
         result.set_result(
             InvocationResult(
-                payload=payload, error=error, log_tail=self._tail(), duration_ms=duration
+                payload=payload,
+                error=error,
+                log_tail=bytes(self._tail[-_TAIL:]),
+                duration_ms=duration,
             )
         )
 
@@ -275,30 +282,26 @@ class Environment:
             return 0
         return pages * _PAGE // 1_048_576
 
-    def _tail(self) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        for line in reversed(self._lines):
-            part = line.message.encode() + b"\n"
-            parts.append(part)
-            size += len(part)
-            if size >= _TAIL or line.message.startswith("START RequestId: "):
-                break
-        return b"".join(reversed(parts))[-_TAIL:]
-
     def _say(self, message: str, at: int | None = None) -> None:
-        self._lines.append(LogLine(self._clock.now() if at is None else at, message))
+        self._take([LogLine(self._clock.now() if at is None else at, message)])
+
+    def _take(self, lines: Sequence[LogLine]) -> None:
+        """Add lines to the log and to the tail of the event's log."""
+        self._lines += lines
+        for line in lines:
+            self._tail += line.message[-_TAIL:].encode() + b"\n"
+        if len(self._tail) > _TAIL_SLACK:
+            del self._tail[:-_TAIL]
 
     def _readable(self) -> None:
         self._collect()
-        if self._event is None:
-            self._on_output()
+        self._on_output()
 
     def _collect(self) -> None:
         if self._reader is None:
             return
         lines, ended = self._reader.drain(self._clock.now())
-        self._lines += lines
+        self._take(lines)
         if ended:
             self._close_reader()
 

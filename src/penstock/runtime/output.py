@@ -9,25 +9,30 @@ from penstock.runtime.model import LogLine
 _FRAME: Final = b"\xa5\x5a"
 _HEADER: Final = 16
 _CHUNK: Final = 65_536
-_LONGEST_LINE: Final = 256 * 1024
+_LONGEST: Final = 256 * 1024
+# More than a pipe holds: what was printed before a drain began is read by it.
+_READS: Final = 4
 
 
 class OutputReader:
     """Cuts the bytes of a log pipe into lines.
 
     A frame is a type whose first bytes are A5 5A (no UTF-8 text has them at the start of a character), a length, a
-    time in microseconds, and one message that may span lines.
+    time in microseconds, and one message that may span lines. A line or message that is longer than 256 KB comes in
+    pieces, so that little is held whatever a function prints.
     """
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
         self._buffer = b""
+        self._left = 0
+        self._framed_at = 0
 
     def drain(self, now: int) -> tuple[list[LogLine], bool]:
-        """Everything that is in the pipe, as lines of the instant `now`; and whether the pipe has ended."""
+        """What is in the pipe, 256 KB at most, as lines of the instant `now`; and whether the pipe has ended."""
         ended = False
         with contextlib.suppress(BlockingIOError):
-            while True:
+            for _ in range(_READS):
                 data = os.read(self.fd, _CHUNK)
                 if not data:
                     ended = True
@@ -44,13 +49,20 @@ class OutputReader:
         data = self._buffer
         at = 0
         while at < len(data):
-            if data.startswith(_FRAME, at):
-                end = at + _HEADER + int.from_bytes(data[at + 4 : at + 8], "big")
-                if len(data) < min(at + _HEADER, end) or len(data) < end:
+            if self._left:
+                size = min(self._left, _LONGEST)
+                if len(data) - at < size and not flush:
                     break
-                micros = int.from_bytes(data[at + 8 : at + 16], "big")
-                _add(lines, micros // 1000, data[at + _HEADER : end])
-                at = end
+                _add(lines, self._framed_at, data[at : at + size])
+                at += size
+                self._left -= size
+                continue
+            if data.startswith(_FRAME, at):
+                if len(data) - at < _HEADER:
+                    break
+                self._left = int.from_bytes(data[at + 4 : at + 8], "big")
+                self._framed_at = int.from_bytes(data[at + 8 : at + 16], "big") // 1000
+                at += _HEADER
                 continue
             end = data.find(b"\n", at)
             frame = data.find(_FRAME, at, end if end >= 0 else len(data))
@@ -60,7 +72,7 @@ class OutputReader:
             elif end >= 0:
                 _add(lines, now, data[at:end])
                 at = end + 1
-            elif flush or len(data) - at > _LONGEST_LINE:
+            elif flush or len(data) - at > _LONGEST:
                 _add(lines, now, data[at:])
                 at = len(data)
             else:

@@ -3,6 +3,7 @@
 import array
 import asyncio
 import contextlib
+import itertools
 import json
 import socket
 import subprocess
@@ -38,7 +39,8 @@ class Spawner:
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._lock = asyncio.Lock()
-        self._answer: asyncio.Future[Child] | None = None
+        self._tags = itertools.count()
+        self._answers: dict[int, asyncio.Future[Child]] = {}
         self._children: dict[int, Child] = {}
 
     async def spawn(self, request: Mapping[str, Any], output: int) -> Child:
@@ -46,17 +48,21 @@ class Spawner:
 
         `request` has `cwd`, `handler`, `environ` and `memory_mb`. Raises SpawnError.
         """
+        tag = next(self._tags)
+        packet = json.dumps({**request, "tag": tag}).encode()
         async with self._lock:
             channel = self._channel or self._start()
-            self._answer = asyncio.get_running_loop().create_future()
             fds = array.array("i", [output])
-            packet = json.dumps({**request, "tag": 0}).encode()
             try:
                 channel.sendmsg([packet], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
             except OSError as error:
-                self._lost()
-                raise SpawnError(f"the zygote takes no requests: {error}") from error
-            return await self._answer
+                # What is wrong may be this request alone; a zygote that has ended is seen by `_readable`.
+                raise SpawnError(f"the zygote did not take the request: {error}") from error
+            answer = self._answers[tag] = asyncio.get_running_loop().create_future()
+            try:
+                return await answer
+            finally:
+                self._answers.pop(tag, None)
 
     def kill(self, child: Child) -> None:
         """End a process and what it started, at once."""
@@ -105,10 +111,15 @@ class Spawner:
         if "spawned" in message:
             child = Child(message["pid"], asyncio.get_running_loop().create_future())
             self._children[child.pid] = child
-            if self._answer is not None and not self._answer.done():
-                self._answer.set_result(child)
+            answer = self._answers.get(message["spawned"])
+            if answer is not None and not answer.done():
+                answer.set_result(child)
             else:
-                self.kill(child)
+                self.kill(child)  # whoever asked has gone
+        elif "failed" in message:
+            answer = self._answers.get(message["failed"])
+            if answer is not None and not answer.done():
+                answer.set_exception(SpawnError(f"no process was started: {message['reason']}"))
         elif (ended := self._children.pop(message["exited"], None)) is not None:
             ended.exited.set_result(message["status"])
 
@@ -118,8 +129,9 @@ class Spawner:
             asyncio.get_running_loop().remove_reader(self._channel.fileno())
             self._channel.close()
         self._channel = self._process = None
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(SpawnError("the zygote ended"))
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(SpawnError("the zygote ended"))
         for child in self._children.values():
             child.exited.set_result(-9)
         self._children.clear()

@@ -3,7 +3,7 @@
 This file runs as a program of its own (`python -I zygote.py FD`) and imports nothing of Penstock, so that a
 function sees the standard library, the SDK and its own code. FD is a Unix socket of whole packets, each a JSON
 object: a request to spawn (with the write end of the log pipe as ancillary data) or to kill; answers tell of
-processes that began and ended. When the socket closes, every child is killed.
+processes that began, could not begin, and ended. When the socket closes, every child is killed.
 """
 
 import array
@@ -100,11 +100,18 @@ class Zygote:
             fds = array.array("i")
             for _, _, payload in ancillary:
                 fds.frombytes(payload[:4])
-            if self._fork(request, fds[0]):
+            if not fds:
+                self._fail(request, "the log pipe did not arrive")
+            elif self._fork(request, fds[0]):
                 return dict(request)
 
     def _fork(self, request: dict[str, Any], output: int) -> bool:
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(output)
+            self._fail(request, str(error))
+            return False
         if pid:
             os.close(output)
             self._children.add(pid)
@@ -122,6 +129,9 @@ class Zygote:
         # The runtime client frames its log records, so that one of several lines stays one event.
         request["environ"]["_LAMBDA_TELEMETRY_LOG_FD"] = str(output)
         return True
+
+    def _fail(self, request: dict[str, Any], reason: str) -> None:
+        self._say({"failed": request["tag"], "reason": reason})
 
     def _reap(self) -> None:
         for pid in list(self._children):

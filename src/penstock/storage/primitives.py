@@ -313,8 +313,21 @@ class Store(Primitives, Protocol):
         """Make the verbs of the block one: all or, when it raises, none."""
         ...
 
-    async def durable(self) -> None:
-        """Return once everything applied so far is on disk. Raises `Unavailable` if it was lost."""
+    @property
+    def epoch(self) -> int:
+        """Rises whenever something that was applied is lost before it was on disk."""
+        ...
+
+    async def durable(self, since: int | None = None) -> None:
+        """Return once everything applied so far is on disk.
+
+        Raises `Unavailable` if it was lost, or if anything was since the epoch `since`: who takes more than one step
+        before telling the world notes the epoch first.
+        """
+        ...
+
+    def barrier(self, since: int) -> "asyncio.Future[None] | None":
+        """What `durable(since)` would wait for, or None if there is nothing to wait for. Raises as it does."""
         ...
 
     async def reset(self) -> None:

@@ -21,13 +21,18 @@ class UnknownProduct(Exception):
 
 def handler(event, context):
     """Process a batch; name the messages that are to be tried again."""
-    messages = {}
+    messages, failures = {}, []
     for record in event["Records"]:
-        order_id = record["messageAttributes"]["RequestId"]["stringValue"]
-        messages.setdefault(order_id, []).append(record)
+        try:
+            order_id = record["messageAttributes"]["RequestId"]["stringValue"]
+        except KeyError:
+            print(f"message {record['messageId']} has no request id")
+            failures.append(record["messageId"])
+        else:
+            messages.setdefault(order_id, []).append(record)
     # What is missing from the answer was done before, by another copy of the same request.
     begun = advance({order_id: begin(order_id) for order_id in messages})
-    ends, failures = {}, []
+    ends = {}
     for order_id in begun:
         try:
             ends[order_id] = finish(order_id, check(messages[order_id][0]["body"]))

@@ -8,6 +8,17 @@ from penstock.api import Context, Result
 from penstock.core.errors import AwsError
 
 Properties: TypeAlias = dict[str, Any]
+_GONE: Final = frozenset(
+    {
+        "NoSuchEntity",
+        "NoSuchBucket",
+        "NoSuchBucketPolicy",
+        "NotFoundException",
+        "ParameterNotFound",
+        "QueueDoesNotExist",
+        "ResourceNotFoundException",
+    }
+)
 
 
 class Call(Protocol):
@@ -36,12 +47,36 @@ class Target:
     settle: Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]
     """Waits until a check says yes; raises when it takes too long."""
     stack_name: str
+    stack_id: str
     logical_id: str
     suffix: str
-    """Random text that makes generated names of this resource unique."""
+    """Random text that makes generated names of this resource unique; stored before anything is made."""
     properties: Properties
+    hold: Callable[[str], Awaitable[None]]
+    """Keeps the physical id of a resource that exists but is not configured yet, so that a rollback removes it."""
     previous: Properties = field(default_factory=dict)
     physical_id: str = ""
+    replaces: str = ""
+    """The physical id of the resource whose place a new one takes."""
+    resumed: bool = False
+    """A stop interrupted an earlier attempt to create: the resource may be there already."""
+
+    async def make(self, service: str, operation: str, request: dict[str, Any]) -> Result | None:
+        """Bring the resource into being. None when an interrupted attempt had done so: its name was stored first."""
+        try:
+            return await self.call(service, operation, request)
+        except AwsError as error:
+            if self.resumed and is_taken(error):
+                return None
+            raise
+
+    async def drop(self, service: str, operation: str, request: dict[str, Any]) -> None:
+        """Take something away; what is gone already is no error."""
+        try:
+            await self.call(service, operation, request)
+        except AwsError as error:
+            if not is_gone(error):
+                raise
 
     def name(self, limit: int = 64, *, ending: str = "") -> str:
         """The physical name `stack-Logical-RANDOM`, shortened to `limit`."""
@@ -138,6 +173,16 @@ _TRUTH: Final[Mapping[str, bool]] = {"true": True, "false": False}
 def tag_map(properties: Properties) -> dict[str, str]:
     """List-shaped tags as the map that some services take."""
     return {tag["Key"]: str(tag["Value"]) for tag in properties.get("Tags", [])}
+
+
+def is_gone(error: AwsError) -> bool:
+    """Whether a service says that what it was asked about is not there."""
+    return error.code in _GONE or error.status == 404
+
+
+def is_taken(error: AwsError) -> bool:
+    """Whether a service says that what it was asked to make is there."""
+    return "Already" in error.code or "already exist" in error.message.lower()
 
 
 async def keep(_target: Target) -> None:

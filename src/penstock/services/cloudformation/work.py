@@ -1,11 +1,14 @@
 """One step on one resource: evaluate its properties, call its row of the table, keep what came of it.
 
-Every step leaves a resource document from which the next one, or a restart, can go on.
+Every step leaves a resource document from which the next one, or a restart, can go on. A document with `begun` is of
+a resource that may or may not have been created: its suffix and properties are stored before the service is called, so that a restart finds the
+resource by the name it was to have. A name that the template gives is trusted to be the stack's own in that case.
 """
 
+import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from penstock.api import Context, Dispatcher, Result, refuse
@@ -14,9 +17,17 @@ from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
 from penstock.core.template.evaluate import Evaluator
 from penstock.core.template.plan import difference
-from penstock.services.cloudformation.resource import Made, Properties, ResourceType, Target
+from penstock.services.cloudformation.resource import (
+    Made,
+    Properties,
+    ResourceType,
+    Target,
+    is_gone,
+    is_taken,
+)
 from penstock.services.cloudformation.stack import Document, Stacks
 
+_log: Final = logging.getLogger("penstock.cloudformation")
 # What makes a resource what it is: kept in `before` while an update may have to return to it.
 _RECORD: Final = (
     "PhysicalResourceId",
@@ -30,17 +41,6 @@ _REPLACING: Final = (
     "Requested update requires the creation of a new physical resource; hence creating one."
 )
 _DYNAMIC: Final = re.compile(r"\{\{resolve:([a-z-]+):([^}]+)\}\}")
-_GONE: Final = frozenset(
-    {
-        "NoSuchEntity",
-        "NoSuchBucket",
-        "NoSuchBucketPolicy",
-        "NotFoundException",
-        "ParameterNotFound",
-        "QueueDoesNotExist",
-        "ResourceNotFoundException",
-    }
-)
 _STABILIZE_TRIES: Final = 600
 _STABILIZE_MS: Final = 100
 
@@ -96,10 +96,14 @@ class Worker:
                 "attributes": {},
                 "before": None,
             }
+        stopped = resource.get("ResourceStatus") == "CREATE_IN_PROGRESS"
         _take_policies(resource, declared)
-        await self._stacks.mark(site.stack, resource, "CREATE_IN_PROGRESS", self._clock.now())
+        if not stopped:
+            await self._stacks.mark(site.stack, resource, "CREATE_IN_PROGRESS", self._clock.now())
 
         async def step() -> None:
+            if not stopped:
+                await self._withdraw(site, resource)
             row, properties = await self._wanted(site, name)
             await self._create(site, row, resource, properties)
             initiated = "Resource creation Initiated"
@@ -118,6 +122,8 @@ class Worker:
         changes: list[str] = []
 
         async def compare() -> tuple[ResourceType, Properties]:
+            if resource["ResourceStatus"] != "UPDATE_IN_PROGRESS":
+                await self._withdraw(site, resource)
             row, properties = await self._wanted(site, name)
             if resource["ResourceType"] != row.name:
                 changes.append("Type")
@@ -125,20 +131,22 @@ class Worker:
             return row, properties
 
         row, properties = await self._attempt(site, resource, "UPDATE_FAILED", compare)
-        if not changes:
+        begun = bool(resource.get("begun"))
+        if not changes and not begun:
             await self._stacks.put_resource(site.stack, resource)
             return
-        replaced = "Type" in changes[:1] and resource["ResourceType"] != row.name
+        replaced = begun or resource["ResourceType"] != row.name
         replaced = replaced or not row.replacing().isdisjoint(changes)
         resource.setdefault("before", {member: resource[member] for member in _RECORD})
         resource["attempted"] = None if replaced else properties
+        if replaced and not begun:
+            resource["suffix"] = self._ids.upper_token(12)
         now = self._clock.now()
         reason = _REPLACING if replaced else None
         await self._stacks.mark(site.stack, resource, "UPDATE_IN_PROGRESS", now, reason)
 
         async def step() -> None:
             if replaced:
-                resource["suffix"] = self._ids.upper_token(12)
                 await self._create(site, row, resource, properties)
             else:
                 await self._update(site, row, resource, properties, resource["properties"])
@@ -151,6 +159,7 @@ class Worker:
         before = resource["before"]
         if before is None:
             return
+        resource.pop("begun", None)
         if before["PhysicalResourceId"] != resource["PhysicalResourceId"]:
             made = {member: resource[member] for member in _RECORD}
             resource.update(before)
@@ -231,9 +240,27 @@ class Worker:
     async def _create(
         self, site: Site, row: ResourceType, resource: Document, properties: Properties
     ) -> None:
-        made = await row.create(self._target(site, resource, properties, {}, ""))
-        resource["ResourceType"] = row.name
+        replaced = (resource.get("before") or {}).get("PhysicalResourceId", "")
+        resumed = bool(resource.get("begun"))
+        resource |= {"begun": True, "ResourceType": row.name, "properties": properties}
+        await self._stacks.put_resource(site.stack, resource)
+        target = self._target(site, resource, properties, {}, "")
+        made = await row.create(replace(target, replaces=replaced, resumed=resumed))
         _take(resource, made, properties)
+        del resource["begun"]
+
+    async def _withdraw(self, site: Site, resource: Document) -> None:
+        """Undo an attempt to create that failed: what it left is removed, and the record from before is in force."""
+        if not resource.pop("begun", False):
+            return
+        before = resource.get("before")
+        if resource["PhysicalResourceId"] != (before or {}).get("PhysicalResourceId", ""):
+            await self._delete(site, resource)
+        if before:
+            resource.update(before)
+        else:
+            resource["PhysicalResourceId"] = ""
+            resource["suffix"] = self._ids.upper_token(12)
 
     async def _update(
         self,
@@ -255,7 +282,7 @@ class Worker:
         try:
             await row.delete(self._target(site, resource, properties, properties, physical_id))
         except AwsError as error:
-            if error.code not in _GONE and error.status != 404:
+            if not is_gone(error):
                 raise
 
     async def _attempt(
@@ -267,6 +294,7 @@ class Worker:
         except AwsError as error:
             reason = self._reason(error)
         except Exception as error:  # noqa: BLE001 - a stack must not hang on what a row did not foresee
+            _log.exception("%s of stack %s", resource["LogicalResourceId"], site.stack["StackId"])
             reason = f"Internal Failure: {type(error).__name__}: {error}"
         await self._stacks.mark(site.stack, resource, failed, self._clock.now(), reason)
         raise StepFailed(resource["LogicalResourceId"], reason)
@@ -288,11 +316,17 @@ class Worker:
         previous: Properties,
         physical_id: str,
     ) -> Target:
+        async def hold(made: str) -> None:
+            resource["PhysicalResourceId"] = made
+            await self._stacks.put_resource(site.stack, resource)
+
         return Target(
             ctx=site.ctx,
             call=self._call(site),
             settle=self._settle,
+            hold=hold,
             stack_name=site.stack["StackName"],
+            stack_id=site.stack["StackId"],
             logical_id=resource["LogicalResourceId"],
             suffix=resource["suffix"],
             properties=properties,
@@ -328,8 +362,8 @@ def _take_policies(resource: Document, declared: Mapping[str, Any]) -> None:
 
 
 def _handler_code(error: AwsError) -> str:
-    if error.code in _GONE:
+    if is_gone(error):
         return "NotFound"
-    if "Exist" in error.code:
+    if is_taken(error):
         return "AlreadyExists"
     return "InvalidRequest" if error.status == 400 else "GeneralServiceException"

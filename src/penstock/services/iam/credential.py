@@ -4,11 +4,11 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from penstock.core.arn import parse_arn
+from penstock.core.arn import Arn, parse_arn
 from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
 from penstock.services.iam.entity import ROLES
-from penstock.storage.primitives import Store
+from penstock.storage.primitives import Row, Store
 
 _CREDENTIALS: Final = "iam/credentials"
 _EXPIRY: Final = "iam/expiry"
@@ -73,7 +73,7 @@ class Credentials:
     ) -> tuple[dict[str, Any], dict[str, str]]:
         """`Credentials` and `AssumedRoleUser` of a new session."""
         arn = parse_arn(role_arn)
-        row = await self._store.table.get(ROLES, arn.account.encode(), arn.name.lower().encode())
+        row = await self._role(arn)
         if row is None:
             message = f"The role with name {arn.name} cannot be found."
             raise AwsError("NoSuchEntity", message, status=404)
@@ -101,6 +101,13 @@ class Credentials:
             "Expiration": credential.expires_at,
         }
         return shaped, user
+
+    async def role_exists(self, role_arn: str) -> bool:
+        """Whether there is a role of this ARN."""
+        return await self._role(parse_arn(role_arn)) is not None
+
+    async def _role(self, arn: Arn) -> Row | None:
+        return await self._store.table.get(ROLES, arn.account.encode(), arn.name.lower().encode())
 
     async def _sweep(self, now: int) -> None:
         """Forget a few sessions that ended more than a day ago, so that they never pile up."""

@@ -21,16 +21,14 @@ class LambdaService:
         self._ledger = given.ledger
         code = CodeStore(given.store, given.dispatcher, given.ids, given.code_folder)
         self._runner = runner = Runner(code, given)
-        self._events = AsyncInvocations(
-            self._repository, runner, given.engine, given.clock, given.ids
-        )
+        self._events = AsyncInvocations(self._repository, runner, given)
         self._mappings = Mappings(self._repository, runner, given)
         self.service = Service(
             "lambda",
             operations_of(
                 Functions(self._repository, code, given, self._events),
                 Invocations(self._repository, runner, self._events),
-                Settings(self._repository, given.ids, given.ledger, self._events),
+                Settings(self._repository, given, self._events),
                 self._mappings,
             ),
         )

@@ -12,7 +12,6 @@ import orjson
 
 from penstock.clock import Clock
 from penstock.core.errors import AwsError, PenstockError
-from penstock.core.ids import Ids
 from penstock.core.retry import (
     AsyncRetryPolicy,
     DeadLetter,
@@ -34,26 +33,19 @@ from penstock.delivery.model import (
 )
 from penstock.runtime.concurrency import Permit
 from penstock.runtime.model import InvocationResult
+from penstock.services.lambda_.destinations import Recipients, event_config
 from penstock.services.lambda_.repository import LATEST, Function, Ref, Repository
+from penstock.services.lambda_.surroundings import Surroundings
 from penstock.storage.primitives import Leased, LeaseTerms, NewMessage, Store
 
 AGE_EXCEEDED: Final = "EventAgeExceeded"
 NO_CONCURRENCY: Final = "ZeroReservedConcurrency"
+RETRIES_EXHAUSTED: Final = "RetriesExhausted"
+# The code of a failure to find the function's version; no try will find it.
+NOT_FOUND: Final = 404
 # How many events of one function are in flight at once, at most; the rest wait in the queue, where nothing is lost.
 _IN_FLIGHT: Final = 32
 _GRACE_MS: Final = 60_000
-
-
-class Engine(Protocol):
-    """What is asked of the delivery engine."""
-
-    def add(self, subscription: Subscription) -> None:
-        """Start, or replace, a subscription."""
-        ...
-
-    async def remove(self, id_: str) -> None:
-        """Stop a subscription."""
-        ...
 
 
 class RunsFunctions(Protocol):
@@ -78,14 +70,13 @@ def queue_of(ref: Ref) -> str:
 class AsyncInvocations:
     """Accepts events, and keeps one subscription a function that runs them."""
 
-    def __init__(
-        self, repository: Repository, runner: RunsFunctions, engine: Engine, clock: Clock, ids: Ids
-    ) -> None:
+    def __init__(self, repository: Repository, runner: RunsFunctions, given: Surroundings) -> None:
         self._repository = repository
         self._runner = runner
-        self._engine = engine
-        self._clock = clock
-        self._ids = ids
+        self._engine = given.engine
+        self._clock = given.clock
+        self._ids = given.ids
+        self._queue_exists = given.queue_exists
 
     async def accept(
         self, ref: Ref, request_id: str, payload: bytes, trace: str | None, now: int
@@ -101,22 +92,21 @@ class AsyncInvocations:
         """Run the function's events by its configuration as it now is."""
         ref = ref._replace(qualifier=None)
         timeout_ms = document["config"]["Timeout"] * 1000
+        recipients = Recipients(document, self._queue_exists)
         self._engine.add(
             Subscription(
                 id=queue_of(ref),
                 source=_EventSource(self._repository.store, queue_of(ref), timeout_ms),
-                target=_EventTarget(self._repository, self._runner, self._clock, ref),
-                policy=EventPolicy(ref, document, self._ids.uuid),
+                target=EventTarget(self._repository, self._runner, self._clock, ref, recipients),
+                policy=EventPolicy(ref, document, recipients, self._ids.uuid),
                 batch=BatchPolicy(size=1),
                 concurrency=_IN_FLIGHT,
-                lease_ms=timeout_ms + _GRACE_MS,
             )
         )
 
-    async def unsubscribe(self, ref: Ref) -> None:
-        """Stop, and forget the events that wait."""
-        await self._engine.remove(queue_of(ref))
-        await self._repository.store.queue.purge(queue_of(ref))
+    def unsubscribe(self, ref: Ref) -> None:
+        """Take no more events. Those that run go on; those that wait are the repository's to remove."""
+        self._engine.discard(queue_of(ref))
 
 
 class _EventSource:
@@ -136,24 +126,38 @@ class _EventSource:
         return await self._store.queue.lease(self._queue, limit, terms, now)
 
 
-class _EventTarget:
-    """Runs one event of the function."""
+class EventTarget:
+    """Runs one event of the function, then looks which queues can be told."""
 
     def __init__(
-        self, repository: Repository, runner: RunsFunctions, clock: Clock, ref: Ref
+        self,
+        repository: Repository,
+        runner: RunsFunctions,
+        clock: Clock,
+        ref: Ref,
+        recipients: Recipients,
     ) -> None:
         self._repository = repository
         self._runner = runner
         self._clock = clock
         self._ref = ref
+        self._recipients = recipients
 
     async def deliver(self, batch: Sequence[Leased]) -> Outcome:
+        """Run the batch's one event."""
         (message,) = batch
         history = orjson.loads(message.attributes)
+        outcome = await self._outcome(message, history)
+        await self._recipients.look(history["q"])
+        return outcome
+
+    async def _outcome(self, message: Leased, history: dict[str, Any]) -> Outcome:
         try:
             function = await self._repository.find(self._ref._replace(qualifier=history["q"]))
-        except AwsError:
-            return Delivered()  # deleted meanwhile, and its events with it
+        except AwsError as error:
+            # What was to run has been deleted since the event was accepted.
+            document = {"errorMessage": error.message, "errorType": error.code}
+            return Failed(orjson.dumps(document), NOT_FOUND)
         now = self._clock.now()
         if (reason := self._given_up(function, message, history["q"], now)) is not None:
             return Throttled(reason)
@@ -182,12 +186,6 @@ class _EventTarget:
         return Delivered(result.payload) if result.error is None else Failed(result.payload)
 
 
-def event_config(document: dict[str, Any], qualifier: str | None) -> dict[str, Any]:
-    """The EventInvokeConfig of a qualifier, empty where none was put."""
-    found: dict[str, Any] = document["event_invoke"].get(qualifier or LATEST) or {}
-    return found
-
-
 def retry_policy(document: dict[str, Any], qualifier: str | None) -> AsyncRetryPolicy:
     """How a qualifier's events are retried."""
     config = event_config(document, qualifier)
@@ -200,9 +198,16 @@ def retry_policy(document: dict[str, Any], qualifier: str | None) -> AsyncRetryP
 class EventPolicy:
     """What becomes of an event: see section "asynchronous invocation" of the Lambda guide."""
 
-    def __init__(self, ref: Ref, document: dict[str, Any], new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        ref: Ref,
+        document: dict[str, Any],
+        recipients: Recipients,
+        new_id: Callable[[], str],
+    ) -> None:
         self._ref = ref
         self._document = document
+        self._recipients = recipients
         self._new_id = new_id
 
     def decide(self, message: Leased, outcome: Outcome, now: int) -> Decision:
@@ -210,6 +215,8 @@ class EventPolicy:
         history = orjson.loads(message.attributes)
         policy = retry_policy(self._document, history["q"])
         match outcome:
+            case Failed(code=code) if code == NOT_FOUND:
+                return DeadLetter(RETRIES_EXHAUSTED)
             case Failed():
                 return after_failure(
                     policy, attempts=message.leases, enqueued_at=message.sent_at, now=now
@@ -228,22 +235,22 @@ class EventPolicy:
         history = orjson.loads(message.attributes)
         if isinstance(decision, Settle) and isinstance(outcome, Throttled):
             return self._again(message, history, now)
-        destinations = event_config(self._document, history["q"]).get("DestinationConfig") or {}
+        recipients, dead_letter = self._recipients, None
         if isinstance(decision, Settle) and isinstance(outcome, Delivered):
-            wanted, condition = destinations.get("OnSuccess"), "Success"
+            wanted, condition = recipients.on_success(history["q"]), "Success"
         elif isinstance(decision, DeadLetter | Drop):
-            wanted, condition = destinations.get("OnFailure"), decision.reason
+            wanted, condition = recipients.on_failure(history["q"]), decision.reason
+            dead_letter = recipients.dead_letter()
         else:
             return []
         found: list[tuple[str, NewMessage]] = []
-        if wanted and wanted.get("Destination"):
+        if wanted and recipients.there(wanted):
             record = self._record(message, outcome, condition, history["q"], now)
-            found.append((wanted["Destination"], self._sqs(record, now, None, history["t"])))
-        dead_letter = self._document["config"].get("DeadLetterConfig")
-        if condition != "Success" and dead_letter:
+            found.append((wanted, self._sqs(record, now, None, history["t"])))
+        if dead_letter and recipients.there(dead_letter):
             attributes = _dead_letter_attributes(message, outcome)
             body = self._sqs(message.body, now, attributes, history["t"])
-            found.append((dead_letter["TargetArn"], body))
+            found.append((dead_letter, body))
         return found
 
     def _after_throttle(
@@ -284,7 +291,7 @@ class EventPolicy:
         self, message: Leased, outcome: Outcome, condition: str, qualifier: str | None, now: int
     ) -> bytes:
         """The invocation record, in AWS's order of members."""
-        tried = not isinstance(outcome, Throttled)
+        tried = not isinstance(outcome, Throttled) and not _is_missing(outcome)
         record: dict[str, Any] = {
             "version": "1.0",
             "timestamp": _iso(now),
@@ -305,6 +312,10 @@ class EventPolicy:
                 outcome.error if isinstance(outcome, Failed) else getattr(outcome, "result", b"")
             )
         return orjson.dumps(record)
+
+
+def _is_missing(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failed) and outcome.code == NOT_FOUND
 
 
 def _document(payload: bytes) -> Any:

@@ -6,15 +6,20 @@ The folder of a package is named by its digest and appears whole or not at all.
 import asyncio
 import base64
 import io
+import lzma
+import os
 import shutil
 import stat
 import zipfile
+import zlib
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from penstock.api import Context, Dispatcher, refuse
 from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
+from penstock.services.lambda_.configuration import invalid
 from penstock.storage.primitives import Store
 
 # AWS: Lambda quotas, "deployment package (.zip file archive) size".
@@ -22,6 +27,15 @@ MAX_ZIPPED: Final = 52_428_800
 MAX_UNZIPPED: Final = 262_144_000
 _UNREADABLE: Final = (
     "Could not unzip uploaded file. Please check your file, then try to upload again."
+)
+# What zipfile raises for bytes that are no archive, that are damaged, encrypted, or packed in a way it does not know.
+_DAMAGES: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    ValueError,
 )
 
 
@@ -53,11 +67,8 @@ class CodeStore:
         elif code.get("S3Bucket") and code.get("S3Key"):
             package = await self._from_s3(ctx, code["S3Bucket"], code["S3Key"])
         else:
-            raise AwsError(
-                "InvalidParameterValueException",
-                "Please provide a source for function code.",
-            )
-        _check(package)
+            raise invalid("Please provide a source for function code.")
+        await asyncio.get_running_loop().run_in_executor(None, _check, package)
         return await self._store.blob.put(package), len(package)
 
     async def unpacked(self, digest: str) -> Path:
@@ -86,9 +97,8 @@ class CodeStore:
         try:
             answer = await self._dispatcher.call(ctx, "s3", "GetObject", request)
         except AwsError as error:
-            raise AwsError(
-                "InvalidParameterValueException",
-                f"Error occurred while GetObject. S3 Error Code: {error.code}. S3 Error Message: {error.message}",
+            raise invalid(
+                f"Error occurred while GetObject. S3 Error Code: {error.code}. S3 Error Message: {error.message}"
             ) from error
         return bytes(answer["Body"])
 
@@ -99,25 +109,31 @@ def code_sha256(digest: str) -> str:
 
 
 def _check(package: bytes) -> None:
-    """Refuse what is no archive, names files outside its folder, or grows too large."""
+    """Refuse what is no archive, names files outside its folder, grows too large, or cannot be read to the end."""
     try:
         with zipfile.ZipFile(io.BytesIO(package)) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        raise AwsError("InvalidParameterValueException", _UNREADABLE) from error
+            _check_entries(archive.infolist())
+            damaged = archive.testzip()
+    except _DAMAGES as error:
+        raise invalid(_UNREADABLE) from error
+    if damaged is not None:
+        raise invalid(_UNREADABLE)
+
+
+def _check_entries(entries: Sequence[zipfile.ZipInfo]) -> None:
     for entry in entries:
         path = PurePosixPath(entry.filename)
         if path.is_absolute() or ".." in path.parts:
-            raise AwsError("InvalidParameterValueException", _UNREADABLE)
+            raise invalid(_UNREADABLE)
     if sum(entry.file_size for entry in entries) >= MAX_UNZIPPED:
-        raise AwsError(
-            "InvalidParameterValueException",
-            f"Unzipped size must be smaller than {MAX_UNZIPPED} bytes",
-        )
+        raise invalid(f"Unzipped size must be smaller than {MAX_UNZIPPED} bytes")
 
 
 def _extract(package: bytes, scratch: Path, folder: Path) -> None:
-    """Unpack into `scratch`, then rename. Sizes in the archive's index were checked, and zipfile holds to them."""
+    """Unpack into `scratch`, then rename. Sizes in the archive's index were checked, and zipfile holds to them.
+
+    The folder's name is a promise that outlives a crash of the machine, so the files are on disk before it.
+    """
     scratch.mkdir(parents=True)
     try:
         with zipfile.ZipFile(io.BytesIO(package)) as archive:
@@ -126,9 +142,24 @@ def _extract(package: bytes, scratch: Path, folder: Path) -> None:
                 mode = entry.external_attr >> 16
                 if not entry.is_dir() and not stat.S_ISLNK(mode):
                     path.chmod(0o644 | (mode & 0o111))
+        for path in (scratch, *scratch.rglob("*")):
+            _sync(path)
         scratch.rename(folder)
+        _sync(folder.parent)
+    except _DAMAGES as error:
+        raise invalid(_UNREADABLE) from error
     except OSError:
         # Another process may have been quicker: its folder has the same files.
-        shutil.rmtree(scratch, ignore_errors=True)
         if not folder.is_dir():
             raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Return when a file or the names in a folder are on disk."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -81,13 +81,23 @@ def refuse_unbuilt(request: Mapping[str, Any]) -> None:
     logging = request.get("LoggingConfig") or {}
     if logging.get("LogFormat", "Text") != "Text":
         raise refuse("Lambda's LoggingConfig LogFormat JSON")
+    if (request.get("EphemeralStorage") or {}).get("Size", 512) != 512:
+        raise refuse("Lambda's EphemeralStorage other than 512 MB")
     if request.get("PackageType", "Zip") != "Zip":
         raise refuse("Lambda's PackageType Image")
 
 
-def check(request: Mapping[str, Any]) -> None:
-    """Check the members of a request that make a configuration. Raises AwsError."""
+def architecture_of(machine: str) -> str:
+    """A processor's architecture by Lambda's name."""
+    return {"aarch64": "arm64", "amd64": "x86_64"}.get(machine.lower(), machine)
+
+
+def check(request: Mapping[str, Any], architecture: str) -> None:
+    """Check the members of a request that make a configuration, for a machine of `architecture`. Raises AwsError."""
     refuse_unbuilt(request)
+    for wanted in request.get("Architectures") or ():
+        if wanted != architecture:
+            raise refuse(f"Lambda's Architectures {wanted} on a machine that is {architecture}")
     if "Runtime" in request:
         _check_runtime(request["Runtime"])
     if "Role" in request and _ROLE.fullmatch(request["Role"]) is None:
@@ -106,9 +116,6 @@ def check(request: Mapping[str, Any]) -> None:
                 f"Member must have value less than or equal to {limit}"
             )
     _check_environment((request.get("Environment") or {}).get("Variables") or {})
-    dead_letter = (request.get("DeadLetterConfig") or {}).get("TargetArn")
-    if dead_letter and not dead_letter.startswith("arn:aws:sqs:"):
-        raise refuse("a Lambda DeadLetterConfig that is not an SQS queue")
 
 
 def _check_runtime(runtime: str) -> None:
@@ -145,7 +152,7 @@ def _check_environment(variables: Mapping[str, str]) -> None:
 
 
 def new_configuration(
-    request: Mapping[str, Any], arn: str, now: int, revision: str
+    request: Mapping[str, Any], arn: str, architecture: str, now: int, revision: str
 ) -> dict[str, Any]:
     """The configuration of a function that a checked CreateFunction asks for; the code is added by the caller."""
     for name, member in (("Runtime", "runtime"), ("Handler", "handler")):
@@ -166,7 +173,7 @@ def new_configuration(
         "Version": "$LATEST",
         "TracingConfig": {"Mode": "PassThrough"},
         "PackageType": "Zip",
-        "Architectures": request.get("Architectures") or ["x86_64"],
+        "Architectures": request.get("Architectures") or [architecture],
         "EphemeralStorage": {"Size": 512},
         "SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"},
         "LoggingConfig": {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{name}"},

@@ -4,20 +4,23 @@ from typing import Any, Final
 
 from penstock.api import Context, Request, Result, operation
 from penstock.core.errors import AwsError, Conflict
-from penstock.services.lambda_.asynchronous import AsyncInvocations
+from penstock.services.lambda_.asynchronous import AsyncInvocations, queue_of
 from penstock.services.lambda_.code import CodeStore, code_sha256
 from penstock.services.lambda_.configuration import (
+    architecture_of,
     check,
     invalid,
     merge,
     new_configuration,
     timestamp,
 )
+from penstock.services.lambda_.destinations import check_dead_letter
 from penstock.services.lambda_.invocation import CANNOT_ASSUME
 from penstock.services.lambda_.repository import LATEST, Function, Ref, Repository, parse_ref
 from penstock.services.lambda_.surroundings import Surroundings
 
 _PAGE: Final = 50
+_CODE_MEMBERS: Final = ("Architectures", "PublishTo")
 
 
 def described(function: Function) -> dict[str, Any]:
@@ -48,16 +51,17 @@ class Functions:
         self._ids = given.ids
         self._runtime = given.runtime
         self._ledger = given.ledger
-        self._credentials_for = given.credentials_for
+        self._role_exists = given.role_exists
+        self._queue_exists = given.queue_exists
+        self._architecture = architecture_of(given.machine)
         self._events = events
 
     @operation("CreateFunction")
     async def create_function(self, ctx: Context, request: Request) -> Result:
         """Store a function, ready to be invoked."""
         ref = parse_ref(ctx, request["FunctionName"])._replace(qualifier=None)
-        check(request)
-        await self._check_role(request["Role"], ref.name, ctx.now)
-        config = new_configuration(request, ref.arn, ctx.now, self._ids.uuid())
+        await self._check(request)
+        config = new_configuration(request, ref.arn, self._architecture, ctx.now, self._ids.uuid())
         digest, size = await self._code.accept(ctx, request.get("Code") or {})
         config |= {"CodeSha256": code_sha256(digest), "CodeSize": size}
         document = {
@@ -70,7 +74,7 @@ class Functions:
             "counter": 0,
         }
         try:
-            await self._repository.save(ref, document, 0)
+            await self._repository.create(ref, document, queue_of(ref))
         except Conflict:
             raise AwsError(
                 "ResourceConflictException", f"Function already exist: {ref.name}"
@@ -105,8 +109,7 @@ class Functions:
         ref = parse_ref(ctx, request["FunctionName"])._replace(qualifier=None)
         function = await self._repository.find(ref)
         _check_revision(function, request)
-        if request.get("PublishTo"):
-            check({"PublishTo": request["PublishTo"]})
+        check({name: request.get(name) for name in _CODE_MEMBERS}, self._architecture)
         digest, size = await self._code.accept(ctx, request)
         config = {
             **function.config,
@@ -130,9 +133,7 @@ class Functions:
         ref = parse_ref(ctx, request["FunctionName"])._replace(qualifier=None)
         function = await self._repository.find(ref)
         _check_revision(function, request)
-        check(request)
-        if "Role" in request:
-            await self._check_role(request["Role"], ref.name, ctx.now)
+        await self._check(request)
         config = dict(function.config)
         merge(config, request, ctx.now, self._ids.uuid())
         await self._change(function, {"config": config})
@@ -148,8 +149,8 @@ class Functions:
         if ref.qualifier is not None:
             await self._repository.delete_version(ref, int(ref.qualifier))
         else:
-            await self._repository.delete(ref)
-            await self._events.unsubscribe(ref)
+            await self._repository.delete(ref, queue_of(ref))
+            self._events.unsubscribe(ref)
             self._ledger.reserve(ref.account, ref.region, ref.name, None)
         await self._runtime.retire(function.arn)
         return {}
@@ -177,8 +178,7 @@ class Functions:
         ref = parse_ref(ctx, request["FunctionName"])._replace(qualifier=None)
         function = await self._repository.find(ref)
         _check_revision(function, request)
-        if request.get("PublishTo"):
-            check({"PublishTo": request["PublishTo"]})
+        check({"PublishTo": request.get("PublishTo")}, self._architecture)
         theirs, ours = request.get("CodeSha256"), function.config["CodeSha256"]
         if theirs and theirs != ours:
             raise invalid(
@@ -206,11 +206,13 @@ class Functions:
         await self._repository.find(ref)
         return {"FunctionName": ref.name, "CodeSigningConfigArn": ""}
 
-    async def _check_role(self, role: str, name: str, now: int) -> None:
-        try:
-            await self._credentials_for(role, f"{name}@lambda_function", now)
-        except AwsError as error:
-            raise invalid(CANNOT_ASSUME) from error
+    async def _check(self, request: Request) -> None:
+        """Check what a request configures, and that what it names exists."""
+        check(request, self._architecture)
+        if "Role" in request and not await self._role_exists(request["Role"]):
+            raise invalid(CANNOT_ASSUME)
+        dead_letter = (request.get("DeadLetterConfig") or {}).get("TargetArn")
+        await check_dead_letter(dead_letter, self._queue_exists)
 
     async def _find(self, ctx: Context, request: Request) -> Function:
         ref = parse_ref(ctx, request["FunctionName"], request.get("Qualifier"))

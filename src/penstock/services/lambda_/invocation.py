@@ -1,6 +1,8 @@
 """Running functions: what a version needs to run, and the Invoke operation."""
 
+import asyncio
 import base64
+import functools
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,6 +43,7 @@ class Runner:
         self._ledger = given.ledger
         self._credentials_for = given.credentials_for
         self._prepared: dict[str, _Prepared] = {}
+        self._preparing: dict[str, asyncio.Task[_Prepared]] = {}
 
     def admit(self, function: Function) -> Permit | str:
         """A permit to run one event, or AWS's reason why not."""
@@ -50,6 +53,7 @@ class Runner:
     def forget(self) -> None:
         """Let go of what was prepared."""
         self._prepared.clear()
+        self._preparing.clear()
 
     async def run(
         self, function: Function, request_id: str, payload: bytes, trace: str | None, now: int
@@ -76,10 +80,25 @@ class Runner:
         key = f"{function.arn}:{function.version}:{function.config['RevisionId']}"
         prepared = self._prepared.get(key)
         if prepared is None or now >= prepared.until:
+            prepared = await self._prepared_once(function, key, now)
+        return prepared.spec
+
+    async def _prepared_once(self, function: Function, key: str, now: int) -> _Prepared:
+        """Prepare, once for all who wait: a session of its own for each of a burst would give each its own pool."""
+        task = self._preparing.get(key)
+        if task is None:
+            task = self._preparing[key] = asyncio.create_task(self._prepare(function, key, now))
+            task.add_done_callback(functools.partial(self._keep, key))
+        return await asyncio.shield(task)
+
+    def _keep(self, key: str, task: "asyncio.Task[_Prepared]") -> None:
+        if self._preparing.get(key) is not task:
+            return  # forgotten meanwhile
+        del self._preparing[key]
+        if not task.cancelled() and task.exception() is None:
             if len(self._prepared) >= _KEPT_SPECS:
                 self._prepared.clear()
-            prepared = self._prepared[key] = await self._prepare(function, key, now)
-        return prepared.spec
+            self._prepared[key] = task.result()
 
     async def _prepare(self, function: Function, key: str, now: int) -> _Prepared:
         config, ref = function.config, function.ref

@@ -148,7 +148,7 @@ class Mappings:
         document = await self._find(ctx, request["UUID"])
         uuid = document["mapping"]["UUID"]
         await self._table.delete(MAPPINGS, scope(ctx.account, ctx.region), uuid.encode())
-        await self._engine.remove(_subscription_id(uuid))
+        self._engine.discard(_subscription_id(uuid))
         return _described(document["mapping"], "Deleting")
 
     async def restore(self) -> None:
@@ -173,7 +173,7 @@ class Mappings:
         if enabled:
             self._subscribe(mapping)
         else:
-            await self._engine.remove(_subscription_id(uuid))
+            self._engine.discard(_subscription_id(uuid))
 
     def _subscribe(self, mapping: dict[str, Any]) -> None:
         arn = parse_arn(mapping["FunctionArn"])

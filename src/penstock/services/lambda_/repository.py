@@ -169,9 +169,26 @@ class Repository:
         """Remove a published version."""
         await self.store.table.delete(VERSIONS, self._versions(ref), _sort(number))
 
-    async def delete(self, ref: Ref) -> None:
-        """Remove a function with its versions."""
+    async def create(self, ref: Ref, document: dict[str, Any], queue: str) -> None:
+        """Store a new function. Raises Conflict.
+
+        Its `queue` of events is emptied: a throttled event of a function of the same name that was deleted may have
+        gone back there.
+        """
         async with self.store.transaction() as tx:
+            await tx.table.put(
+                FUNCTIONS,
+                scope(ref.account, ref.region),
+                ref.name.encode(),
+                orjson.dumps(document),
+                expect=0,
+            )
+            await tx.queue.purge(queue)
+
+    async def delete(self, ref: Ref, queue: str) -> None:
+        """Remove a function with its versions and its `queue` of events."""
+        async with self.store.transaction() as tx:
+            await tx.queue.purge(queue)
             await tx.table.delete(FUNCTIONS, scope(ref.account, ref.region), ref.name.encode())
             for row in await tx.table.range(VERSIONS, self._versions(ref), limit=10_000):
                 await tx.table.delete(VERSIONS, row.partition, row.sort)

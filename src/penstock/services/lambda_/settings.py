@@ -8,11 +8,12 @@ import orjson
 from penstock.api import Context, Request, Result, operation, refuse
 from penstock.core.arn import parse_arn
 from penstock.core.errors import AwsError, Conflict
-from penstock.core.ids import Ids
-from penstock.runtime.concurrency import UNRESERVED_MINIMUM, ConcurrencyLedger
+from penstock.runtime.concurrency import UNRESERVED_MINIMUM
 from penstock.services.lambda_.asynchronous import AsyncInvocations
 from penstock.services.lambda_.configuration import invalid
-from penstock.services.lambda_.repository import LATEST, Function, Ref, Repository, parse_ref
+from penstock.services.lambda_.destinations import check_destination
+from penstock.services.lambda_.repository import LATEST, Function, Repository, parse_ref
+from penstock.services.lambda_.surroundings import Surroundings
 
 
 class Settings:
@@ -21,13 +22,13 @@ class Settings:
     def __init__(
         self,
         repository: Repository,
-        ids: Ids,
-        ledger: ConcurrencyLedger,
+        given: Surroundings,
         events: AsyncInvocations,
     ) -> None:
         self._repository = repository
-        self._ids = ids
-        self._ledger = ledger
+        self._ids = given.ids
+        self._ledger = given.ledger
+        self._queue_exists = given.queue_exists
         self._events = events
 
     # Concurrency.
@@ -204,9 +205,10 @@ class Settings:
         if not given:
             raise invalid("You must specify at least one of error handling or destination setting.")
         for side in ("OnSuccess", "OnFailure"):
-            _check_destination(
+            await check_destination(
                 ((given.get("DestinationConfig") or {}).get(side) or {}).get("Destination"),
                 function.ref,
+                self._queue_exists,
             )
         if not replace:
             _event_config(function, qualifier)  # AWS: there must be one to update
@@ -284,17 +286,6 @@ def _check_policy_revision(policy: dict[str, Any], request: Request) -> None:
             "The Revision Id provided does not match the latest Revision Id. "
             "Call the GetPolicy API to retrieve the latest Revision Id",
         )
-
-
-def _check_destination(arn: str | None, ref: Ref) -> None:
-    if not arn:
-        return
-    if arn == ref.arn or arn.startswith(f"{ref.arn}:"):
-        raise invalid("You can't specify the function as a destination for itself.")
-    if not arn.startswith("arn:aws:sqs:"):
-        raise refuse("a Lambda destination that is not an SQS queue")
-    if arn.endswith(".fifo"):
-        raise invalid(f"The destination ARN {arn} is invalid.")
 
 
 def _event_config(function: Function, qualifier: str) -> dict[str, Any]:

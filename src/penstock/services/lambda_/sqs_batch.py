@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -12,41 +12,22 @@ from penstock.core.batch import failed_items
 from penstock.core.errors import AwsError, PenstockError
 from penstock.core.pattern import Pattern, PatternError, compile_pattern
 from penstock.core.retry import Decision, Leave, Settle
-from penstock.core.sqs_message import decode_attributes, md5_of_attributes
+from penstock.core.sqs_message import decode_attributes, md5_of_attributes, system_attributes
 from penstock.delivery.model import Delivered, Failed, Outcome, PartiallyFailed, Throttled
 from penstock.services.lambda_.asynchronous import RunsFunctions
 from penstock.services.lambda_.repository import Ref, Repository
 from penstock.services.lambda_.surroundings import Surroundings
 from penstock.storage.primitives import Leased, NewMessage
 
-# As the SQS API shows sequence numbers.
-_FIRST_SEQUENCE: Final = 18_850_000_000_000_000_000
-
 
 def sqs_record(message: Leased, handle: str, queue_arn: str) -> dict[str, Any]:
     """A message as the function sees it. `handle` is its receipt handle."""
     kept = decode_attributes(message.attributes)
-    attributes = {
-        "ApproximateReceiveCount": str(message.leases),
-        "SentTimestamp": str(message.sent_at),
-        "SenderId": kept.sender,
-        "ApproximateFirstReceiveTimestamp": str(message.first_leased_at),
-    }
-    if queue_arn.endswith(".fifo"):
-        attributes["SequenceNumber"] = f"{_FIRST_SEQUENCE + message.sequence:020d}"
-        attributes["MessageGroupId"] = message.group or ""
-        attributes["MessageDeduplicationId"] = message.dedup or ""
-    elif kept.tenant is not None:
-        attributes["MessageGroupId"] = kept.tenant
-    if kept.trace is not None:
-        attributes["AWSTraceHeader"] = kept.trace
-    if message.source is not None:
-        attributes["DeadLetterQueueSourceArn"] = message.source
     record: dict[str, Any] = {
         "messageId": message.id,
         "receiptHandle": handle,
         "body": message.body.decode(),
-        "attributes": attributes,
+        "attributes": system_attributes(message, kept),
         "messageAttributes": {name: _attribute(value) for name, value in kept.attributes.items()},
         "md5OfBody": hashlib.md5(message.body, usedforsecurity=False).hexdigest(),
         "eventSource": "aws:sqs",

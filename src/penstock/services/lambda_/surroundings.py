@@ -3,16 +3,28 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from penstock.api import Dispatcher
 from penstock.clock import Clock
 from penstock.core.ids import Ids
-from penstock.delivery.model import Source
+from penstock.delivery.model import Source, Subscription
 from penstock.runtime.concurrency import ConcurrencyLedger
 from penstock.runtime.model import FunctionRuntime
-from penstock.services.lambda_.asynchronous import Engine
+from penstock.services.lambda_.destinations import QueueExists
 from penstock.storage.primitives import Store
+
+
+class Engine(Protocol):
+    """What is asked of the delivery engine."""
+
+    def add(self, subscription: Subscription) -> None:
+        """Start, or replace, a subscription."""
+        ...
+
+    def discard(self, id_: str) -> None:
+        """Stop a subscription. Its batches in flight go on and are settled."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,5 +46,10 @@ class Surroundings:
     """From a role's ARN, a session name and `now` to `Credentials` as STS answers them, `Expiration` in ms.
 
     Raises AwsError when there is no such role."""
+    role_exists: Callable[[str], Awaitable[bool]]
+    """Whether there is a role of an ARN."""
+    queue_exists: QueueExists
     code_folder: Path
     """Where packages are unpacked."""
+    machine: str
+    """The processor's architecture as the operating system names it: `x86_64`, `aarch64`, `arm64`."""

@@ -7,7 +7,7 @@ import orjson
 
 from penstock.api import Context, Request, Result, operation
 from penstock.core.errors import AwsError
-from penstock.storage.primitives import Store
+from penstock.storage.primitives import Primitives, Store
 
 BUCKETS: Final = "s3/buckets"
 OBJECTS: Final = "s3/objects"
@@ -33,9 +33,11 @@ class Buckets:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def find(self, ctx: Context, request: Request) -> dict[str, Any]:
+    async def find(
+        self, ctx: Context, request: Request, tx: Primitives | None = None
+    ) -> dict[str, Any]:
         """The bucket that a request names. Raises NoSuchBucket, or AccessDenied when another account owns it."""
-        row = await self._store.table.get(BUCKETS, NAMESPACE, request["Bucket"].encode())
+        row = await (tx or self._store).table.get(BUCKETS, NAMESPACE, request["Bucket"].encode())
         if row is None:
             raise no_such_bucket(request["Bucket"])
         bucket: dict[str, Any] = orjson.loads(row.document)
@@ -128,6 +130,10 @@ class Buckets:
                 fields = {"BucketName": bucket["name"]}
                 raise AwsError("BucketNotEmpty", message, status=409, fields=fields)
             await tx.table.delete(BUCKETS, NAMESPACE, name)
+            # A later bucket of this name shall not find uploads that were begun in this one.
+            while uploads := await tx.table.range(UPLOADS, name):
+                for upload in uploads:
+                    await tx.table.delete(UPLOADS, name, upload.sort)
 
 
 def _require_creatable(request: Request) -> None:

@@ -1,7 +1,7 @@
 """Listings: keys in order of their UTF-8 bytes, folded at a delimiter, in pages."""
 
 import base64
-from collections.abc import AsyncIterator
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
@@ -12,8 +12,9 @@ from penstock.api import Context, Request, Result, operation
 from penstock.core.errors import AwsError
 from penstock.services.s3.bucket import OBJECTS, Buckets
 from penstock.services.s3.version import Document, older
-from penstock.storage.primitives import Store
+from penstock.storage.primitives import Row, Store
 
+_FIRST: Final = 16
 _PAGE: Final = 1000
 _MAX_KEYS: Final = 1000
 
@@ -76,7 +77,7 @@ class Listings:
         versions: list[dict[str, Any]] = []
         deletions: list[dict[str, Any]] = []
         for key, current in page.contents:
-            history = [current, *await older(self._store, bucket["name"], key)]
+            history = [current, *[v async for v in older(self._store, bucket["name"], key)]]
             for index, document in enumerate(history):
                 target = deletions if document.get("delete_marker") else versions
                 target.append(_version(key, document, request, bucket, latest=index == 0))
@@ -93,12 +94,14 @@ class Listings:
         limit = min(request.get("MaxKeys", _MAX_KEYS), _MAX_KEYS)
         prefix, delimiter = request.get("Prefix", ""), request.get("Delimiter", "")
         page = _Page()
-        async for key, document in self._keys(bucket, prefix, after, delimiter):
+        keys = _Keys(self._store, bucket, prefix, after)
+        if after and delimiter and after.endswith(delimiter) and after.startswith(prefix):
+            keys.skip(after)
+        while (entry := await keys.next()) is not None:
+            key, document = entry
             if document.get("delete_marker") and not markers:
                 continue
             folded = _fold(key, prefix, delimiter)
-            if folded is not None and (folded in page.prefixes[-1:] or folded == after):
-                continue
             if len(page.contents) + len(page.prefixes) == limit:
                 page.truncated = limit > 0
                 break
@@ -106,26 +109,45 @@ class Listings:
                 page.contents.append((key, document))
             else:
                 page.prefixes.append(folded)
+                keys.skip(folded)
             page.last = folded or key
         return page
 
-    async def _keys(
-        self, bucket: str, prefix: str, after: str, delimiter: str
-    ) -> AsyncIterator[tuple[str, Document]]:
-        """Keys beyond `after` that begin with `prefix`. Beyond a folded prefix means beyond everything in it."""
-        low = max(prefix.encode(), after.encode() + b"\0" if after else b"")
-        if after and delimiter and after.endswith(delimiter) and after.startswith(prefix):
-            low = max(low, _beyond(after.encode()))
-        high = _beyond(prefix.encode()) if prefix else None
-        while True:
-            rows = await self._store.table.range(
-                OBJECTS, bucket.encode(), low=low, high=high, limit=_PAGE
+
+class _Keys:
+    """Walks the keys of a bucket that begin with a prefix, and can jump over those of a folded one."""
+
+    def __init__(self, store: Store, bucket: str, prefix: str, after: str) -> None:
+        self._store = store
+        self._bucket = bucket.encode()
+        self._low = max(prefix.encode(), after.encode() + b"\0" if after else b"")
+        self._high = _beyond(prefix.encode()) if prefix else None
+        self._rows: deque[Row] = deque()
+        self._limit = _FIRST
+
+    async def next(self) -> tuple[str, Document] | None:
+        """The next key and its current version; None at the end."""
+        if not self._rows:
+            self._rows.extend(
+                await self._store.table.range(
+                    OBJECTS, self._bucket, low=self._low, high=self._high, limit=self._limit
+                )
             )
-            for row in rows:
-                yield row.sort.decode(), orjson.loads(row.document)
-            if len(rows) < _PAGE:
-                return
-            low = rows[-1].sort + b"\0"
+            # A walk that jumps needs few rows a step, one that does not needs many.
+            self._limit = min(self._limit * 2, _PAGE)
+        if not self._rows:
+            return None
+        row = self._rows.popleft()
+        self._low = row.sort + b"\0"
+        return row.sort.decode(), orjson.loads(row.document)
+
+    def skip(self, prefix: str) -> None:
+        """Go on beyond every key that begins with `prefix`."""
+        self._low = max(self._low, _beyond(prefix.encode()))
+        while self._rows and self._rows[0].sort < self._low:
+            self._rows.popleft()
+        if not self._rows:
+            self._limit = _FIRST
 
 
 def _fold(key: str, prefix: str, delimiter: str) -> str | None:

@@ -9,6 +9,7 @@ import orjson
 from penstock.api import Context, Request, Result, operation
 from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
+from penstock.core.page import place
 from penstock.services.s3 import checksum
 from penstock.services.s3.bucket import UPLOADS, Buckets
 from penstock.services.s3.condition import require_writable
@@ -34,7 +35,6 @@ class Multipart:
     @operation("CreateMultipartUpload", refuses=UNBUILT)
     async def create(self, ctx: Context, request: Request) -> Result:
         """Begin an upload."""
-        bucket = await self._buckets.find(ctx, request)
         upload_id = self._ids.token(64)
         document = {**described(request, ctx.now), "key": request["Key"]}
         algorithm: dict[str, Any] = {
@@ -42,9 +42,11 @@ class Multipart:
         }
         document["algorithm"] = algorithm
         sort = upload_id.encode()
-        await self._store.table.put(
-            UPLOADS, bucket["name"].encode(), sort, orjson.dumps(document), expect=0
-        )
+        async with self._store.transaction() as tx:
+            bucket = await self._buckets.find(ctx, request, tx)
+            await tx.table.put(
+                UPLOADS, bucket["name"].encode(), sort, orjson.dumps(document), expect=0
+            )
         answer: Result = {"Bucket": bucket["name"], "Key": request["Key"], "UploadId": upload_id}
         return {**answer, **algorithm, "ServerSideEncryption": "AES256"}
 
@@ -61,34 +63,30 @@ class Multipart:
                 fields={"ArgumentName": "partNumber", "ArgumentValue": str(number)},
             )
         body = request.get("Body", b"")
-        described_by = {**upload["algorithm"], **request}
+        etag, checksums = await checksum.examined({**upload["algorithm"], **request}, body)
         part = {
             "number": number,
-            "etag": checksum.etag(body),
+            "etag": etag,
             "size": len(body),
-            "checksums": checksum.verified(described_by, body),
+            "checksums": checksums,
             "modified_at": ctx.now,
             "digest": await self._store.blob.put(body),
         }
-        await self._store.table.put(
-            _PARTS, request["UploadId"].encode(), number.to_bytes(2, "big"), orjson.dumps(part)
-        )
+        sort = number.to_bytes(2, "big")
+        async with self._store.transaction() as tx:
+            # The upload may have ended while the bytes were written.
+            await self._find(ctx, request, tx)
+            await tx.table.put(_PARTS, request["UploadId"].encode(), sort, orjson.dumps(part))
         return {"ETag": part["etag"], **part["checksums"], "ServerSideEncryption": "AES256"}
 
     @operation("CompleteMultipartUpload", refuses=["SSECustomerAlgorithm", "SSECustomerKey"])
     async def complete(self, ctx: Context, request: Request) -> Result:
         """Make the object."""
-        bucket = await self._buckets.find(ctx, request)
-        upload = await self._find(ctx, request)
-        kept = {part["number"]: part for part in await self._parts(request["UploadId"])}
-        parts = _chosen(request.get("MultipartUpload", {}).get("Parts", []), kept)
-        document: Document = {name: upload[name] for name in upload if name != "key"}
-        document["modified_at"] = ctx.now
-        document["etag"] = checksum.joined_etag([part["etag"] for part in parts])
-        document["size"] = sum(part["size"] for part in parts)
-        document["pieces"] = [(part["digest"], part["size"]) for part in parts]
-        document["checksums"] = checksum.joined(parts, {**document.pop("algorithm"), **request})
         async with self._store.transaction() as tx:
+            bucket = await self._buckets.find(ctx, request, tx)
+            upload = await self._find(ctx, request, tx)
+            kept = {part["number"]: part for part in await _parts(tx, request["UploadId"])}
+            document = _assembled(upload, kept, request, ctx.now)
             current = await self._versions.current(bucket["name"], request["Key"], tx)
             require_writable(request, current)
             await self._versions.put(tx, bucket, request["Key"], document)
@@ -108,18 +106,19 @@ class Multipart:
     @operation("AbortMultipartUpload", refuses=["IfMatchInitiatedTime"])
     async def abort(self, ctx: Context, request: Request) -> None:
         """Forget an upload and its parts."""
-        await self._find(ctx, request)
-        numbers = [part["number"] for part in await self._parts(request["UploadId"])]
         async with self._store.transaction() as tx:
+            await self._find(ctx, request, tx)
+            numbers = [part["number"] for part in await _parts(tx, request["UploadId"])]
             await _forget(tx, request["Bucket"], request["UploadId"], numbers)
 
     @operation("ListParts", refuses=["SSECustomerAlgorithm", "SSECustomerKey"])
     async def list_parts(self, ctx: Context, request: Request) -> Result:
         """A page of an upload's parts by number."""
         upload = await self._find(ctx, request)
-        after = int(request.get("PartNumberMarker", 0))
+        after = place(request.get("PartNumberMarker"), _invalid_marker())
         limit = request.get("MaxParts", 1000)
-        parts = [part for part in await self._parts(request["UploadId"]) if part["number"] > after]
+        kept = await _parts(self._store, request["UploadId"])
+        parts = [part for part in kept if part["number"] > after]
         page = parts[:limit]
         return {
             "Bucket": request["Bucket"],
@@ -135,32 +134,40 @@ class Multipart:
             **upload["algorithm"],
         }
 
-    @operation("ListMultipartUploads", refuses=["Delimiter", "KeyMarker", "UploadIdMarker"])
+    @operation("ListMultipartUploads", refuses=["Delimiter"])
     async def list_uploads(self, ctx: Context, request: Request) -> Result:
-        """Uploads that were begun and neither completed nor aborted, by key."""
+        """A page of the uploads that were begun and neither completed nor aborted, by key."""
         bucket = await self._buckets.find(ctx, request)
         rows = await self._store.table.range(UPLOADS, bucket["name"].encode(), limit=100_000)
         documents = [(orjson.loads(row.document), row.sort.decode()) for row in rows]
         prefix = request.get("Prefix", "")
         limit = request.get("MaxUploads", 1000)
+        after, upload_after = request.get("KeyMarker", ""), request.get("UploadIdMarker", "")
         uploads = [
             {"Key": doc["key"], "UploadId": upload_id, "Initiated": doc["modified_at"]}
             for doc, upload_id in documents
             if doc["key"].startswith(prefix)
+            and _is_beyond(doc["key"], upload_id, after, upload_after)
         ]
-        uploads.sort(key=lambda upload: (upload["Key"], upload["Initiated"]))
-        return {
+        uploads.sort(key=lambda upload: (upload["Key"].encode(), upload["UploadId"]))
+        result: Result = {
             "Bucket": bucket["name"],
             "Prefix": prefix,
+            "KeyMarker": after,
+            "UploadIdMarker": upload_after,
             "MaxUploads": limit,
-            "IsTruncated": len(uploads) > limit,
+            "IsTruncated": len(uploads) > limit > 0,
             "Uploads": uploads[:limit],
         }
+        if result["IsTruncated"]:
+            last = uploads[limit - 1]
+            result.update({"NextKeyMarker": last["Key"], "NextUploadIdMarker": last["UploadId"]})
+        return result
 
-    async def _find(self, ctx: Context, request: Request) -> Document:
-        bucket = await self._buckets.find(ctx, request)
+    async def _find(self, ctx: Context, request: Request, tx: Primitives | None = None) -> Document:
+        bucket = await self._buckets.find(ctx, request, tx)
         sort = request["UploadId"].encode()
-        row = await self._store.table.get(UPLOADS, bucket["name"].encode(), sort)
+        row = await (tx or self._store).table.get(UPLOADS, bucket["name"].encode(), sort)
         upload: Document = {} if row is None else orjson.loads(row.document)
         if upload.get("key") != request["Key"]:
             raise AwsError(
@@ -172,9 +179,47 @@ class Multipart:
             )
         return upload
 
-    async def _parts(self, upload_id: str) -> list[dict[str, Any]]:
-        rows = await self._store.table.range(_PARTS, upload_id.encode(), limit=_MAX_PART_NUMBER)
-        return [orjson.loads(row.document) for row in rows]
+
+async def _parts(primitives: Primitives, upload_id: str) -> list[dict[str, Any]]:
+    rows = await primitives.table.range(_PARTS, upload_id.encode(), limit=_MAX_PART_NUMBER)
+    return [orjson.loads(row.document) for row in rows]
+
+
+def _assembled(
+    upload: Document, kept: dict[int, dict[str, Any]], request: Request, now: int
+) -> Document:
+    """The object that a completion makes. Raises as `_chosen` does, and for checksums or a size that differ."""
+    parts = _chosen(request.get("MultipartUpload", {}).get("Parts", []), kept)
+    document: Document = {name: upload[name] for name in upload if name not in ("key", "algorithm")}
+    document["modified_at"] = now
+    document["etag"] = checksum.joined_etag([part["etag"] for part in parts])
+    document["size"] = sum(part["size"] for part in parts)
+    document["pieces"] = [(part["digest"], part["size"]) for part in parts]
+    document["checksums"] = checksum.joined(parts, upload["algorithm"], request)
+    if request.get("MpuObjectSize", document["size"]) != document["size"]:
+        raise AwsError(
+            "InvalidRequest",
+            "The provided 'x-amz-mp-object-size' header value does not match what was computed.",
+            status=400,
+        )
+    return document
+
+
+def _is_beyond(key: str, upload_id: str, key_marker: str, upload_marker: str) -> bool:
+    """Whether an upload comes after the markers of a page."""
+    # AWS: without an upload's marker the whole key of the marker is passed (API reference, ListMultipartUploads).
+    if upload_marker and key == key_marker:
+        return upload_id > upload_marker
+    return key.encode() > key_marker.encode()
+
+
+def _invalid_marker() -> AwsError:
+    return AwsError(
+        "InvalidArgument",
+        "Argument part-number-marker must be an integer between 0 and 2147483647",
+        status=400,
+        fields={"ArgumentName": "part-number-marker"},
+    )
 
 
 def _chosen(
@@ -195,14 +240,17 @@ def _chosen(
             status=400,
         )
     parts = [kept.get(number, {"etag": None}) for number in numbers]
-    for part, want in zip(parts, wanted, strict=True):
-        if part["etag"] is None or part["etag"].strip('"') != want.get("ETag", "").strip('"'):
-            raise AwsError(
-                "InvalidPart",
-                "One or more of the specified parts could not be found.  The part may not have been uploaded, or the "
-                "specified entity tag may not match the part's entity tag.",
-                status=400,
-            )
+    known = all(
+        part["etag"] is not None and part["etag"].strip('"') == want.get("ETag", "").strip('"')
+        for part, want in zip(parts, wanted, strict=True)
+    )
+    if not known or not checksum.same(wanted, parts):
+        raise AwsError(
+            "InvalidPart",
+            "One or more of the specified parts could not be found.  The part may not have been uploaded, or the "
+            "specified entity tag may not match the part's entity tag.",
+            status=400,
+        )
     if any(part["size"] < _MIN_PART for part in parts[:-1]):
         raise AwsError(
             "EntityTooSmall",

@@ -14,7 +14,7 @@ from penstock.services.s3 import checksum
 from penstock.services.s3.bucket import Buckets
 from penstock.services.s3.condition import require_readable, require_writable
 from penstock.services.s3.version import Document, Versions
-from penstock.storage.primitives import Store
+from penstock.storage.primitives import Primitives, Store
 
 HEADERS: Final = (
     "CacheControl",
@@ -64,12 +64,13 @@ class Objects:
                 status=400,
             )
         document = described(request, ctx.now)
-        document["checksums"] = checksum.verified(request, body)
-        document["etag"] = checksum.etag(body)
+        document["etag"], document["checksums"] = await checksum.examined(request, body)
         document["size"] = len(body)
-        bucket = await self._buckets.find(ctx, request)
+        await self._buckets.find(ctx, request)
         document["pieces"] = [(await self._store.blob.put(body), len(body))] if body else []
         async with self._store.transaction() as tx:
+            # The bucket may have gone while the bytes were written.
+            bucket = await self._buckets.find(ctx, request, tx)
             current = await self._versions.current(bucket["name"], request["Key"], tx)
             require_writable(request, current)
             await self._versions.put(tx, bucket, request["Key"], document)
@@ -115,27 +116,13 @@ class Objects:
     @operation("CopyObject", refuses=[*UNBUILT, "CopySourceSSECustomerKey"])
     async def copy(self, ctx: Context, request: Request) -> Result:
         """Make an object of another one's bytes; no byte is copied."""
-        bucket = await self._buckets.find(ctx, request)
+        await self._buckets.find(ctx, request)
         source, source_request = await self._source(ctx, request)
-        replaces = request.get("MetadataDirective", "COPY") == "REPLACE"
-        if not replaces and (source_request["Bucket"], source_request["Key"]) == (
-            request["Bucket"],
-            request["Key"],
-        ):
-            raise AwsError(
-                "InvalidRequest",
-                "This copy request is illegal because it is trying to copy an object to itself without changing the "
-                "object's metadata, storage class, website redirect location or encryption attributes.",
-                status=400,
-            )
-        document = described(request, ctx.now) if replaces else {**source, "modified_at": ctx.now}
-        for member in ("etag", "size", "pieces", "checksums"):
-            document[member] = source[member]
-        if request.get("TaggingDirective", "COPY") == "REPLACE":
-            document["tags"] = parse_tags(request.get("Tagging"))
-        else:
-            document["tags"] = source["tags"]
+        _require_change(request, source_request)
+        document = _copied(source, request, ctx.now)
+        document["checksums"] = await self._checksums(source, request)
         async with self._store.transaction() as tx:
+            bucket = await self._buckets.find(ctx, request, tx)
             current = await self._versions.current(bucket["name"], request["Key"], tx)
             require_writable(request, current)
             await self._versions.put(tx, bucket, request["Key"], document)
@@ -148,8 +135,8 @@ class Objects:
     @operation("DeleteObject", refuses=["MFA", "IfMatchLastModifiedTime", "IfMatchSize"])
     async def delete(self, ctx: Context, request: Request) -> Result:
         """Remove an object or cover it by a delete marker; no error if there is none."""
-        bucket = await self._buckets.find(ctx, request)
         async with self._store.transaction() as tx:
+            bucket = await self._buckets.find(ctx, request, tx)
             if "IfMatch" in request:
                 current = await self._versions.current(bucket["name"], request["Key"], tx)
                 require_writable(request, current)
@@ -166,7 +153,6 @@ class Objects:
     @operation("DeleteObjects", refuses=["MFA"])
     async def delete_many(self, ctx: Context, request: Request) -> Result:
         """Remove up to 1,000 objects; says what became of each."""
-        bucket = await self._buckets.find(ctx, request)
         entries = request["Delete"].get("Objects", [])
         # AWS: at most 1,000 keys (API reference, DeleteObjects).
         if not 0 < len(entries) <= 1000:
@@ -175,13 +161,23 @@ class Objects:
                 "The XML you provided was not well-formed or did not validate against our published schema",
                 status=400,
             )
-        deleted = []
+        for entry in entries:
+            # AWS: these two conditions are for directory buckets alone (API reference, ObjectIdentifier).
+            for member in ("LastModifiedTime", "Size"):
+                if member in entry:
+                    raise refuse(f"{member} of an object of s3:DeleteObjects")
+        deleted, failures = [], []
         async with self._store.transaction() as tx:
+            bucket = await self._buckets.find(ctx, request, tx)
             for entry in entries:
-                version_id = entry.get("VersionId")
-                removed = await self._versions.remove(tx, bucket, entry["Key"], version_id, ctx.now)
-                deleted.append(_deletion(entry, removed))
-        return {} if request["Delete"].get("Quiet") else {"Deleted": deleted}
+                try:
+                    removed = await self._remove(tx, bucket, entry, ctx.now)
+                except AwsError as error:
+                    failures.append(_failure(entry, error))
+                else:
+                    deleted.append(_deletion(entry, removed))
+        result: Result = {} if request["Delete"].get("Quiet") else {"Deleted": deleted}
+        return {**result, "Errors": failures} if failures else result
 
     @operation("PutObjectTagging")
     async def put_tags(self, ctx: Context, request: Request) -> Result:
@@ -202,10 +198,32 @@ class Objects:
     async def _tag(self, ctx: Context, request: Request, tags: list[dict[str, str]]) -> Result:
         if request.get("VersionId"):
             raise refuse("tagging of a given VersionId")
-        document, _ = await self._find(ctx, request)
-        document["tags"] = tags
-        await self._versions.amend(request["Bucket"], request["Key"], document)
+        async with self._store.transaction() as tx:
+            document, _ = await self._find(ctx, request, tx)
+            document["tags"] = tags
+            await self._versions.amend(tx, request["Bucket"], request["Key"], document)
         return {}
+
+    async def _remove(
+        self, tx: Primitives, bucket: Document, entry: Request, now: int
+    ) -> Document | None:
+        """Remove what an entry of DeleteObjects names, if it has the entry's ETag."""
+        if "ETag" in entry:
+            condition = {"Key": entry["Key"], "IfMatch": entry["ETag"]}
+            require_writable(
+                condition, await self._versions.current(bucket["name"], entry["Key"], tx)
+            )
+        return await self._versions.remove(tx, bucket, entry["Key"], entry.get("VersionId"), now)
+
+    async def _checksums(self, source: Document, request: Request) -> dict[str, str]:
+        """The source's checksums, or the one that a copy asks for."""
+        algorithm = request.get("ChecksumAlgorithm")
+        if algorithm is None or f"Checksum{algorithm}" in source["checksums"]:
+            found: dict[str, str] = source["checksums"]
+            return found
+        body = await self._read(source["pieces"], 0, source["size"])
+        _, computed = await checksum.examined({"ChecksumAlgorithm": algorithm}, body)
+        return computed
 
     async def _source(self, ctx: Context, request: Request) -> tuple[Document, Request]:
         source_request = parse_copy_source(request["CopySource"])
@@ -215,10 +233,12 @@ class Objects:
         source, _ = await self._find(ctx, source_request)
         return source, source_request
 
-    async def _find(self, ctx: Context, request: Request) -> tuple[Document, bool]:
-        bucket = await self._buckets.find(ctx, request)
+    async def _find(
+        self, ctx: Context, request: Request, tx: Primitives | None = None
+    ) -> tuple[Document, bool]:
+        bucket = await self._buckets.find(ctx, request, tx)
         key, version_id = request["Key"], request.get("VersionId")
-        document = await self._versions.find(bucket["name"], key, version_id)
+        document = await self._versions.find(bucket["name"], key, version_id, tx)
         if document is None and version_id is not None:
             raise AwsError(
                 "NoSuchVersion",
@@ -268,6 +288,10 @@ def described(request: Request, now: int) -> Document:
             status=400,
         )
     headers = {name: request[name] for name in HEADERS if name in request}
+    # AWS: how a request was framed is no part of the object (S3 API reference, "Signature calculations", aws-chunked).
+    codings = [coding.strip() for coding in headers.pop("ContentEncoding", "").split(",")]
+    if kept := ",".join(coding for coding in codings if coding not in ("", "aws-chunked")):
+        headers["ContentEncoding"] = kept
     headers.setdefault("ContentType", "binary/octet-stream")
     return {
         "modified_at": now,
@@ -297,6 +321,39 @@ def parse_copy_source(source: str | Mapping[str, str]) -> Request:
             status=400,
         )
     return {"Bucket": bucket, "Key": key, **({"VersionId": query} if query else {})}
+
+
+def _require_change(request: Request, source: Request) -> None:
+    """Raise InvalidRequest for a copy of an object's current version to itself that changes nothing."""
+    same = (source["Bucket"], source["Key"]) == (request["Bucket"], request["Key"])
+    changes = request.get("MetadataDirective", "COPY") == "REPLACE" or any(
+        member in request
+        for member in ("StorageClass", "WebsiteRedirectLocation", "ServerSideEncryption")
+    )
+    if same and not changes and "VersionId" not in source:
+        raise AwsError(
+            "InvalidRequest",
+            "This copy request is illegal because it is trying to copy an object to itself without changing the "
+            "object's metadata, storage class, website redirect location or encryption attributes.",
+            status=400,
+        )
+
+
+def _copied(source: Document, request: Request, now: int) -> Document:
+    """The document of a copy: the storage class is the request's, the rest as the directives say."""
+    document = described(request, now)
+    if request.get("MetadataDirective", "COPY") == "COPY":
+        # AWS: the redirect and the storage class are never copied (API reference, CopyObject).
+        headers = {**source["headers"]}
+        headers.pop("WebsiteRedirectLocation", None)
+        if "WebsiteRedirectLocation" in request:
+            headers["WebsiteRedirectLocation"] = request["WebsiteRedirectLocation"]
+        document["headers"], document["metadata"] = headers, source["metadata"]
+    if request.get("TaggingDirective", "COPY") == "COPY":
+        document["tags"] = source["tags"]
+    for member in ("etag", "size", "pieces"):
+        document[member] = source[member]
+    return document
 
 
 def _description(document: Document, request: Request, *, versioned: bool) -> Result:
@@ -347,3 +404,8 @@ def _deletion(entry: Mapping[str, str], removed: Document | None) -> dict[str, A
         result["DeleteMarker"] = True
         result["DeleteMarkerVersionId"] = removed["version_id"]
     return result
+
+
+def _failure(entry: Mapping[str, str], error: AwsError) -> dict[str, str]:
+    version = {"VersionId": entry["VersionId"]} if "VersionId" in entry else {}
+    return {"Key": entry["Key"], **version, "Code": error.code, "Message": error.message}

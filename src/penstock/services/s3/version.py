@@ -4,7 +4,7 @@
 Whatever removes the current version promotes the next, so an object with versions always has a current one.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import orjson
@@ -15,6 +15,7 @@ from penstock.storage.primitives import Primitives, Store
 
 VERSIONS: Final = "s3/versions"
 _NEWEST: Final = (1 << 63) - 1
+_CHUNK: Final = 100
 Document = dict[str, Any]
 
 
@@ -29,19 +30,19 @@ class Versions:
         """The current version, a delete marker included."""
         return await _load(tx or self._store, bucket, key)
 
-    async def find(self, bucket: str, key: str, version_id: str | None) -> Document | None:
+    async def find(
+        self, bucket: str, key: str, version_id: str | None, tx: Primitives | None = None
+    ) -> Document | None:
         """A version by its id, or the current one."""
-        current = await _load(self._store, bucket, key)
+        primitives = tx or self._store
+        current = await _load(primitives, bucket, key)
         if current is None or version_id in (None, current["version_id"]):
             return current
-        for document in await _older(self._store, bucket, key):
-            if document["version_id"] == version_id:
-                return document
-        return None
+        return await _older_version(primitives, bucket, key, str(version_id))
 
-    async def amend(self, bucket: str, key: str, document: Document) -> None:
+    async def amend(self, tx: Primitives, bucket: str, key: str, document: Document) -> None:
         """Replace the current version's document, as a change of its tags does."""
-        await _save(self._store, bucket, key, document)
+        await _save(tx, bucket, key, document)
 
     async def put(self, tx: Primitives, bucket: Document, key: str, document: Document) -> Document:
         """Make `document` the current version, keeping the one before if the bucket keeps versions."""
@@ -73,16 +74,27 @@ class Versions:
         if version_id in (None, current["version_id"]):
             await _promote(tx, name, key)
             return current
-        for document in await _older(tx, name, key):
-            if document["version_id"] == version_id:
-                await tx.table.delete(VERSIONS, name.encode(), _sort(key, document["order"]))
-                return document
-        return None
+        document = await _older_version(tx, name, key, str(version_id))
+        if document is not None:
+            await tx.table.delete(VERSIONS, name.encode(), _sort(key, document["order"]))
+        return document
 
 
-async def older(primitives: Primitives, bucket: str, key: str) -> Sequence[Document]:
-    """The versions before the current one, newest first."""
-    return await _older(primitives, bucket, key)
+async def older(primitives: Primitives, bucket: str, key: str) -> AsyncIterator[Document]:
+    """The versions before the current one, newest first, read as far as they are asked for."""
+    prefix = key.encode() + b"\0"
+    low, high = prefix, key.encode() + b"\1"
+    while True:
+        rows = await primitives.table.range(
+            VERSIONS, bucket.encode(), low=low, high=high, limit=_CHUNK
+        )
+        for row in rows:
+            # A longer key that contains NUL would share the prefix.
+            if len(row.sort) == len(prefix) + 8:
+                yield orjson.loads(row.document)
+        if len(rows) < _CHUNK:
+            return
+        low = rows[-1].sort + b"\0"
 
 
 def _sort(key: str, order: int) -> bytes:
@@ -103,27 +115,24 @@ async def _keep(tx: Primitives, bucket: str, key: str, document: Document) -> No
     await tx.table.put(VERSIONS, bucket.encode(), sort, orjson.dumps(document))
 
 
-async def _older(
-    primitives: Primitives, bucket: str, key: str, limit: int = 10_000
-) -> list[Document]:
-    prefix = key.encode() + b"\0"
-    rows = await primitives.table.range(
-        VERSIONS, bucket.encode(), low=prefix, high=key.encode() + b"\1", limit=limit
-    )
-    # A longer key that contains NUL would share the prefix.
-    return [orjson.loads(row.document) for row in rows if len(row.sort) == len(prefix) + 8]
+async def _older_version(
+    primitives: Primitives, bucket: str, key: str, version_id: str
+) -> Document | None:
+    async for document in older(primitives, bucket, key):
+        if document["version_id"] == version_id:
+            return document
+    return None
 
 
 async def _drop_null(tx: Primitives, bucket: str, key: str) -> None:
-    for document in await _older(tx, bucket, key):
-        if document["version_id"] == "null":
-            await tx.table.delete(VERSIONS, bucket.encode(), _sort(key, document["order"]))
+    document = await _older_version(tx, bucket, key, "null")
+    if document is not None:
+        await tx.table.delete(VERSIONS, bucket.encode(), _sort(key, document["order"]))
 
 
 async def _promote(tx: Primitives, bucket: str, key: str) -> None:
-    following = await _older(tx, bucket, key, limit=1)
-    if following:
-        await _save(tx, bucket, key, following[0])
-        await tx.table.delete(VERSIONS, bucket.encode(), _sort(key, following[0]["order"]))
-    else:
-        await tx.table.delete(OBJECTS, bucket.encode(), key.encode())
+    async for following in older(tx, bucket, key):
+        await _save(tx, bucket, key, following)
+        await tx.table.delete(VERSIONS, bucket.encode(), _sort(key, following["order"]))
+        return
+    await tx.table.delete(OBJECTS, bucket.encode(), key.encode())

@@ -8,9 +8,9 @@ from typing import Any, Final
 from penstock.api import Result
 from penstock.core.errors import AwsError
 from penstock.core.sqs_message import (
-    SqsAttributes,
     decode_attributes,
     md5_of_attributes,
+    system_attributes,
 )
 from penstock.storage.primitives import Leased
 
@@ -156,32 +156,6 @@ def shown(leased: Leased, handle: str, request: Mapping[str, Any]) -> Result:
             message["MessageAttributes"] = chosen
             message["MD5OfMessageAttributes"] = md5_of_attributes(chosen)
     return message
-
-
-def system_attributes(leased: Leased, extra: SqsAttributes) -> dict[str, str]:
-    """Every system attribute that the message has."""
-    system = {
-        "SenderId": extra.sender,
-        "ApproximateFirstReceiveTimestamp": str(leased.first_leased_at),
-        "ApproximateReceiveCount": str(leased.leases),
-        "SentTimestamp": str(leased.sent_at),
-    }
-    if leased.group is not None:
-        system["SequenceNumber"] = sequence_number(leased.sequence)
-        system["MessageDeduplicationId"] = (leased.dedup or "").rsplit("\n", 1)[-1]
-        system["MessageGroupId"] = leased.group
-    elif extra.tenant is not None:
-        system["MessageGroupId"] = extra.tenant
-    if extra.trace is not None:
-        system["AWSTraceHeader"] = extra.trace
-    if leased.source is not None:
-        system["DeadLetterQueueSourceArn"] = leased.source
-    return system
-
-
-def sequence_number(sequence: int) -> str:
-    """A sequence as FIFO queues show it: 20 digits."""
-    return f"{18_850_000_000_000_000_000 + sequence:020d}"
 
 
 def _select(

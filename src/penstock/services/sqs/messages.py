@@ -10,7 +10,12 @@ from penstock.api import Context, Request, Result, operation
 from penstock.clock import Clock
 from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
-from penstock.core.sqs_message import attributes_size, encode_attributes, md5_of_attributes
+from penstock.core.sqs_message import (
+    attributes_size,
+    encode_attributes,
+    md5_of_attributes,
+    sequence_number,
+)
 from penstock.delivery.waiting import arrival
 from penstock.services.sqs.message import (
     SYSTEM_NAMES,
@@ -18,20 +23,17 @@ from penstock.services.sqs.message import (
     check_body,
     check_token,
     invalid,
-    sequence_number,
     shown,
     too_long,
 )
 from penstock.services.sqs.queue import QueueRecord
 from penstock.services.sqs.queues import Queues
 from penstock.services.sqs.receipts import Receipts
-from penstock.storage.primitives import Hold, LeaseTerms, NewMessage, Store, Stored
+from penstock.storage.primitives import Hold, NewMessage, Store, Stored
 
 _DEDUP_MS: Final = 300_000
 _MAX_BATCH_BYTES: Final = 1_048_576
 _BATCH_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
-# AWS: about 120,000 messages of a queue may be in flight (SQS quotas).
-_IN_FLIGHT: Final = 120_000
 
 
 class Messages:
@@ -198,13 +200,12 @@ class Messages:
         until = ctx.now + (queue.wait_ms if wait is None else wait * 1000)
         now = ctx.now
         while True:
-            leased = await self._store.queue.lease(
-                queue.arn, limit, lease_terms(queue, visibility, now), now
-            )
+            terms = await self._queues.lease_terms(queue, visibility, now)
+            leased = await self._store.queue.lease(queue.arn, limit, terms, now)
             if leased or now >= until or self._released:
                 break
             self._awaited.add(queue.arn)
-            await arrival(self._store, self._clock, queue.arn, until)
+            await arrival(self._store, self._clock, queue.arn, until, now)
             now = self._clock.now()
         if not leased:
             return {}
@@ -283,17 +284,6 @@ class Messages:
             else:
                 successful.append({"Id": entry["Id"]})
         return _batch_result(successful, failed)
-
-
-def lease_terms(queue: QueueRecord, visibility: int | None, now: int) -> LeaseTerms:
-    """The terms on which a queue's messages are leased now; `visibility` in ms, or the queue's own."""
-    return LeaseTerms(
-        until=now + (queue.visibility_ms if visibility is None else visibility),
-        oldest=now - queue.retention_ms,
-        dead_letter=queue.dead_letter,
-        max_leases=queue.max_receives,
-        source=queue.arn,
-    )
 
 
 def _visibility(entry: Mapping[str, Any]) -> int | None:

@@ -15,7 +15,7 @@ from penstock.services.sqs.queue import (
     check_attributes,
     check_name,
 )
-from penstock.storage.primitives import Store
+from penstock.storage.primitives import LeaseTerms, Store
 
 TABLE: Final = "sqs/queues"
 _PURGE_MS: Final = 60_000
@@ -70,6 +70,22 @@ class Queues:
         if parsed is None:
             return None
         return await self.find(parsed.account, parsed.region, parsed.resource)
+
+    async def lease_terms(self, queue: QueueRecord, visibility: int | None, now: int) -> LeaseTerms:
+        """The terms on which a queue's messages are leased now; `visibility` in ms, or the queue's own.
+
+        While its dead-letter queue does not exist a message stays, however often it was received.
+        """
+        dead_letter = queue.dead_letter
+        if dead_letter is not None and await self.by_arn(dead_letter) is None:
+            dead_letter = None
+        return LeaseTerms(
+            until=now + (queue.visibility_ms if visibility is None else visibility),
+            oldest=now - queue.retention_ms,
+            dead_letter=dead_letter,
+            max_leases=queue.max_receives,
+            source=queue.arn,
+        )
 
     async def sources_of(self, arn: str) -> list[QueueRecord]:
         """The queues whose dead letters go to `arn`."""
@@ -229,7 +245,10 @@ class Queues:
         record = await self.by_url(ctx, request)
         sources = await self.sources_of(record.arn)
         limit = request.get("MaxResults") or 1000
-        start = int(request.get("NextToken") or 0)
+        token = request.get("NextToken") or "0"
+        if not (token.isascii() and token.isdigit()):
+            raise AwsError("InvalidParameterValueException", "Invalid or expired next token.")
+        start = int(token)
         page = sources[start : start + limit]
         result: Result = {"queueUrls": [queue_url(ctx, source) for source in page]}
         if request.get("MaxResults") and start + limit < len(sources):

@@ -6,7 +6,7 @@ from penstock.api import Service, operations_of
 from penstock.clock import Clock
 from penstock.core.ids import Ids
 from penstock.delivery.sources import QueueSource
-from penstock.services.sqs.messages import Messages, lease_terms
+from penstock.services.sqs.messages import Messages
 from penstock.services.sqs.moves import Moves
 from penstock.services.sqs.queue import QueueRecord
 from penstock.services.sqs.queues import TABLE, Queues
@@ -42,7 +42,7 @@ class Sqs:
 
         async def terms(now: int) -> LeaseTerms | None:
             queue = await self._queues.by_arn(queue_arn)
-            return None if queue is None else lease_terms(queue, None, now)
+            return None if queue is None else await self._queues.lease_terms(queue, None, now)
 
         return QueueSource(self._store, queue_arn, terms)
 

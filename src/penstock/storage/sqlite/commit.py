@@ -33,8 +33,13 @@ class GroupCommit:
         self._flushing = False
         self._filling: list[asyncio.Future[None]] = []
         self._flushed: list[asyncio.Future[None]] = []
-        self._broken: Exception | None = None
+        self._broken: Unavailable | None = None
+        self.epoch = 0
+        """Rises with every group that is lost."""
+        self.savepoints = 0
+        """Logical transactions that are open on the connection."""
         self._wal_pages = 0
+        self._checkpoint_at = CHECKPOINT_PAGES
         self._checkpointing = False
         self._descriptor = -1
         # One thread flushes, one copies the log back; statements never leave the event loop.
@@ -47,8 +52,7 @@ class GroupCommit:
         """Open a group if none is open. Every write calls this first."""
         if self._open:
             return
-        if self._broken is not None:
-            raise Unavailable(f"the store stopped after a failed write: {self._broken}")
+        self._require_whole()
         try:
             self._execute("BEGIN IMMEDIATE")
         except apsw.Error as error:
@@ -61,44 +65,68 @@ class GroupCommit:
         """Account for a failed statement. Returns what to raise."""
         if self._open and not self._connection.in_transaction:
             # SQLite gave up the whole transaction: nobody in this group is acknowledged.
-            self._open = False
-            self._release(self._filling, translate(error))
-            self._filling = []
-            self.on_rollback()
+            self._lose(translate(error))
         return translate(error)
 
-    def durable(self) -> "asyncio.Future[None] | None":
-        """A future for the moment when everything so far is on disk; None if it is already."""
+    def barrier(self, since: int) -> "asyncio.Future[None] | None":
+        """A future for the moment when everything so far is on disk; None if it is already.
+
+        Raises `Unavailable` if a group was lost since the epoch `since`: what the caller wrote may have been in it.
+        """
+        if since != self.epoch:
+            raise Unavailable("a write was lost before it was on disk; ask again")
         if self._open:
             waiters = self._filling
         elif self._flushing:
             waiters = self._flushed
         else:
+            self._require_whole()
             return None
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiters.append(waiter)
         return waiter
 
+    def _require_whole(self) -> None:
+        if self._broken is not None:
+            raise Unavailable(
+                f"the store stopped after a failed write ({self._broken}); restart Penstock"
+            )
+
+    def _lose(self, error: Exception) -> None:
+        """The open group is no more: tell those who wait for it, and those who will ask for it."""
+        self._open = False
+        self.epoch += 1
+        waiters, self._filling = self._filling, []
+        self._release(waiters, error)
+        self.on_rollback()
+
     async def close(self) -> None:
-        """Commit and flush what is left."""
-        while (waiter := self.durable()) is not None:
-            await waiter
-        self._threads.shutdown(wait=True)
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
+        """Commit and flush what is left. Raises `Unavailable` if that cannot be."""
+        try:
+            while (waiter := self.barrier(self.epoch)) is not None:
+                await waiter
+        finally:
+            self._threads.shutdown(wait=True)
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
 
     def _commit(self) -> None:
         if not self._open or self._flushing:
             return
+        if self.savepoints:
+            # A logical transaction is waiting for something; its group waits for it.
+            asyncio.get_running_loop().call_soon(self._commit)
+            return
         try:
+            if self._broken is not None:
+                raise self._broken
             self._execute("COMMIT")
-        except apsw.Error as error:
+        except (apsw.Error, OSError, Unavailable) as error:
             if self._connection.in_transaction:
                 self._execute("ROLLBACK")
-            self._open = False
-            waiters, self._filling = self._filling, []
-            self._release(waiters, translate(error))
-            self.on_rollback()
+            self._lose(
+                translate(error) if isinstance(error, apsw.Error) else Unavailable(str(error))
+            )
             return
         self._open = False
         self._flushed, self._filling = self._filling, []
@@ -107,7 +135,7 @@ class GroupCommit:
             self._flushed = []
             return
         self._flushing = True
-        if self._wal_pages > CHECKPOINT_PAGES:
+        if self._wal_pages > self._checkpoint_at:
             self._checkpoint()
         asyncio.get_running_loop().run_in_executor(self._threads, self._flush).add_done_callback(
             self._on_flushed
@@ -128,8 +156,9 @@ class GroupCommit:
         error = result.exception()
         if error is not None:
             # After a failed flush the kernel may have dropped the pages: what is on disk is unknown.
-            self._broken = error if isinstance(error, Exception) else Unavailable(str(error))
-            self._release(waiters, Unavailable(f"could not flush to disk: {error}"))
+            self._broken = Unavailable(f"could not flush to disk: {error}")
+            self.epoch += 1
+            self._release(waiters, self._broken)
         else:
             self._release(waiters, None)
         self._commit()
@@ -145,6 +174,8 @@ class GroupCommit:
                 waiter.set_exception(error)
 
     def _measure_wal(self, _connection: Any, _name: str, pages: int) -> int:
+        if pages < self._wal_pages:
+            self._checkpoint_at = CHECKPOINT_PAGES  # the log has started over
         self._wal_pages = pages
         return 0
 
@@ -155,6 +186,7 @@ class GroupCommit:
             # The background copy has done nearly all of it; the rest is short and nothing writes meanwhile.
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         self._checkpointing = True
+        self._checkpoint_at = self._wal_pages + CHECKPOINT_PAGES
         asyncio.get_running_loop().run_in_executor(
             self._threads, self._copy_back
         ).add_done_callback(self._on_copied)
@@ -171,7 +203,7 @@ class GroupCommit:
         self._checkpointing = False
         error = result.exception()
         if error is not None and not isinstance(error, apsw.BusyError):
-            self._broken = error if isinstance(error, Exception) else Unavailable(str(error))
+            self._broken = Unavailable(f"could not copy the log back: {error}")
 
 
 def translate(error: apsw.Error) -> Exception:

@@ -23,7 +23,7 @@ class Connection:
         self._ordered: set[int] = set()
         self._next = 0
         self._reserved = 0
-        self._depth = 0
+        self._writes = 0
         self.on_forget: list[Callable[[], None]] = []
         """What else to drop when a transaction did not happen."""
         self.forget()
@@ -47,6 +47,7 @@ class Connection:
     def run(self, sql: str, bindings: tuple[Any, ...]) -> None:
         """Run a statement that returns nothing in the open group."""
         self.group.begin()
+        self._writes += 1
         try:
             self._execute(sql, bindings)
         except apsw.Error as error:
@@ -55,6 +56,7 @@ class Connection:
     def write(self, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
         """Run a statement in the open group. Returns the rows it returns."""
         self.group.begin()
+        self._writes += 1
         try:
             return self._execute(sql, bindings).fetchall()
         except apsw.Error as error:
@@ -64,8 +66,9 @@ class Connection:
     def atomic(self) -> Iterator[None]:
         """Undo everything since the start of the block if it raises; its neighbours in the group are untouched."""
         self.group.begin()
-        self._depth += 1
-        name = f"s{self._depth}"
+        self.group.savepoints += 1
+        name = f"s{self.group.savepoints}"
+        writes, reserved = self._writes, self._reserved
         try:
             self._cursor.execute(f"SAVEPOINT {name}")
             yield
@@ -74,12 +77,16 @@ class Connection:
             if self.driver.in_transaction:
                 self._cursor.execute(f"ROLLBACK TO {name}")
                 self._cursor.execute(f"RELEASE {name}")
-            self.forget()
+            if self._writes != writes:
+                # Numbers reserved before the block are still reserved.
+                still = reserved if self._reserved == reserved else 0
+                self.forget()
+                self._reserved = still
             raise
         else:
             self._cursor.execute(f"RELEASE {name}")
         finally:
-            self._depth -= 1
+            self.group.savepoints -= 1
 
     def name(self, text: str) -> int:
         """The number of a queue, log or table; it gets one on its first use."""

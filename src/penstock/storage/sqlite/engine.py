@@ -1,5 +1,6 @@
 """The SQLite store: opens and owns a data folder."""
 
+import asyncio
 import contextlib
 import fcntl
 import os
@@ -86,9 +87,18 @@ class SqliteStore:
         with self._connection.atomic():
             yield self
 
-    async def durable(self) -> None:
+    @property
+    def epoch(self) -> int:
+        """Rises whenever something that was applied is lost; see `primitives.Store`."""
+        return self._group.epoch
+
+    def barrier(self, since: int) -> "asyncio.Future[None] | None":
+        """The wait of `durable`, or None if there is nothing to wait for."""
+        return self._group.barrier(since)
+
+    async def durable(self, since: int | None = None) -> None:
         """Return once everything applied so far is on disk."""
-        waiter = self._group.durable()
+        waiter = self._group.barrier(self._group.epoch if since is None else since)
         if waiter is not None:
             await waiter
 

@@ -1,10 +1,13 @@
 """The Queue primitive on SQLite."""
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from penstock.storage.primitives import Counts, Hold, Leased, LeaseTerms, NewMessage, Stored
 from penstock.storage.sql import load_queries
 from penstock.storage.sqlite.connection import Connection
+
+_EXPIRE_AT_ONCE: Final = 5_000
 
 
 class SqliteQueue:
@@ -95,16 +98,21 @@ class SqliteQueue:
                     taken.append(message)
             if not removed or terms.until <= now:
                 return taken
+            # Where one has expired there may be a million: remove those that wait in few statements.
+            self._db.run(self._sql["expire_messages"], (queue, terms.oldest, _EXPIRE_AT_ONCE))
 
     def _lease_groups(self, queue: int, limit: int, terms: LeaseTerms, now: int) -> list[Leased]:
         taken: list[Leased] = []
-        groups = self._db.read(self._sql["ready_groups"], (queue, now, limit))
-        for (group,) in groups:
-            self._lease_group(queue, group, taken, limit, terms, now)
-            self._place_group(queue, group)
-            if len(taken) >= limit:
-                break
-        return taken
+        while True:
+            groups = self._db.read(self._sql["ready_groups"], (queue, now, limit))
+            for (group,) in groups:
+                self._lease_group(queue, group, taken, limit, terms, now)
+                self._place_group(queue, group)
+                if len(taken) >= limit:
+                    return taken
+            # Groups that only had messages to remove have given way to others.
+            if taken or not groups or terms.until <= now:
+                return taken
 
     def _lease_group(
         self, queue: int, group: str, taken: list[Leased], limit: int, terms: LeaseTerms, now: int

@@ -88,6 +88,12 @@ SELECT 1 FROM message WHERE sequence = ? AND queue = ?;
 -- Remove a message whoever holds it.
 DELETE FROM message WHERE sequence = ?;
 
+-- name: expire_messages
+-- Remove messages that wait and were sent before an instant. Nothing is visible before it was sent.
+DELETE FROM message WHERE sequence IN (
+  SELECT sequence FROM message WHERE queue = ?1 AND visible_at < ?2 AND sent_at < ?2 ORDER BY visible_at LIMIT ?3
+);
+
 -- name: any_visible
 -- Whether a lease would find anything.
 SELECT 1 FROM message WHERE queue = ? AND visible_at <= ? LIMIT 1;
@@ -100,8 +106,8 @@ SELECT count(*) FROM message WHERE queue = ? AND visible_at <= ?;
 SELECT coalesce(sum(leases > 0), 0), coalesce(sum(leases = 0), 0) FROM message WHERE queue = ? AND visible_at > ?;
 
 -- name: oldest
--- When the message that waits longest was sent.
-SELECT sent_at FROM message WHERE queue = ? ORDER BY visible_at LIMIT 1;
+-- When the message that waits longest was sent: a look at the thousand that come next is enough to tell operators.
+SELECT min(sent_at) FROM (SELECT sent_at FROM message WHERE queue = ? ORDER BY visible_at LIMIT 1000);
 
 -- name: purge_messages
 DELETE FROM message WHERE queue = ?;

@@ -93,26 +93,49 @@ def _api_request(target: Target) -> dict[str, Any]:
 
 
 async def _create_api(target: Target) -> Made:
+    """An API has an id of the service's making, so its tags say whose it is; a definition is put into it."""
     request = _api_request(target)
-    tags = tag_map(target.properties)
-    if "Body" not in target.properties and "BodyS3Location" not in target.properties:
-        request.setdefault("name", target.name())
-        if tags:
-            request["tags"] = tags
-        api = await target.call("apigateway", "CreateRestApi", request)
-        return await _api(target, api["id"])
-    imported = {"body": await _body(target), "parameters": _import_parameters(target)}
-    if "FailOnWarnings" in target.properties:
-        imported["failOnWarnings"] = target.properties["FailOnWarnings"]
-    api = await target.call("apigateway", "ImportRestApi", imported)
-    patches = _api_patches(target, request)
-    if patches:
-        update = {"restApiId": api["id"], "patchOperations": patches}
-        await target.call("apigateway", "UpdateRestApi", update)
-    if tags:
-        arn = f"arn:aws:apigateway:{target.ctx.region}::/restapis/{api['id']}"
-        await target.call("apigateway", "TagResource", {"resourceArn": arn, "tags": tags})
-    return await _api(target, api["id"])
+    api_id = await _made_api(target) if target.resumed else None
+    if api_id is None:
+        first = {"name": target.name(), **request, "tags": tag_map(target.properties) | _own(target)}
+        if kinds := _import_parameters(target).get("endpointConfigurationTypes"):
+            first.setdefault("endpointConfiguration", {"types": kinds.split(",")})
+        api_id = (await target.call("apigateway", "CreateRestApi", first))["id"]
+    await target.hold(api_id)
+    if "Body" in target.properties or "BodyS3Location" in target.properties:
+        definition = {"restApiId": api_id, "mode": "overwrite", "body": await _body(target)}
+        definition["parameters"] = _import_parameters(target)
+        if "FailOnWarnings" in target.properties:
+            definition["failOnWarnings"] = target.properties["FailOnWarnings"]
+        await target.call("apigateway", "PutRestApi", definition)
+        if patches := _api_patches(target, request):
+            update = {"restApiId": api_id, "patchOperations": patches}
+            await target.call("apigateway", "UpdateRestApi", update)
+    return await _api(target, api_id)
+
+
+def _own(target: Target) -> dict[str, str]:
+    # AWS: what a stack makes has these tags (CloudFormation guide, "Resource tag").
+    return {
+        "aws:cloudformation:stack-id": target.stack_id,
+        "aws:cloudformation:stack-name": target.stack_name,
+        "aws:cloudformation:logical-id": target.logical_id,
+    }
+
+
+async def _made_api(target: Target) -> str | None:
+    """The API that an interrupted attempt made, if it came so far."""
+    request: dict[str, Any] = {"limit": 500}
+    while True:
+        listed = await target.call("apigateway", "GetRestApis", request)
+        for api in listed["items"]:
+            if _own(target).items() <= (api.get("tags") or {}).items():
+                if api["id"] != target.replaces:
+                    found: str = api["id"]
+                    return found
+        if not listed.get("position"):
+            return None
+        request["position"] = listed["position"]
 
 
 async def _update_api(target: Target) -> Made:
@@ -140,9 +163,15 @@ def _api_patches(target: Target, request: dict[str, Any]) -> list[dict[str, str]
             patches.append(_replace(f"/{name}", request[name]))
     for media_type in request.get("binaryMediaTypes", []):
         if media_type not in target.previous.get("BinaryMediaTypes", []):
-            path = "/binaryMediaTypes/" + media_type.replace("~", "~0").replace("/", "~1")
-            patches.append({"op": "add", "path": path})
+            patches.append({"op": "add", "path": _media(media_type)})
+    for media_type in target.previous.get("BinaryMediaTypes", []):
+        if media_type not in request.get("binaryMediaTypes", []):
+            patches.append({"op": "remove", "path": _media(media_type)})
     return patches
+
+
+def _media(media_type: str) -> str:
+    return "/binaryMediaTypes/" + media_type.replace("~", "~0").replace("/", "~1")
 
 
 def _import_parameters(target: Target) -> dict[str, str]:
@@ -173,8 +202,18 @@ async def _delete_api(target: Target) -> None:
 
 async def _create_resource(target: Target) -> Made:
     request = _lowered(target.properties)
-    created = await target.call("apigateway", "CreateResource", request)
+    created = await _made_resource(target) if target.resumed else None
+    if created is None:
+        created = await target.call("apigateway", "CreateResource", request)
     return Made(created["id"], {"ResourceId": created["id"]})
+
+
+async def _made_resource(target: Target) -> dict[str, Any] | None:
+    """The resource at the place, where there is one at most."""
+    request = {"restApiId": target.properties["RestApiId"], "limit": 500}
+    place = _lowered(target.given(("ParentId", "PathPart")))
+    listed = await target.call("apigateway", "GetResources", request)
+    return next((item for item in listed["items"] if place.items() <= item.items()), None)
 
 
 async def _delete_resource(target: Target) -> None:
@@ -186,8 +225,8 @@ async def _delete_resource(target: Target) -> None:
 async def _put_method(target: Target) -> Made:
     properties = target.properties
     place = _place(target)
-    if target.physical_id:
-        await target.call("apigateway", "DeleteMethod", place)
+    if target.physical_id or target.resumed:
+        await target.drop("apigateway", "DeleteMethod", place)
     method = _lowered(target.given(_METHOD))
     method.setdefault("authorizationType", "NONE")
     await target.call("apigateway", "PutMethod", {**place, **method})
@@ -222,6 +261,7 @@ def _place(target: Target) -> dict[str, str]:
 
 
 async def _create_deployment(target: Target) -> Made:
+    """A new deployment. One that an interrupted attempt made cannot be told apart; it stays, unused, till the API goes."""
     request = _lowered(target.given(("RestApiId", "Description", "StageName")))
     created = await target.call("apigateway", "CreateDeployment", request)
     return Made(created["id"], {"DeploymentId": created["id"]})
@@ -241,7 +281,7 @@ async def _delete_deployment(target: Target) -> None:
     request = {"restApiId": api_id, "deploymentId": target.physical_id}
     if "StageName" in target.properties:
         stage = {"restApiId": api_id, "stageName": target.properties["StageName"]}
-        await target.call("apigateway", "DeleteStage", stage)
+        await target.drop("apigateway", "DeleteStage", stage)
     await target.call("apigateway", "DeleteDeployment", request)
 
 
@@ -249,7 +289,8 @@ async def _create_stage(target: Target) -> Made:
     request = {**_lowered(target.given(_STAGE)), "restApiId": target.properties["RestApiId"]}
     if tags := tag_map(target.properties):
         request["tags"] = tags
-    await target.call("apigateway", "CreateStage", request)
+    await target.make("apigateway", "CreateStage", request)
+    await target.hold(target.properties["StageName"])
     patches = _setting_patches(target)
     if patches:
         await _patch_stage(target, patches)
@@ -267,7 +308,7 @@ async def _update_stage(target: Target) -> Made:
     patches += [
         {"op": "remove", "path": f"/variables/{name}"} for name in had if name not in wanted
     ]
-    patches += _setting_patches(target)
+    patches += _setting_removals(target) + _setting_patches(target)
     if patches:
         await _patch_stage(target, patches)
     return Made(target.physical_id)
@@ -293,12 +334,9 @@ def _setting_patches(target: Target) -> list[dict[str, str]]:
     }
     if target.changed("MethodSettings"):
         for setting in target.properties.get("MethodSettings", []):
-            resource = setting.get("ResourcePath", "/*")
-            resource = resource.removeprefix("/").replace("~", "~0").replace("/", "~1") or "~1"
-            method = setting.get("HttpMethod", "*")
             for name, path in paths.items():
                 if name in setting:
-                    patches.append(_replace(f"/{resource}/{method}/{path}", setting[name]))
+                    patches.append(_replace(f"{_setting_place(setting)}/{path}", setting[name]))
     if target.changed("AccessLogSetting") and "AccessLogSetting" in target.properties:
         log = target.properties["AccessLogSetting"]
         if "DestinationArn" in log:
@@ -306,6 +344,22 @@ def _setting_patches(target: Target) -> list[dict[str, str]]:
         if "Format" in log:
             patches.append(_replace("/accessLogSettings/format", log["Format"]))
     return patches
+
+
+def _setting_place(setting: dict[str, Any]) -> str:
+    resource = setting.get("ResourcePath", "/*")
+    resource = resource.removeprefix("/").replace("~", "~0").replace("/", "~1") or "~1"
+    return f"/{resource}/{setting.get('HttpMethod', '*')}"
+
+
+def _setting_removals(target: Target) -> list[dict[str, str]]:
+    """Take the settings of before away; those that remain are set again after."""
+    if target.changed("AccessLogSetting") and "AccessLogSetting" not in target.properties:
+        raise refuse("the removal of a stage's AccessLogSetting")
+    if not target.changed("MethodSettings"):
+        return []
+    places = dict.fromkeys(map(_setting_place, target.previous.get("MethodSettings", [])))
+    return [{"op": "remove", "path": place} for place in places]
 
 
 async def _delete_stage(target: Target) -> None:
@@ -327,7 +381,7 @@ async def _create_model(target: Target) -> Made:
     request.setdefault("contentType", "application/json")
     if isinstance(request.get("schema"), dict):
         request["schema"] = orjson.dumps(request["schema"]).decode()
-    await target.call("apigateway", "CreateModel", request)
+    await target.make("apigateway", "CreateModel", request)
     return Made(request["name"])
 
 
@@ -339,8 +393,16 @@ async def _delete_model(target: Target) -> None:
 async def _create_validator(target: Target) -> Made:
     request = _lowered(target.properties)
     request.setdefault("name", target.name())
-    created = await target.call("apigateway", "CreateRequestValidator", request)
+    created = await _made_validator(target, request["name"]) if target.resumed else None
+    if created is None:
+        created = await target.call("apigateway", "CreateRequestValidator", request)
     return Made(created["id"], {"RequestValidatorId": created["id"]})
+
+
+async def _made_validator(target: Target, name: str) -> dict[str, Any] | None:
+    request = {"restApiId": target.properties["RestApiId"], "limit": 500}
+    listed = await target.call("apigateway", "GetRequestValidators", request)
+    return next((item for item in listed["items"] if item.get("name") == name), None)
 
 
 async def _delete_validator(target: Target) -> None:

@@ -34,7 +34,8 @@ async def _create(target: Target) -> Made:
         request["SSESpecification"] = _encryption(request["SSESpecification"])
     if stream := _stream(target.properties):
         request["StreamSpecification"] = stream
-    await target.call("dynamodb", "CreateTable", request)
+    await target.make("dynamodb", "CreateTable", request)
+    await target.hold(name)
     await _active(target, name)
     await _configure(target, name)
     return await _table(target, name)
@@ -59,6 +60,8 @@ async def _update(target: Target) -> Made:
         await target.call("dynamodb", "UpdateTable", switch)
         await _active(target, name)
     for change in _index_changes(target):
+        if not await _applies(target, name, change):
+            continue
         # AWS: one index is made or removed an UpdateTable (DynamoDB guide, "managing global secondary indexes").
         update: Properties = {"TableName": name, "GlobalSecondaryIndexUpdates": [change]}
         update["AttributeDefinitions"] = target.properties["AttributeDefinitions"]
@@ -80,11 +83,6 @@ async def _configure(target: Target, name: str) -> None:
         if wanted.get("Enabled") or had.get("Enabled"):
             request = {"TableName": name, "TimeToLiveSpecification": wanted}
             await target.call("dynamodb", "UpdateTimeToLive", request)
-    if target.changed("PointInTimeRecoverySpecification"):
-        off = {"PointInTimeRecoveryEnabled": False}
-        wanted = target.properties.get("PointInTimeRecoverySpecification", off)
-        request = {"TableName": name, "PointInTimeRecoverySpecification": wanted}
-        await target.call("dynamodb", "UpdateContinuousBackups", request)
 
 
 async def _tag(target: Target, name: str) -> None:
@@ -144,6 +142,14 @@ def _index_changes(target: Target) -> list[dict[str, Any]]:
     return changes
 
 
+async def _applies(target: Target, name: str, change: dict[str, Any]) -> bool:
+    """False for an index that a stopped update made or removed already."""
+    table = (await target.call("dynamodb", "DescribeTable", {"TableName": name}))["Table"]
+    there = {index["IndexName"] for index in table.get("GlobalSecondaryIndexes", [])}
+    ((kind, index),) = change.items()
+    return (index["IndexName"] in there) != (kind == "Create")
+
+
 def _shape(index: dict[str, Any]) -> tuple[Any, Any]:
     return index.get("KeySchema"), index.get("Projection")
 
@@ -155,7 +161,6 @@ ROWS: Final = (
             {
                 *_CREATED,
                 "TableName",
-                "PointInTimeRecoverySpecification",
                 "StreamSpecification",
                 "TimeToLiveSpecification",
             }
@@ -170,9 +175,7 @@ ROWS: Final = (
                 "MaxWriteRequestUnits",
             }
         ),
-        booleans=frozenset(
-            {"DeletionProtectionEnabled", "Enabled", "SSEEnabled", "PointInTimeRecoveryEnabled"}
-        ),
+        booleans=frozenset({"DeletionProtectionEnabled", "Enabled", "SSEEnabled"}),
         create=_create,
         update=_update,
         delete=_delete,

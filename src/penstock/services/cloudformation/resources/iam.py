@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import orjson
 
+from penstock.api import refuse
 from penstock.services.cloudformation.resource import Made, ResourceType, Target
 
 
@@ -21,13 +22,19 @@ async def _create_role(target: Target) -> Made:
             ("Path", "Description", "MaxSessionDuration", "PermissionsBoundary", "Tags")
         ),
     }
-    role = (await target.call("iam", "CreateRole", request))["Role"]
+    made = await target.make("iam", "CreateRole", request)
+    await target.hold(name)
+    if made is None:
+        made = await target.call("iam", "GetRole", {"RoleName": name})
+    role = made["Role"]
     await _equip(target, name)
     return Made(name, {"Arn": role["Arn"], "RoleId": role["RoleId"]})
 
 
 async def _update_role(target: Target) -> Made:
     name = target.physical_id
+    if target.changed("PermissionsBoundary"):
+        raise refuse("a change of a role's PermissionsBoundary")
     if target.changed("AssumeRolePolicyDocument"):
         document = _text(target.properties["AssumeRolePolicyDocument"])
         request = {"RoleName": name, "PolicyDocument": document}
@@ -56,7 +63,7 @@ async def _equip(target: Target, role: str) -> None:
             await target.call("iam", "AttachRolePolicy", {"RoleName": role, "PolicyArn": arn})
     for arn in attached:
         if arn not in wanted.get("ManagedPolicyArns", []):
-            await target.call("iam", "DetachRolePolicy", {"RoleName": role, "PolicyArn": arn})
+            await target.drop("iam", "DetachRolePolicy", {"RoleName": role, "PolicyArn": arn})
     names = {policy["PolicyName"] for policy in wanted.get("Policies", [])}
     for policy in wanted.get("Policies", []):
         if policy not in had.get("Policies", []):
@@ -66,16 +73,16 @@ async def _equip(target: Target, role: str) -> None:
     for policy in had.get("Policies", []):
         if policy["PolicyName"] not in names:
             request = {"RoleName": role, "PolicyName": policy["PolicyName"]}
-            await target.call("iam", "DeleteRolePolicy", request)
+            await target.drop("iam", "DeleteRolePolicy", request)
 
 
 async def _delete_role(target: Target) -> None:
     role = {"RoleName": target.physical_id}
     for arn in target.properties.get("ManagedPolicyArns", []):
-        await target.call("iam", "DetachRolePolicy", {**role, "PolicyArn": arn})
+        await target.drop("iam", "DetachRolePolicy", {**role, "PolicyArn": arn})
     for policy in target.properties.get("Policies", []):
         request = {**role, "PolicyName": policy["PolicyName"]}
-        await target.call("iam", "DeleteRolePolicy", request)
+        await target.drop("iam", "DeleteRolePolicy", request)
     await target.call("iam", "DeleteRole", role)
 
 
@@ -86,7 +93,10 @@ async def _create_managed(target: Target) -> Made:
         "PolicyDocument": _text(target.properties["PolicyDocument"]),
         **target.given(("Path", "Description")),
     }
-    arn = (await target.call("iam", "CreatePolicy", request))["Policy"]["Arn"]
+    await target.make("iam", "CreatePolicy", request)
+    path = target.properties.get("Path", "/")
+    arn = f"arn:aws:iam::{target.ctx.account}:policy{path}{name}"
+    await target.hold(arn)
     await _attach(target, arn)
     return Made(arn, {"PolicyArn": arn})
 
@@ -114,13 +124,13 @@ async def _attach(target: Target, arn: str) -> None:
             await target.call("iam", "AttachRolePolicy", {"RoleName": role, "PolicyArn": arn})
     for role in had:
         if role not in wanted:
-            await target.call("iam", "DetachRolePolicy", {"RoleName": role, "PolicyArn": arn})
+            await target.drop("iam", "DetachRolePolicy", {"RoleName": role, "PolicyArn": arn})
 
 
 async def _delete_managed(target: Target) -> None:
     arn = target.physical_id
     for role in target.properties.get("Roles", []):
-        await target.call("iam", "DetachRolePolicy", {"RoleName": role, "PolicyArn": arn})
+        await target.drop("iam", "DetachRolePolicy", {"RoleName": role, "PolicyArn": arn})
     listed = await target.call("iam", "ListPolicyVersions", {"PolicyArn": arn})
     for version in listed["Versions"]:
         if not version["IsDefaultVersion"]:
@@ -138,7 +148,7 @@ async def _put_policy(target: Target) -> Made:
     for role in target.previous.get("Roles", []):
         if role not in properties["Roles"]:
             request = {"RoleName": role, "PolicyName": name}
-            await target.call("iam", "DeleteRolePolicy", request)
+            await target.drop("iam", "DeleteRolePolicy", request)
     physical_id = target.physical_id or target.name()
     return Made(physical_id, {"Id": physical_id})
 
@@ -146,7 +156,7 @@ async def _put_policy(target: Target) -> Made:
 async def _delete_policy(target: Target) -> None:
     for role in target.properties["Roles"]:
         request = {"RoleName": role, "PolicyName": target.properties["PolicyName"]}
-        await target.call("iam", "DeleteRolePolicy", request)
+        await target.drop("iam", "DeleteRolePolicy", request)
 
 
 ROWS: Final = (

@@ -1,9 +1,10 @@
-"""Functions, versions, aliases, permissions, event source mappings, asynchronous invocation."""
+"""Functions, versions, permissions, event source mappings, asynchronous invocation."""
 
 import io
 import zipfile
 from typing import Any, Final
 
+from penstock.api import refuse
 from penstock.services.cloudformation.resource import (
     Made,
     Properties,
@@ -117,11 +118,12 @@ async def _create_function(target: Target) -> Made:
     request |= target.given(("Architectures", "PackageType"))
     if tags := tag_map(properties):
         request["Tags"] = tags
-    created = await target.call("lambda", "CreateFunction", request)
+    await target.make("lambda", "CreateFunction", request)
+    await target.hold(name)
     await _settled(target, name)
     if "ReservedConcurrentExecutions" in properties:
         await _reserve(target, name)
-    return Made(name, {"Arn": created["FunctionArn"]})
+    return Made(name, {"Arn": _function_arn(target, name)})
 
 
 async def _update_function(target: Target) -> Made:
@@ -140,8 +142,7 @@ async def _update_function(target: Target) -> Made:
         await _settled(target, name)
     if target.changed("ReservedConcurrentExecutions"):
         await _reserve(target, name)
-    region, account = target.ctx.region, target.ctx.account
-    arn = f"arn:aws:lambda:{region}:{account}:function:{name}"
+    arn = _function_arn(target, name)
     if target.changed("Tags"):
         if removed := target.tags_removed():
             request = {"Resource": arn, "TagKeys": removed}
@@ -149,6 +150,10 @@ async def _update_function(target: Target) -> Made:
         if tags := tag_map(target.properties):
             await target.call("lambda", "TagResource", {"Resource": arn, "Tags": tags})
     return Made(name, {"Arn": arn})
+
+
+def _function_arn(target: Target, name: str) -> str:
+    return f"arn:aws:lambda:{target.ctx.region}:{target.ctx.account}:function:{name}"
 
 
 async def _reserve(target: Target, name: str) -> None:
@@ -176,7 +181,7 @@ async def _delete_function(target: Target) -> None:
 async def _create_permission(target: Target) -> Made:
     statement = target.name(100)
     request = {"StatementId": statement, **target.properties}
-    await target.call("lambda", "AddPermission", request)
+    await target.make("lambda", "AddPermission", request)
     return Made(statement, {"Id": statement})
 
 
@@ -198,11 +203,18 @@ def _mapping_request(target: Target) -> dict[str, Any]:
 
 
 async def _create_mapping(target: Target) -> Made:
-    created = await target.call("lambda", "CreateEventSourceMapping", _mapping_request(target))
-    return _mapping(target, created["UUID"])
+    made = await target.make("lambda", "CreateEventSourceMapping", _mapping_request(target))
+    if made is None:
+        # A source has one mapping to a function, so the one that is there is the one that was made.
+        pair = target.given(("EventSourceArn", "FunctionName"))
+        listed = await target.call("lambda", "ListEventSourceMappings", pair)
+        made = listed["EventSourceMappings"][0]
+    return _mapping(target, made["UUID"])
 
 
 async def _update_mapping(target: Target) -> Made:
+    if target.changed("Tags", "Queues", "Topics"):
+        raise refuse("a change of a mapping's Tags, Queues or Topics")
     request = _mapping_request(target)
     for name in (*_MAPPING_FIXED, "Tags", "Queues", "Topics"):
         request.pop(name, None)
@@ -231,30 +243,6 @@ async def _publish(target: Target) -> Made:
 async def _delete_version(target: Target) -> None:
     name, _, version = target.physical_id.rpartition(":")
     await target.call("lambda", "DeleteFunction", {"FunctionName": name, "Qualifier": version})
-
-
-def _alias_request(target: Target) -> dict[str, Any]:
-    names = ("FunctionName", "Name", "FunctionVersion", "Description")
-    request = target.given(names)
-    routing = target.properties.get("RoutingConfig", {}).get("AdditionalVersionWeights", [])
-    if routing or "RoutingConfig" in target.previous:
-        weights = {item["FunctionVersion"]: item["FunctionWeight"] for item in routing}
-        request["RoutingConfig"] = {"AdditionalVersionWeights": weights}
-    return request
-
-
-async def _create_alias(target: Target) -> Made:
-    alias = await target.call("lambda", "CreateAlias", _alias_request(target))
-    return Made(alias["AliasArn"], {"AliasArn": alias["AliasArn"]})
-
-
-async def _update_alias(target: Target) -> Made:
-    await target.call("lambda", "UpdateAlias", _alias_request(target))
-    return Made(target.physical_id, {"AliasArn": target.physical_id})
-
-
-async def _delete_alias(target: Target) -> None:
-    await target.call("lambda", "DeleteAlias", target.given(("FunctionName", "Name")))
 
 
 async def _put_invoke(target: Target) -> Made:
@@ -319,17 +307,6 @@ ROWS: Final = (
         required=frozenset({"FunctionName"}),
         create=_publish,
         delete=_delete_version,
-    ),
-    ResourceType(
-        name="AWS::Lambda::Alias",
-        properties=frozenset(
-            {"Description", "FunctionName", "FunctionVersion", "Name", "RoutingConfig"}
-        ),
-        required=frozenset({"FunctionName", "FunctionVersion", "Name"}),
-        immutable=frozenset({"FunctionName", "Name"}),
-        create=_create_alias,
-        update=_update_alias,
-        delete=_delete_alias,
     ),
     ResourceType(
         name="AWS::Lambda::EventInvokeConfig",

@@ -13,7 +13,8 @@ async def _create(target: Target) -> Made:
     for property_name, member in (("KmsKeyId", "kmsKeyId"), ("LogGroupClass", "logGroupClass")):
         if property_name in target.properties:
             request[member] = target.properties[property_name]
-    await target.call("logs", "CreateLogGroup", request)
+    await target.make("logs", "CreateLogGroup", request)
+    await target.hold(name)
     await _retain(target, name)
     return _group(target, name)
 
@@ -38,7 +39,7 @@ async def _retain(target: Target, name: str) -> None:
         request = {"logGroupName": name, "retentionInDays": days}
         await target.call("logs", "PutRetentionPolicy", request)
     elif "RetentionInDays" in target.previous:
-        await target.call("logs", "DeleteRetentionPolicy", {"logGroupName": name})
+        await target.drop("logs", "DeleteRetentionPolicy", {"logGroupName": name})
 
 
 async def _delete(target: Target) -> None:

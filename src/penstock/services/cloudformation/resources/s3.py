@@ -52,7 +52,8 @@ async def _create(target: Target) -> Made:
     request: dict[str, Any] = {"Bucket": name}
     if target.ctx.region != "us-east-1":
         request["CreateBucketConfiguration"] = {"LocationConstraint": target.ctx.region}
-    await target.call("s3", "CreateBucket", request)
+    await target.make("s3", "CreateBucket", request)
+    await target.hold(name)
     await _configure(target, name)
     return _bucket(target, name)
 

@@ -77,23 +77,28 @@ def _queue(target: Target, url: str, name: str) -> Made:
     return Made(url, {"Arn": arn, "QueueName": name, "QueueUrl": url})
 
 
-async def _set_policy(target: Target, queues: list[str], policy: str) -> None:
+def _request(url: str, policy: str) -> dict[str, Any]:
+    return {"QueueUrl": url, "Attributes": {"Policy": policy}}
+
+
+async def _clear(target: Target, queues: list[str]) -> None:
     for url in queues:
-        request = {"QueueUrl": url, "Attributes": {"Policy": policy}}
-        await target.call("sqs", "SetQueueAttributes", request)
+        await target.drop("sqs", "SetQueueAttributes", _request(url, ""))
 
 
 async def _put_policy(target: Target) -> Made:
     queues = target.properties["Queues"]
     left = [url for url in target.previous.get("Queues", []) if url not in queues]
-    await _set_policy(target, left, "")
-    await _set_policy(target, queues, _text(target.properties["PolicyDocument"]))
+    await _clear(target, left)
+    policy = _text(target.properties["PolicyDocument"])
+    for url in queues:
+        await target.call("sqs", "SetQueueAttributes", _request(url, policy))
     physical_id = target.physical_id or target.name()
     return Made(physical_id, {"Id": physical_id})
 
 
 async def _delete_policy(target: Target) -> None:
-    await _set_policy(target, target.properties["Queues"], "")
+    await _clear(target, target.properties["Queues"])
 
 
 ROWS: Final = (

@@ -12,7 +12,7 @@ async def _create(target: Target) -> Made:
     request = {"Name": name, **target.given(_SENT)}
     if tags := target.properties.get("Tags"):
         request["Tags"] = [{"Key": key, "Value": value} for key, value in tags.items()]
-    await target.call("ssm", "PutParameter", request)
+    await target.make("ssm", "PutParameter", request)
     return _parameter(target, name)
 
 
