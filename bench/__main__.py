@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from statistics import median
 from typing import Any
 
@@ -18,7 +19,7 @@ RATES: dict[str, tuple[Callable[[System], Any], int, float, float | None]] = {
     "API Gateway to SQS": (work.api, 64, 5, None),
     "DynamoDB PutItem": (work.put, 64, 4, None),
     "DynamoDB GetItem": (work.get, 64, 6, None),
-    "Lambda Invoke (warm)": (work.invoke, 8, 20, None),
+    "Lambda Invoke (warm)": (work.invoke, 4, 20, None),
 }
 
 
@@ -55,8 +56,8 @@ def _rates(
 ) -> dict[str, Any]:
     """Median rates and latencies of rounds taken in turn, so that a slow minute of the machine hits all alike."""
     measured: dict[str, list[dict[str, Any]]] = {}
-    with running(peers[0]) as first, running(peers[-1]) as last:
-        systems = {first.name: first, last.name: last}
+    with ExitStack() as running_systems:
+        systems = {peer: running_systems.enter_context(running(peer)) for peer in peers}
         requests = {name: _prepared(prepare, system) for name, system in systems.items()}
         if limit is not None:
             systems["limit"] = limit

@@ -1,7 +1,9 @@
 """The composition root: builds every object and passes it explicitly."""
 
+import asyncio
 import logging
 import platform
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from penstock.gateway.control import Control
 from penstock.gateway.dispatch import LocalDispatcher
 from penstock.gateway.identity import Identities
 from penstock.gateway.pipeline import Pipeline
-from penstock.gateway.server import Gateway, serve
+from penstock.gateway.server import Gateway
 from penstock.runtime.concurrency import ConcurrencyLedger
 from penstock.runtime.process import ProcessRuntime
 from penstock.services.apigateway import ApiGateway
@@ -61,12 +63,15 @@ class App:
         handlers: dict[tuple[str, str], Handler] = {}
         self.handlers: Mapping[tuple[str, str], Handler] = handlers
         credentials = Credentials(store, ids)
-        folder = config.functions_folder or Path(tempfile.mkdtemp(prefix="penstock-functions-"))
+        self._temporary: Path | None = None
+        folder = config.functions_folder
+        if folder is None:
+            folder = self._temporary = Path(tempfile.mkdtemp(prefix="penstock-functions-"))
         self.runtime = ProcessRuntime(
             sink=StoreLogSink(store, clock),
             clock=clock,
             ids=ids,
-            endpoint_url=f"http://127.0.0.1:{config.port}",
+            endpoint_url=config.url,
             folder=folder,
         )
         self.sqs = Sqs(store, ids, clock, receipt_key)
@@ -133,7 +138,7 @@ class App:
             pipeline.admit,
             {("POST", "/_penstock/reset"): self.reset, ("GET", "/_penstock/queues"): self.queues},
         )
-        self.gateway = Gateway([control, apigateway.door, pipeline.handle], config.max_body)
+        self.gateway = Gateway([control, apigateway.door, pipeline.handle], clock, config.max_body)
 
     @classmethod
     async def open(cls, config: Config, clock: Clock | None = None, ids: Ids | None = None) -> Self:
@@ -158,8 +163,8 @@ class App:
             ready()
 
         try:
-            await serve(
-                self.gateway, self.config.host, self.config.port, listening, self.sqs.release
+            await self.gateway.serve(
+                self.config.host, self.config.port, listening, self.sqs.release
             )
         finally:
             await self.close()
@@ -171,6 +176,8 @@ class App:
         await self.sqs.close()
         await self.runtime.close()
         await self.store.close()
+        if self._temporary is not None:
+            await asyncio.to_thread(shutil.rmtree, self._temporary, ignore_errors=True)
 
     async def reset(self, _: Context) -> dict[str, str]:
         """Remove everything and begin anew, as a new data folder would; the store's own keys stay."""

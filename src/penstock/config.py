@@ -1,7 +1,6 @@
 """Settings. The only module that reads the environment."""
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,15 +25,23 @@ class Config:
     region: str = "us-east-1"
     account: str = "000000000000"
     max_body: int = 128 * 1024 * 1024
-    python: str = sys.executable
-    """The interpreter that Python functions run on."""
 
     def check(self) -> None:
-        """Raise `ConfigError` for settings that are unsafe together."""
+        """Raise `ConfigError` for settings that cannot be, or are unsafe together."""
+        if self.auth not in ("off", "sigv4"):
+            raise ConfigError(f"auth must be off or sigv4, not {self.auth!r}")
+        if not 0 < self.port < 65536:
+            raise ConfigError(f"port must be from 1 to 65535, not {self.port}")
         if self.auth == "off" and self.host not in LOOPBACK:
             raise ConfigError(
                 f"--auth off is allowed on loopback only, not on {self.host}; use --auth sigv4"
             )
+
+    @property
+    def url(self) -> str:
+        """How functions on this machine reach the host that is listened on."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @property
     def functions_folder(self) -> Path | None:
@@ -50,8 +57,10 @@ def from_environment(environment: Mapping[str, str] | None = None, **given: obje
         text = source.get(f"PENSTOCK_{name.upper()}")
         if text:
             values[name] = text
-    if source.get("PENSTOCK_PORT"):
-        values["port"] = int(source["PENSTOCK_PORT"])
+    if port := source.get("PENSTOCK_PORT"):
+        if not (port.isascii() and port.isdigit()):
+            raise ConfigError(f"PENSTOCK_PORT must be a number, not {port!r}")
+        values["port"] = int(port)
     values.update({k: v for k, v in given.items() if v is not None})
     config = Config(**values)  # type: ignore[arg-type]
     config.check()

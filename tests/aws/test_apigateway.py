@@ -762,3 +762,39 @@ def test_an_api_outlives_a_crash(tmp_path: Any) -> None:
         assert Stage(server.endpoint, api["id"]).send("GET", "/x").body == b"x"
     finally:
         server.stop()
+
+
+def test_tracing_is_refused(aws: Any, deploy: Any) -> None:
+    """A stage that says it is traced, and is not, hides that nothing arrives."""
+    stage = deploy({"/a": {"get": mock()}})
+    client, place = aws("apigateway"), {"restApiId": stage.api_id}
+    deployment = client.get_deployments(**place)["items"][0]["id"]
+    change = [{"op": "replace", "path": "/tracingEnabled", "value": "true"}]
+    for call in (
+        lambda: client.create_stage(
+            **place, stageName="t", deploymentId=deployment, tracingEnabled=True
+        ),
+        lambda: client.create_deployment(**place, stageName="t", tracingEnabled=True),
+        lambda: client.update_stage(**place, stageName="v1", patchOperations=change),
+    ):
+        with pytest.raises(ClientError) as caught:
+            call()
+        assert "tracingEnabled" in caught.value.response["Error"]["Message"]
+    off = [{**change[0], "value": "false"}]
+    assert not client.update_stage(**place, stageName="v1", patchOperations=off)["tracingEnabled"]
+
+
+def test_schemas_written_in_place_are_validated(deploy: Any) -> None:
+    """Definitions often hold the schema of a body where it is used."""
+    schema = {"type": "object", "required": ["name"]}
+    operation = {
+        **mock("fine"),
+        "requestBody": {"content": {"application/json": {"schema": schema}}},
+        "x-amazon-apigateway-request-validator": "body",
+    }
+    stage = deploy(
+        {"/a": {"post": operation}},
+        **{"x-amazon-apigateway-request-validators": {"body": {"validateRequestBody": True}}},
+    )
+    assert 200 == stage.send("POST", "/a", {"name": "x"}).status
+    assert 400 == stage.send("POST", "/a", {"other": "x"}).status

@@ -670,3 +670,25 @@ def test_consumed_capacity(dynamodb, table):
     strong = dynamodb.get_item(ConsistentRead=True, **get)["ConsumedCapacity"]
     assert {"TableName": table, "CapacityUnits": 2.0} == strong
     assert 5.0 == dynamodb.delete_item(**get)["ConsumedCapacity"]["CapacityUnits"]
+
+
+@pytest.mark.parametrize("member", ["OnDemandThroughput", "WarmThroughput"])
+def test_throughput_of_a_new_index_is_refused(dynamodb, unique, member):
+    """A cap that is accepted and not kept would surprise whoever set it."""
+    units = "MaxReadRequestUnits" if member == "OnDemandThroughput" else "ReadUnitsPerSecond"
+    with pytest.raises(ClientError) as caught:
+        dynamodb.create_table(
+            TableName=unique,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            GlobalSecondaryIndexes=[
+                {
+                    "IndexName": "by-id",
+                    "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+                    "Projection": {"ProjectionType": "ALL"},
+                    member: {units: 1},
+                }
+            ],
+        )
+    assert member in caught.value.response["Error"]["Message"]

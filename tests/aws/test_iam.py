@@ -91,3 +91,10 @@ def test_access_key_stands_for_its_user(aws: Callable[..., Any], unique: str) ->
     assert "DeleteConflict" == error(iam.delete_user, UserName=unique)[0]
     iam.delete_access_key(UserName=unique, AccessKeyId=key["AccessKeyId"])
     iam.delete_user(UserName=unique)
+
+
+def test_marker_that_is_none(aws: Callable[..., Any]) -> None:
+    """What a client makes up is the client's mistake."""
+    with pytest.raises(ClientError) as caught:
+        aws("iam").list_roles(Marker="x")
+    assert "ValidationError" == caught.value.response["Error"]["Code"]

@@ -3,10 +3,12 @@
 import base64
 import io
 import json
+import platform
 import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from botocore.exceptions import ClientError
 
 Aws = Callable[..., Any]
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
+OTHER_ARCHITECTURE = "arm64" if platform.machine() == "x86_64" else "x86_64"
+NO_QUEUE = "arn:aws:sqs:us-east-1:000000000000:no-such-queue"
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [
@@ -239,6 +243,62 @@ def test_async_destinations(
     assert (found["ErrorCode"], found["ErrorMessage"]) == ("200", "on purpose")
 
 
+def test_destinations_are_standard_queues_that_exist(
+    functions: Any, create: Callable[..., str], queue: Callable[..., tuple[str, str]]
+) -> None:
+    """A record that could never arrive is told of when it is asked for, not lost without a word."""
+    _, fifo = queue("in.fifo", FifoQueue="true")
+    name = create()
+    for arn in (NO_QUEUE, fifo):
+        destinations = {"OnFailure": {"Destination": arn}}
+        assert error_of(
+            lambda d=destinations: functions.put_function_event_invoke_config(
+                FunctionName=name, DestinationConfig=d
+            )
+        ) == ("InvalidParameterValueException", f"The destination ARN {arn} is invalid.")
+    letters = {"TargetArn": fifo}
+    assert (
+        error_of(
+            lambda: functions.update_function_configuration(
+                FunctionName=name, DeadLetterConfig=letters
+            )
+        )[0]
+        == "InvalidParameterValueException"
+    )
+
+
+def test_delete_does_not_wait_for_what_runs(
+    aws: Aws, functions: Any, create: Callable[..., str], queue: Callable[..., tuple[str, str]]
+) -> None:
+    """Deploy tools delete functions and mappings that work; an event in flight must not keep them waiting."""
+    begun, _ = queue("begun")
+    source, source_arn = queue("in")
+    code = """
+import os, time, boto3
+def handler(event, context):
+    boto3.client("sqs").send_message(QueueUrl=os.environ["BEGUN"], MessageBody="x")
+    time.sleep(8)
+"""
+    name = create(code, Environment={"Variables": {"BEGUN": begun}})
+    mapping = functions.create_event_source_mapping(FunctionName=name, EventSourceArn=source_arn)
+    aws("sqs").send_message(QueueUrl=source, MessageBody="x")
+    functions.invoke(FunctionName=name, InvocationType="Event")
+    receive(aws, begun)
+    receive(aws, begun)
+    before = time.monotonic()
+    functions.delete_event_source_mapping(UUID=mapping["UUID"])
+    functions.delete_function(FunctionName=name)
+    assert time.monotonic() - before < 4
+
+
+def test_cold_burst_shares_one_session(functions: Any, create: Callable[..., str]) -> None:
+    """Environments are interchangeable only under equal credentials: a burst must not make a pool for each event."""
+    name = create("import os\ndef handler(event, context): return os.environ['AWS_ACCESS_KEY_ID']")
+    with ThreadPoolExecutor(4) as burst:
+        keys = list(burst.map(lambda _: call(functions, name, {}), range(4)))
+    assert len(set(keys)) == 1
+
+
 def test_sqs_event_source(
     aws: Aws, functions: Any, create: Callable[..., str], queue: Callable[..., tuple[str, str]]
 ) -> None:
@@ -332,11 +392,22 @@ def test_permissions_and_tags(functions: Any, create: Callable[..., str]) -> Non
     assert functions.list_tags(Resource=arn)["Tags"] == {"b": "2"}
 
 
+def damaged() -> bytes:
+    """An archive whose index is whole and whose file is not."""
+    data = bytearray(zipped(CODE))
+    data[60] ^= 0xFF
+    return bytes(data)
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [
         ({"Runtime": "python3.8"}, "InvalidParameterValueException"),
         ({"Code": {"ZipFile": b"no zip"}}, "InvalidParameterValueException"),
+        ({"Code": {"ZipFile": damaged()}}, "InvalidParameterValueException"),
+        ({"DeadLetterConfig": {"TargetArn": NO_QUEUE}}, "InvalidParameterValueException"),
+        ({"EphemeralStorage": {"Size": 1024}}, "NotImplemented"),
+        ({"Architectures": [OTHER_ARCHITECTURE]}, "NotImplemented"),
         ({"Environment": {"Variables": {"AWS_REGION": "x"}}}, "InvalidParameterValueException"),
         ({"Timeout": 901}, "InvalidParameterValueException"),
         ({"Role": "nonsense"}, "ValidationException"),

@@ -124,3 +124,53 @@ def test_deleting_a_group_forgets_its_events(logs: Any, stream: tuple[str, str])
     logs.create_log_group(logGroupName=group)
     logs.create_log_stream(logGroupName=group, logStreamName=name)
     assert logs.get_log_events(logGroupName=group, logStreamName=name)["events"] == []
+
+
+def test_search_pages_over_streams(logs: Any, stream: tuple[str, str]) -> None:
+    """Pages of a search join up in order of time, also where streams have events of one instant."""
+    group, name = stream
+    logs.create_log_stream(logGroupName=group, logStreamName="s/2")
+    now = int(time.time() * 1000)
+    for each in (name, "s/2"):
+        events = [{"timestamp": now + n // 2, "message": f"{each} {n}"} for n in range(40)]
+        logs.put_log_events(logGroupName=group, logStreamName=each, logEvents=events)
+    paginator = logs.get_paginator("filter_log_events")
+    pages = paginator.paginate(
+        logGroupName=group, startTime=now + 5, endTime=now + 15, PaginationConfig={"PageSize": 7}
+    )
+    found = [(e["timestamp"], e["message"]) for page in pages for e in page["events"]]
+    expected = [
+        (now + at, f"{each} {n}")
+        for at in range(5, 15)
+        for each in (name, "s/2")
+        for n in (2 * at, 2 * at + 1)
+    ]
+    assert expected == found
+
+
+def test_search_says_that_there_is_more(logs: Any, stream: tuple[str, str]) -> None:
+    """A page looks at so many events; one that is further on is found by following the token."""
+    group, name = stream
+    now = int(time.time() * 1000)
+    for first in (0, 9000):
+        events = [{"timestamp": now + first + n, "message": "fine"} for n in range(9000)]
+        logs.put_log_events(logGroupName=group, logStreamName=name, logEvents=events)
+    last = [{"timestamp": now + 18_000, "message": "error"}]
+    logs.put_log_events(logGroupName=group, logStreamName=name, logEvents=last)
+    first_page = logs.filter_log_events(logGroupName=group, filterPattern="error")
+    assert [] == first_page["events"]
+    rest = logs.filter_log_events(
+        logGroupName=group, filterPattern="error", nextToken=first_page["nextToken"]
+    )
+    assert (["error"], False) == ([e["message"] for e in rest["events"]], "nextToken" in rest)
+
+
+def test_tokens_that_are_none(logs: Any, stream: tuple[str, str]) -> None:
+    """What a client makes up is the client's mistake."""
+    group, name = stream
+    invalid = ("InvalidParameterException", "The specified nextToken is invalid.")
+    for token in ("x", "f/" + "9" * 56 + "/s"):
+        where = {"logGroupName": group, "nextToken": token}
+        assert invalid == code_of(lambda w=where: logs.get_log_events(**w, logStreamName=name))
+        assert invalid == code_of(lambda w=where: logs.filter_log_events(**w))
+        assert invalid == code_of(lambda w=where: logs.describe_log_streams(**w))

@@ -1,12 +1,22 @@
 """S3 by boto3: what a deployment tool needs of it."""
 
+import asyncio
+import base64
 import hashlib
 import io
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+
+from penstock.api import Context
+from penstock.core.errors import AwsError
+from penstock.core.ids import Ids
+from penstock.services.s3 import s3_service
+from penstock.storage.primitives import Store
+from penstock.storage.sqlite import SqliteStore
 
 
 @pytest.fixture
@@ -164,3 +174,239 @@ def test_bucket_settings(aws: Callable[..., Any], bucket: str) -> None:
     assert bucket in [item["Name"] for item in s3.list_buckets()["Buckets"]]
     kms = {"Bucket": bucket, "Key": "k", "Body": b"", "ServerSideEncryption": "aws:kms"}
     assert "NotImplemented" == code(s3.put_object, **kms)
+
+
+class Direct:
+    """The operations without HTTP, on a store of the test's own."""
+
+    def __init__(self, store: Store) -> None:
+        self.operations = s3_service(store, Ids()).operations
+        self.context = Context(
+            account="000000000000", region="us-east-1", now=1_700_000_000_000, request_id="r"
+        )
+
+    async def call(self, operation: str, **request: Any) -> dict[str, Any]:
+        return await self.operations[operation](self.context, request) or {}
+
+
+def directly(scenario: Callable[[Direct], Coroutine[Any, Any, None]]) -> None:
+    async def run() -> None:
+        store = await SqliteStore.open(":memory:")
+        try:
+            direct = Direct(store)
+            await direct.call("CreateBucket", Bucket="bucket")
+            await scenario(direct)
+        finally:
+            await store.close()
+
+    asyncio.run(run())
+
+
+def test_bucket_goes_while_bytes_are_written() -> None:
+    """An object must not be acknowledged into a bucket that is no more."""
+
+    async def scenario(s3: Direct) -> None:
+        put, _ = await asyncio.gather(
+            s3.call("PutObject", Bucket="bucket", Key="k", Body=b"x"),
+            s3.call("DeleteBucket", Bucket="bucket"),
+            return_exceptions=True,
+        )
+        assert isinstance(put, AwsError)
+        assert "NoSuchBucket" == put.code
+        await s3.call("CreateBucket", Bucket="bucket")
+        assert [] == (await s3.call("ListObjectsV2", Bucket="bucket"))["Contents"]
+
+    directly(scenario)
+
+
+def test_upload_ends_while_a_part_is_written() -> None:
+    """A part of an upload that was aborted would never be removed."""
+
+    async def scenario(s3: Direct) -> None:
+        upload = await s3.call("CreateMultipartUpload", Bucket="bucket", Key="k")
+        name = {"Bucket": "bucket", "Key": "k", "UploadId": upload["UploadId"]}
+        part, _ = await asyncio.gather(
+            s3.call("UploadPart", **name, PartNumber=1, Body=b"x"),
+            s3.call("AbortMultipartUpload", **name),
+            return_exceptions=True,
+        )
+        assert isinstance(part, AwsError)
+        assert "NoSuchUpload" == part.code
+
+    directly(scenario)
+
+
+def test_more_versions_than_a_page_of_the_store() -> None:
+    """The first of many versions is still there."""
+
+    async def scenario(s3: Direct) -> None:
+        enabled = {"Status": "Enabled"}
+        await s3.call("PutBucketVersioning", Bucket="bucket", VersioningConfiguration=enabled)
+        first = await s3.call("PutObject", Bucket="bucket", Key="k", Body=b"")
+        for _ in range(250):
+            await s3.call("PutObject", Bucket="bucket", Key="k", Body=b"")
+        name = {"Bucket": "bucket", "Key": "k", "VersionId": first["VersionId"]}
+        assert first["ETag"] == (await s3.call("HeadObject", **name))["ETag"]
+        listed = await s3.call("ListObjectVersions", Bucket="bucket")
+        assert 251 == len(listed["Versions"])
+
+    directly(scenario)
+
+
+def test_folded_prefixes_are_jumped() -> None:
+    """Many keys under few prefixes are listed as those, in order, with what lies between."""
+
+    async def scenario(s3: Direct) -> None:
+        keys = [f"{letter}/{number}" for letter in "ace" for number in range(40)]
+        for key in [*keys, "b", "d"]:
+            await s3.call("PutObject", Bucket="bucket", Key=key, Body=b"")
+        found, token = [], {}
+        while True:
+            page = await s3.call(
+                "ListObjectsV2", Bucket="bucket", Delimiter="/", MaxKeys=2, **token
+            )
+            found += [each["Prefix"] for each in page["CommonPrefixes"]]
+            found += [each["Key"] for each in page["Contents"]]
+            if not page["IsTruncated"]:
+                break
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+        assert ["a/", "b", "c/", "d", "e/"] == found
+
+    directly(scenario)
+
+
+def test_deletion_of_several_asks_for_their_etags(aws: Callable[..., Any], bucket: str) -> None:
+    """A condition on one entry spares that entry alone; what is not built is refused."""
+    s3 = aws("s3")
+    etag = s3.put_object(Bucket=bucket, Key="a", Body=b"a")["ETag"]
+    s3.put_object(Bucket=bucket, Key="b", Body=b"b")
+    entries = [{"Key": "a", "ETag": etag}, {"Key": "b", "ETag": etag}]
+    gone = s3.delete_objects(Bucket=bucket, Delete={"Objects": entries})
+    assert ["a"] == [item["Key"] for item in gone["Deleted"]]
+    assert [("b", "PreconditionFailed")] == [(e["Key"], e["Code"]) for e in gone["Errors"]]
+    sized = {"Objects": [{"Key": "b", "Size": 1}]}
+    assert "NotImplemented" == code(s3.delete_objects, Bucket=bucket, Delete=sized)
+
+
+def test_copy_is_described_by_its_request(aws: Callable[..., Any], bucket: str) -> None:
+    """What a copy asks beside the bytes is done or refused."""
+    s3 = aws("s3")
+    s3.put_object(Bucket=bucket, Key="a", Body=b"x", Metadata={"m": "1"})
+    copy = {"Bucket": bucket, "Key": "b", "CopySource": {"Bucket": bucket, "Key": "a"}}
+    assert "NotImplemented" == code(s3.copy_object, **copy, ACL="public-read")
+    assert "NotImplemented" == code(s3.copy_object, **copy, ServerSideEncryption="aws:kms")
+    s3.copy_object(**copy, StorageClass="STANDARD_IA")
+    head = s3.head_object(Bucket=bucket, Key="b")
+    assert ["STANDARD_IA", {"m": "1"}] == [head["StorageClass"], head["Metadata"]]
+    itself = {**copy, "Key": "a"}
+    assert "InvalidRequest" == code(s3.copy_object, **itself)
+
+
+def test_old_version_is_copied_back(aws: Callable[..., Any], bucket: str) -> None:
+    """How S3's users restore a version."""
+    s3 = aws("s3")
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    first = s3.put_object(Bucket=bucket, Key="k", Body=b"1")["VersionId"]
+    s3.put_object(Bucket=bucket, Key="k", Body=b"2")
+    source = {"Bucket": bucket, "Key": "k", "VersionId": first}
+    s3.copy_object(Bucket=bucket, Key="k", CopySource=source)
+    assert b"1" == s3.get_object(Bucket=bucket, Key="k")["Body"].read()
+
+
+def test_framing_is_no_coding(aws: Callable[..., Any], bucket: str) -> None:
+    """A reader that is told of aws-chunked would try to undo it."""
+    s3 = aws("s3")
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", ContentEncoding="gzip")
+    assert "gzip" == s3.get_object(Bucket=bucket, Key="k")["ContentEncoding"]
+
+    async def scenario(direct: Direct) -> None:
+        name = {"Bucket": "bucket", "Key": "k"}
+        await direct.call("PutObject", **name, Body=b"x", ContentEncoding="aws-chunked")
+        assert "ContentEncoding" not in await direct.call("HeadObject", **name)
+
+    directly(scenario)
+
+
+@pytest.mark.parametrize(
+    ("member", "right", "wrong"),
+    [
+        ("ChecksumCRC32C", "4waSgw==", "4waSgA=="),
+        ("ChecksumCRC64NVME", "rosUhgp5mIg=", "rosUhgp5mIA="),
+    ],
+)
+def test_checksums_are_compared(
+    aws: Callable[..., Any], bucket: str, member: str, right: str, wrong: str
+) -> None:
+    """A checksum that is taken but not compared protects nothing."""
+    s3, name = aws("s3"), {"Bucket": bucket, "Key": "k", "Body": b"123456789"}
+    assert right == s3.put_object(**name, **{member: right})[member]
+    assert "BadDigest" == code(s3.put_object, **name, **{member: wrong})
+
+
+def test_checksums_of_a_whole_upload() -> None:
+    """The parts' checks make the object's, and a wrong one is found."""
+
+    async def scenario(s3: Direct) -> None:
+        name = {"Bucket": "bucket", "Key": "k"}
+        bodies = [b"a" * (5 * 1024**2), b"b"]
+        upload = await s3.call(
+            "CreateMultipartUpload", **name, ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT"
+        )
+        name["UploadId"] = upload["UploadId"]
+        parts = []
+        for number, body in enumerate(bodies, 1):
+            part = await s3.call("UploadPart", **name, PartNumber=number, Body=body)
+            parts.append(
+                {"PartNumber": number, "ETag": part["ETag"], "ChecksumCRC32": part["ChecksumCRC32"]}
+            )
+        bad = [{**parts[0], "ChecksumCRC32": "AAAAAA=="}, parts[1]]
+        for change, expected in (
+            ({"MultipartUpload": {"Parts": bad}}, "InvalidPart"),
+            ({"ChecksumCRC32": "AAAAAA=="}, "BadDigest"),
+            ({"ChecksumType": "COMPOSITE"}, "InvalidRequest"),
+            ({"MpuObjectSize": 7}, "InvalidRequest"),
+        ):
+            with pytest.raises(AwsError) as caught:
+                await s3.call(
+                    "CompleteMultipartUpload",
+                    **{**name, "MultipartUpload": {"Parts": parts}, **change},
+                )
+            assert expected == caught.value.code
+        value = base64.b64encode(zlib.crc32(b"".join(bodies)).to_bytes(4, "big")).decode()
+        done = await s3.call(
+            "CompleteMultipartUpload", **name, MultipartUpload={"Parts": parts}, ChecksumCRC32=value
+        )
+        assert [value, "FULL_OBJECT"] == [done["ChecksumCRC32"], done["ChecksumType"]]
+
+    directly(scenario)
+
+
+def test_uploads_are_listed_in_pages(aws: Callable[..., Any], bucket: str) -> None:
+    """Whoever cleans up abandoned uploads must see them all."""
+    s3 = aws("s3")
+    begun = {
+        s3.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"] for key in ("a", "a", "b")
+    }
+    pages = s3.get_paginator("list_multipart_uploads").paginate(
+        Bucket=bucket, PaginationConfig={"PageSize": 1}
+    )
+    assert begun == {upload["UploadId"] for page in pages for upload in page["Uploads"]}
+
+
+def test_parts_are_listed_in_pages(aws: Callable[..., Any], bucket: str) -> None:
+    """Whoever resumes an upload asks which parts are there."""
+    s3, name = aws("s3"), {"Bucket": bucket, "Key": "k"}
+    name["UploadId"] = s3.create_multipart_upload(**name)["UploadId"]
+    for number in (1, 2, 5):
+        s3.upload_part(**name, PartNumber=number, Body=b"x")
+    pages = s3.get_paginator("list_parts").paginate(**name, PaginationConfig={"PageSize": 1})
+    assert [1, 2, 5] == [part["PartNumber"] for page in pages for part in page["Parts"]]
+
+
+def test_checksums_that_are_not_built(aws: Callable[..., Any], bucket: str) -> None:
+    """An algorithm that cannot be computed is named, not taken on trust."""
+    s3, name = aws("s3"), {"Bucket": bucket, "Key": "k"}
+    assert "NotImplemented" == code(
+        s3.put_object, **name, Body=b"", ChecksumXXHASH64="AAAAAAAAAAA="
+    )
+    assert "NotImplemented" == code(s3.create_multipart_upload, **name, ChecksumAlgorithm="XXHASH3")

@@ -49,3 +49,10 @@ def test_secure_strings_are_refused(aws: Callable[..., Any], unique: str) -> Non
     assert "NotImplemented" == code(
         aws("ssm").put_parameter, Name=unique, Value="x", Type="SecureString"
     )
+
+
+def test_token_that_is_none(aws: Callable[..., Any]) -> None:
+    """What a client makes up is the client's mistake."""
+    ssm = aws("ssm")
+    assert "InvalidNextToken" == code(ssm.describe_parameters, NextToken="x")
+    assert "InvalidNextToken" == code(ssm.get_parameters_by_path, Path="/", NextToken="-1")

@@ -43,3 +43,11 @@ def test_role_that_is_none(aws: Callable[..., Any]) -> None:
         found["Code"],
         found["Message"],
     )
+
+
+def test_what_the_trust_policy_would_decide(aws: Callable[..., Any], unique: str) -> None:
+    """A role that asks for an external id must not be handed out to whoever gives any."""
+    role = aws("iam").create_role(RoleName=unique, AssumeRolePolicyDocument=TRUST)["Role"]
+    with pytest.raises(ClientError) as caught:
+        aws("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="session", ExternalId="any")
+    assert "NotImplemented" == caught.value.response["Error"]["Code"]

@@ -38,7 +38,7 @@ def test_accepted_orders_are_done(shop: Any) -> None:
     shop.wait_until_done(orders)
 
     assert list(orders.values()) == [
-        json.loads(shop.item(id_)["order"])["quantity"] for id_ in orders
+        json.loads(shop.item(id_)["placed"])["quantity"] for id_ in orders
     ]
 
 
@@ -52,7 +52,7 @@ def test_orders_arrive_byte_for_byte(shop: Any) -> None:
     order_id = shop.place(order)
     shop.wait_until_done([order_id])
 
-    assert order == json.loads(shop.item(order_id)["order"])
+    assert order == json.loads(shop.item(order_id)["placed"])
 
 
 def test_an_order_nobody_knows_is_still_queued(shop: Any) -> None:
@@ -106,6 +106,23 @@ def test_webhooks_need_their_signature(shop: Any) -> None:
     assert (401, refused) == forged
     assert (202, {"id": "hook-1", "status": "QUEUED"}) == (status, signed)
     shop.wait_until_done(["hook-1"])
+
+
+def test_message_without_a_request_id_fails_alone(shop: Any, eventually: Any) -> None:
+    """Anybody who may send to the queue can send such a message; the orders beside it must still be done."""
+    before = dead_letters(shop)
+    order = {
+        "MessageBody": '{"product": "book"}',
+        "MessageAttributes": {"RequestId": {"DataType": "String", "StringValue": "beside"}},
+    }
+    entries = [{"Id": "a", **order}, {"Id": "b", "MessageBody": '{"product": "book"}'}]
+
+    shop.sqs.send_message_batch(QueueUrl=shop.outputs["QueueUrl"], Entries=entries)
+    shop.wait_until_done(["beside"])
+    eventually(lambda: dead_letters(shop), lambda count: count == before + 1)
+
+    assert ("1", "1") == (shop.item("beside")["attempts"], shop.item("beside")["effects"])
+    shop.sqs.purge_queue(QueueUrl=shop.outputs["DeadLetterQueueUrl"])
 
 
 def test_poison_is_set_aside_and_redriven(shop: Any, aws: Any, eventually: Any) -> None:

@@ -27,6 +27,9 @@ def handler(event, context):
         print("one")
         log.info("two\\nlines")
         print("three", file=sys.stderr)
+    if what == "flood":
+        for _ in range(event["lines"]):
+            print("x" * 65535)
     if what == "raise":
         raise KeyError("missing")
     if what == "exit":
@@ -55,10 +58,13 @@ class ListSink:
     def __init__(self) -> None:
         self.lines: list[LogLine] = []
         self.streams: set[str] = set()
+        self.open = asyncio.Event()
+        self.open.set()
 
     async def write(
         self, account: str, region: str, group: str, stream: str, lines: Sequence[LogLine]
     ) -> None:
+        await self.open.wait()
         self.streams.add(stream)
         self.lines += lines
 
@@ -189,6 +195,25 @@ def test_log_lines(play: Callable[[Scenario], None]) -> None:
         assert messages[6].startswith("REPORT RequestId: request-1\tDuration: ")
         assert "\tInit Duration: " in messages[6]
         assert result.log_tail.startswith(b"START RequestId: request-1")
+
+    play(scenario)
+
+
+def test_a_flood_of_lines_waits_in_the_pipe(play: Callable[[Scenario], None]) -> None:
+    """A function that prints faster than its log is written must not fill the server's memory."""
+
+    async def scenario(bench: Bench) -> None:
+        bench.sink.open.clear()
+        flood = asyncio.create_task(bench.run({"do": "flood", "lines": 400}, timeout_ms=60_000))
+        while not bench.runtime._logs.full and not flood.done():
+            await asyncio.wait([flood], timeout=0.01)
+        assert not flood.done()  # the function waits for its log to be taken
+        bench.sink.open.set()
+        result = await flood
+        await bench.runtime.flush_logs()
+        assert 400 == sum(line.message == "x" * 65535 for line in bench.sink.lines)
+        assert 4096 == len(result.log_tail)
+        assert b"\nREPORT RequestId: request-1" in result.log_tail
 
     play(scenario)
 

@@ -91,6 +91,22 @@ async def test_log(store: Store) -> None:
     assert await store.log.bounds("l") is None
 
 
+async def test_log_by_time(store: Store) -> None:
+    """Entries are found by their instants, whatever the order in which they were appended."""
+    await store.log.append("l", [(30, b"d"), (10, b"a"), (20, b"b"), (20, b"c")])
+    await store.log.append("other", [(20, b"x")])
+
+    every = await store.log.read_by_time("l")
+    assert [b"a", b"b", b"c", b"d"] == [r.data for r in every]
+    twenties = await store.log.read_by_time("l", after=(20, 0), before=(30, 0))
+    assert [b"b", b"c"] == [r.data for r in twenties]
+    beyond = await store.log.read_by_time("l", after=(20, twenties[0].sequence), limit=1)
+    assert [b"c"] == [r.data for r in beyond]
+    latest = await store.log.read_by_time("l", before=(30, 0), limit=2, reverse=True)
+    assert [b"c", b"b"] == [r.data for r in latest]
+    assert [] == await store.log.read_by_time("none")
+
+
 async def test_blob(store: Store) -> None:
     """Bytes are kept once, under their digest."""
     digest = await store.blob.put(b"data")

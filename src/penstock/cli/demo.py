@@ -35,7 +35,8 @@ class Tally:
     """What the senders saw; `accepted_at` in ms by order id."""
 
     accepted_at: dict[str, int] = field(default_factory=dict)
-    refused: int = 0
+    refused: list[int] = field(default_factory=list)
+    """Statuses of the webhooks that had to be refused, and were."""
     errors: list[str] = field(default_factory=list)
 
 
@@ -91,7 +92,7 @@ def _run_orders(
         len(tally.accepted_at) == orders
         and len(done) == orders - poison
         and dead == poison
-        and tally.refused == unsigned
+        and len(tally.refused) == unsigned
     )
     for error in tally.errors[:3]:
         console.print(f"[red]{error}")
@@ -195,6 +196,13 @@ def _requests(
 
 
 def _send(port: int, work: "queue.SimpleQueue[Call]", tally: Tally) -> None:
+    try:
+        _send_all(port, work, tally)
+    except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
+        tally.errors.append(f"a sender ended early: {type(error).__name__}: {error}")
+
+
+def _send_all(port: int, work: "queue.SimpleQueue[Call]", tally: Tally) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     with contextlib.suppress(queue.Empty):
         while not tally.errors:
@@ -207,7 +215,7 @@ def _send(port: int, work: "queue.SimpleQueue[Call]", tally: Tally) -> None:
                     f"POST {path}: {response.status} {answer.decode(errors='replace')}"
                 )
             elif expected == 401:
-                tally.refused += 1
+                tally.refused.append(response.status)
             else:
                 tally.accepted_at[json.loads(answer)["id"]] = _now()
 

@@ -14,11 +14,14 @@ def lines(endpoint: str, name: str, *, follow: bool) -> Iterator[str]:
     """The log of a function, or of a log group by its full name; with `follow`, as it grows."""
     logs = make_client("logs", endpoint)
     group = name if name.startswith("/") else f"/aws/lambda/{name}"
+    # What was shown of the newest instant: the next look begins with it.
     seen: set[str] = set()
     start = 0
     while True:
         for event in _events(logs, group, start, missing_ok=follow):
             if event["eventId"] not in seen:
+                if event["timestamp"] > start:
+                    seen.clear()
                 seen.add(event["eventId"])
                 start = max(start, event["timestamp"])
                 at = datetime.fromtimestamp(event["timestamp"] / 1000, UTC).strftime("%H:%M:%S.%f")[

@@ -34,24 +34,27 @@ def package(
     template: dict[str, Any], base: Path, bucket: str, upload: Callable[[str, bytes], None]
 ) -> dict[str, Any]:
     """The template with every local code folder uploaded. Raises `FileNotFoundError` for one that is not there."""
-    for resource in template.get("Resources", {}).values():
-        rule = _CODE.get(resource.get("Type"))
-        if rule is None:
-            continue
-        name, bucket_member, key_member = rule
-        local = resource.get("Properties", {}).get(name)
+    places = [
+        (resource.get("Properties", {}), _CODE[resource["Type"]])
+        for resource in template.get("Resources", {}).values()
+        if resource.get("Type") in _CODE
+    ]
+    shared = (template.get("Globals") or {}).get("Function") or {}
+    places.append((shared, _CODE["AWS::Serverless::Function"]))
+    for properties, (name, bucket_member, key_member) in places:
+        local = properties.get(name)
         if not isinstance(local, str) or local.startswith("s3://"):
             continue
-        path = base / local
-        if path.is_dir():
-            data = zip_folder(path)
-        elif path.suffix == ".zip":
-            data = path.read_bytes()
-        else:
-            raise FileNotFoundError(
-                f"{name} {local}: there is no such folder or zip beside the template"
-            )
+        data = _packed(base / local, f"{name} {local}")
         key = f"{hashlib.sha256(data).hexdigest()}.zip"
         upload(key, data)
-        resource["Properties"][name] = {bucket_member: bucket, key_member: key}
+        properties[name] = {bucket_member: bucket, key_member: key}
     return template
+
+
+def _packed(path: Path, what: str) -> bytes:
+    if path.is_dir():
+        return zip_folder(path)
+    if path.suffix == ".zip" and path.is_file():
+        return path.read_bytes()
+    raise FileNotFoundError(f"{what}: there is no such folder or zip beside the template")

@@ -1,7 +1,9 @@
 """`penstock up`."""
 
+import errno
 import gc
 import logging
+import socket
 import sys
 from typing import Any
 
@@ -23,8 +25,16 @@ def run(**options: Any) -> None:
         typer.echo(f"penstock: {error}", err=True)
         sys.exit(1)
     except OSError as error:
-        typer.echo(f"penstock: cannot listen: {error}", err=True)
+        why = "cannot listen: " if _is_bind(error) else ""
+        typer.echo(f"penstock: {why}{error}", err=True)
         sys.exit(1)
+
+
+def _is_bind(error: OSError) -> bool:
+    """Whether it is the address that cannot be listened on; other errors name a file."""
+    refused = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES, errno.EPERM)
+    known = error.errno in refused and error.filename is None
+    return known or isinstance(error, socket.gaierror)
 
 
 async def _serve(config: Config) -> None:

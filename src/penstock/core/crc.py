@@ -3,11 +3,13 @@
 All are reflected, begin with ones and end inverted, as CRC-32 does.
 """
 
-from array import array
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
+
+# A long string is cut into this many lanes, whose checks are computed side by side.
+_LANES: Final = 2048
+_SHORTEST: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,32 +20,64 @@ class Crc:
     polynomial: int
 
     def of(self, data: bytes) -> int:
-        """The check of `data`, two bytes a step."""
-        table = _table(self)
-        check = (1 << self.bits) - 1
-        even = len(data) & ~1
-        for pair in _pairs(data[:even]):
-            check = table[(check ^ pair) & 0xFFFF] ^ (check >> 16)
-        if even < len(data):
-            check = _shifted(self, (check ^ data[-1]) & 0xFF, 8) ^ (check >> 8)
-        return check ^ ((1 << self.bits) - 1)
+        """The check of `data`."""
+        length = len(data) // _LANES
+        if length < _SHORTEST:
+            return self._serial(data)
+        end = _LANES * length
+        power, check = self._power(length), 0
+        for lane in self._lanes(data[:end], length):
+            check = self._product(power, check) ^ lane
+        return self.joined(check, self._serial(data[end:]), len(data) - end)
 
     def joined(self, first: int, second: int, length: int) -> int:
         """The check of a string with check `first` followed by one of `length` bytes with check `second`."""
+        return self._product(self._power(length), first) ^ second
+
+    def _serial(self, data: bytes) -> int:
+        table = _table(self)
+        ones = check = (1 << self.bits) - 1
+        for byte in data:
+            check = table[(check ^ byte) & 0xFF] ^ check >> 8
+        return check ^ ones
+
+    def _lanes(self, data: bytes, length: int) -> list[int]:
+        """The checks of the pieces of `length` bytes that `data` is made of.
+
+        A register's bytes are kept apart: number n holds byte n of every lane, so one operation of the interpreter
+        moves all lanes on.
+        """
+        size = self.bits // 8
+        columns = _columns(self)
+        ones = (1 << 8 * _LANES) - 1
+        registers = [ones] * size
+        for place in range(length):
+            found = registers[0] ^ int.from_bytes(data[place::length], "little")
+            index = found.to_bytes(_LANES, "little")
+            shifted = [*registers[1:], 0]
+            registers = [
+                old ^ int.from_bytes(index.translate(column), "little")
+                for old, column in zip(shifted, columns, strict=True)
+            ]
+        parts = [(register ^ ones).to_bytes(_LANES, "little") for register in registers]
+        return [int.from_bytes(bytes(lane), "little") for lane in zip(*parts, strict=True)]
+
+    def _power(self, length: int) -> int:
+        """What `length` bytes multiply the check before them with."""
         power, factor, exponent = 1 << (self.bits - 1), 1 << (self.bits - 2), 8 * length
         while exponent:
             if exponent & 1:
                 power = self._product(power, factor)
             factor = self._product(factor, factor)
             exponent >>= 1
-        return self._product(power, first) ^ second
+        return power
 
     def _product(self, left: int, right: int) -> int:
         product = 0
         for place in range(self.bits - 1, -1, -1):
             if left >> place & 1:
                 product ^= right
-            right = _shifted(self, right, 1)
+            right = right >> 1 ^ self.polynomial if right & 1 else right >> 1
         return product
 
 
@@ -52,25 +86,16 @@ CRC32C: Final = Crc(32, 0x82F63B78)
 CRC64NVME: Final = Crc(64, 0x9A6C9329AC4BC9B5)
 
 
-def _shifted(crc: Crc, value: int, places: int) -> int:
-    for _ in range(places):
-        value = value >> 1 ^ crc.polynomial if value & 1 else value >> 1
-    return value
+@cache
+def _table(crc: Crc) -> tuple[int, ...]:
+    """What each value of the lowest byte adds to a register that is shifted by a byte."""
+    values = list(range(256))
+    for _ in range(8):
+        values = [v >> 1 ^ crc.polynomial if v & 1 else v >> 1 for v in values]
+    return tuple(values)
 
 
 @cache
-def _table(crc: Crc) -> Sequence[int]:
-    low = [_shifted(crc, value, 8) for value in range(256)]
-    # The check of two bytes is that of the first, shifted by the second.
-    return tuple(
-        low[(low[value & 0xFF] ^ value >> 8) & 0xFF] ^ low[value & 0xFF] >> 8
-        for value in range(1 << 16)
-    )
-
-
-def _pairs(data: bytes) -> Sequence[int]:
-    """Two bytes a number, the first the lower, whatever the machine's own order."""
-    pairs = array("H", data)
-    if array("H", [1]).tobytes() != b"\1\0":
-        pairs.byteswap()
-    return pairs
+def _columns(crc: Crc) -> tuple[bytes, ...]:
+    """The table's bytes, lowest first, each as a translation."""
+    return tuple(bytes(v >> shift & 0xFF for v in _table(crc)) for shift in range(0, crc.bits, 8))

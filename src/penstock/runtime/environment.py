@@ -90,7 +90,7 @@ class Environment:
         self._spawner = spawner
         with contextlib.suppress(OSError):
             self._memory_fd = os.open(f"/proc/{self._child.pid}/statm", os.O_RDONLY)
-        self._loop.add_reader(read_end, self._readable)
+        self.resume_output()
         self._child.exited.add_done_callback(self._on_exit)
 
     async def run(self, event: Invocation) -> InvocationResult:
@@ -128,6 +128,16 @@ class Environment:
         self._collect()
         lines, self._lines = self._lines, []
         return lines
+
+    def pause_output(self) -> None:
+        """Let what the function prints wait in its pipe; the function waits with it when that is full."""
+        if self._reader is not None:
+            self._loop.remove_reader(self._reader.fd)
+
+    def resume_output(self) -> None:
+        """Read what the function prints."""
+        if self._reader is not None:
+            self._loop.add_reader(self._reader.fd, self._on_output)
 
     # The Runtime API's calls.
 
@@ -292,10 +302,6 @@ class Environment:
             self._tail += line.message[-_TAIL:].encode() + b"\n"
         if len(self._tail) > _TAIL_SLACK:
             del self._tail[:-_TAIL]
-
-    def _readable(self) -> None:
-        self._collect()
-        self._on_output()
 
     def _collect(self) -> None:
         if self._reader is None:

@@ -34,7 +34,8 @@ class ProcessRuntime:
     ) -> None:
         self.folder = folder
         self.endpoint_url = endpoint_url
-        self._logs = LogBuffer(sink)
+        self._logs = LogBuffer(sink, self._listen_again)
+        self._unheard: set[Environment] = set()
         self._clock = clock
         self._ids = ids
         self._spawner: Spawner | None = None
@@ -103,7 +104,7 @@ class ProcessRuntime:
             raise SpawnError("the runtime is not running")
         date = datetime.datetime.fromtimestamp(self._clock.now() / 1000, datetime.UTC)
         stream = f"{date:%Y/%m/%d}/[{spec.version}]{self._ids.hex(32)}"
-        environment = Environment(spec, stream, lambda: self._log(environment))
+        environment = Environment(spec, stream, lambda: self._on_output(environment))
         self._all.add(environment)
         try:
             await environment.start(self._spawner, self._environ(spec, stream))
@@ -151,6 +152,17 @@ class ProcessRuntime:
                 continue
             self._forget_idle(oldest)
             self._end(oldest)
+
+    def _on_output(self, environment: Environment) -> None:
+        self._log(environment)
+        if self._logs.full:
+            environment.pause_output()
+            self._unheard.add(environment)
+
+    def _listen_again(self) -> None:
+        for environment in self._unheard:
+            environment.resume_output()
+        self._unheard.clear()
 
     def _log(self, environment: Environment) -> None:
         self._logs.add(environment.spec, environment.stream, environment.take_lines())

@@ -56,9 +56,12 @@ class Spawner:
             try:
                 channel.sendmsg([packet], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
             except OSError as error:
-                # What is wrong may be this request alone; a zygote that has ended is seen by `_readable`.
+                if isinstance(error, ConnectionError):
+                    self._lost()
+                # Else it is this request alone that is wrong, or the moment.
                 raise SpawnError(f"the zygote did not take the request: {error}") from error
-            answer = self._answers[tag] = asyncio.get_running_loop().create_future()
+            answer: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
+            self._answers[tag] = answer
             try:
                 return await answer
             finally:

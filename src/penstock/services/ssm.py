@@ -8,6 +8,7 @@ import orjson
 from penstock.api import Context, Request, Result, Service, operation, operations_of, refuse
 from penstock.core.arn import make_arn
 from penstock.core.errors import AwsError
+from penstock.core.page import paged
 from penstock.storage.primitives import Store
 
 _PARAMETERS: Final = "ssm/parameters"
@@ -323,6 +324,7 @@ def _matches(name: str, version: dict[str, Any], given: dict[str, Any]) -> bool:
 
 
 def _page(names: list[str], request: Request, default: int) -> tuple[list[str], dict[str, str]]:
-    start = int(request.get("NextToken") or 0)
-    end = start + request.get("MaxResults", default)
-    return names[start:end], {"NextToken": str(end)} if end < len(names) else {}
+    invalid = AwsError("InvalidNextToken", "The specified token isn't valid.")
+    limit = request.get("MaxResults", default)
+    found, token = paged(names, request.get("NextToken"), limit, invalid)
+    return found, {} if token is None else {"NextToken": token}

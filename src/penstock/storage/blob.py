@@ -15,6 +15,8 @@ class FileBlob:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        # Folders whose own names are known to be on disk: at most 256.
+        self._flushed: set[Path] = set()
 
     def path(self, digest: str) -> Path:
         """The file that holds the bytes."""
@@ -34,6 +36,7 @@ class FileBlob:
 
     def clear(self) -> None:
         """Forget everything."""
+        self._flushed.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _open(self, digest: str) -> bytes | None:
@@ -48,17 +51,13 @@ class FileBlob:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if not path.exists():
-                # Each put has a name of its own: the same bytes may be put twice at once.
-                descriptor, beside = tempfile.mkstemp(dir=path.parent)
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(beside).replace(path)
+                _write(path, data)
             # Also for a file that is there already: whoever renamed it may not have come this far.
-            folder = os.open(path.parent, os.O_RDONLY)
-            os.fsync(folder)
-            os.close(folder)
+            _flush(path.parent)
+            if path.parent not in self._flushed:
+                _flush(self._folder)
+                _flush(self._folder.parent)
+                self._flushed.add(path.parent)
         except OSError as error:
             if error.errno == 28:  # ENOSPC
                 raise StoreFull(
@@ -66,3 +65,28 @@ class FileBlob:
                 ) from error
             raise Unavailable(f"the data folder cannot be written: {error}") from error
         return digest
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write `data` beside `path`, flush it, and move it there. Leaves nothing behind when that fails."""
+    # Each put has a name of its own: the same bytes may be put twice at once.
+    descriptor, name = tempfile.mkstemp(dir=path.parent)
+    beside = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _flush(folder: Path) -> None:
+    """Bring the names in a folder to disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -149,7 +149,7 @@ class Record:
 
 
 class Log(Protocol):
-    """Append-only partitions read by sequence, trimmed by age."""
+    """Append-only partitions read by sequence or by time, trimmed by age."""
 
     async def append(self, log: str, entries: Sequence[tuple[int, bytes]]) -> int:
         """Append (instant, data) pairs in order. Returns the sequence of the last; sequences rise, with gaps."""
@@ -159,6 +159,21 @@ class Log(Protocol):
         self, log: str, *, after: int = 0, limit: int = 1000, reverse: bool = False
     ) -> list[Record]:
         """Entries with a sequence above `after`, oldest first; or below `after` (0: the end), newest first."""
+        ...
+
+    async def read_by_time(
+        self,
+        log: str,
+        *,
+        after: tuple[int, int] = (0, 0),
+        before: tuple[int, int] | None = None,
+        limit: int = 1000,
+        reverse: bool = False,
+    ) -> list[Record]:
+        """Entries between two places, neither included, in order of their places or its reverse.
+
+        A place is an instant and a sequence; sequences begin at 1, so (instant, 0) is before all of the instant.
+        """
         ...
 
     async def trim(self, log: str, before: int) -> int:

@@ -11,7 +11,7 @@ from penstock.services.apigateway.repository import (
     bad_request,
     page,
 )
-from penstock.services.apigateway.stages import check_stage, new_stage
+from penstock.services.apigateway.stages import check_stage, new_stage, refuse_tracing
 
 _UNBUILT: Final = ("canarySettings", "cacheClusterEnabled", "cacheClusterSize")
 
@@ -50,6 +50,7 @@ class Deployments:
         """Freeze the API as it is, and point a stage to it when one is named."""
         api_id = request["restApiId"]
         name = request.get("stageName")
+        refuse_tracing(request)
         async with self._repository.releasing(ctx, api_id) as (api, releases):
             _check_complete(api)
             deployment: Document = {
@@ -69,8 +70,6 @@ class Deployments:
                     stage["description"] = request["stageDescription"]
                 if request.get("variables"):
                     stage["variables"] = request["variables"]
-                if "tracingEnabled" in request:
-                    stage["tracingEnabled"] = request["tracingEnabled"]
                 check_stage(stage)
                 await releases.put_stage(stage)
         return _view(deployment, {})

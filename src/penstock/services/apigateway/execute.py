@@ -97,8 +97,13 @@ class Execution:
         try:
             response = await self._run(call)
         except GatewayFailure as failure:
+            if failure.status >= 500:
+                _log.warning(
+                    "%s: %s: %s", call.request_id, failure.kind, failure.reason or failure.message
+                )
             response = _failed(call, failure)
         except AwsError as error:
+            _log.warning("%s: the integration failed: %s", call.request_id, error)
             response = _failed(call, GatewayFailure("INTEGRATION_FAILURE", error.message))
         response.headers += (
             ("x-amzn-requestid", call.request_id),

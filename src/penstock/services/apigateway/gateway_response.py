@@ -67,18 +67,24 @@ class GatewayFailure(Exception):
         self.message = message if message is not None else default.message
         self.status = status or default.status or 500
         self.error = error or default.error
+        self.reason = ""
+        """Why, for the log: clients are told no more than AWS tells them."""
 
 
-def bad_gateway() -> GatewayFailure:
+def bad_gateway(reason: str) -> GatewayFailure:
     """AWS: a Lambda proxy integration that fails or answers out of shape is a 502 (REST developer guide)."""
-    return GatewayFailure(
+    failure = GatewayFailure(
         "DEFAULT_5XX", "Internal server error", status=502, error="InternalServerErrorException"
     )
+    failure.reason = reason
+    return failure
 
 
-def internal_error() -> GatewayFailure:
+def internal_error(reason: str) -> GatewayFailure:
     """What went wrong between request and integration: 500."""
-    return GatewayFailure("API_CONFIGURATION_ERROR", error="InternalServerErrorException")
+    failure = GatewayFailure("API_CONFIGURATION_ERROR", error="InternalServerErrorException")
+    failure.reason = reason
+    return failure
 
 
 def default_response(kind: str) -> dict[str, Any]:

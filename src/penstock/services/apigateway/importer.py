@@ -169,12 +169,22 @@ class _Import:
 
     def _request_models(self, given: Document, parameters: list[Document]) -> dict[str, str]:
         content = self._resolved(given.get("requestBody") or {}).get("content") or {}
-        models = {kind: _model_name(part.get("schema")) for kind, part in content.items()}
+        models = {kind: self._body_model(part.get("schema")) for kind, part in content.items()}
         kinds = given.get("consumes") or self._definition.get("consumes") or ["application/json"]
         for each in parameters:
             if each.get("in") == "body":
-                models.update(dict.fromkeys(kinds, _model_name(each.get("schema"))))
+                models.update(dict.fromkeys(kinds, self._body_model(each.get("schema"))))
         return {kind: name for kind, name in models.items() if name}
+
+    def _body_model(self, schema: Any) -> str:
+        """The model of a body: the one that a schema refers to, or one made of a schema written in place."""
+        name = _model_name(schema)
+        if name or not schema:
+            return name
+        # Validators find what to ask of a body by the name of its model.
+        name = f"MODEL{self._ids.hex(6)}"
+        self._model(name, schema)
+        return name
 
     def _method_responses(self, given: Document) -> Document:
         responses = {}

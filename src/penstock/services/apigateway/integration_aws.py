@@ -128,7 +128,7 @@ class AwsIntegration:
         if not self._is_function:
             return str(status)
         if status >= 400:
-            raise internal_error()
+            raise internal_error(f"the function was not invoked: status {status}")
         if "x-amz-function-error" not in headers:
             return ""
         document = body.document

@@ -43,11 +43,11 @@ class LambdaProxy:
         ctx = self._ctx.child(trace=call.trace)
         try:
             result = await self._dispatcher.call(ctx, "lambda", "Invoke", request)
-        except AwsError:
+        except AwsError as error:
             # AWS: a function that is throttled, missing or not to be called is an internal error to the client.
-            raise internal_error() from None
+            raise internal_error(f"function {name} was not invoked: {error}") from error
         if result.get("FunctionError"):
-            raise bad_gateway()
+            raise bad_gateway(f"function {name} failed: {result['FunctionError']}")
         return self._answer(call, result["Payload"])
 
     def event(self, call: Call) -> dict[str, Any]:
@@ -108,31 +108,31 @@ class LambdaProxy:
         try:
             document = orjson.loads(payload or b"null")
         except orjson.JSONDecodeError:
-            raise bad_gateway() from None
+            raise bad_gateway("the function's answer is not JSON") from None
         # AWS: anything but these members makes the answer malformed.
         if not isinstance(document, dict) or not _MEMBERS.issuperset(document):
-            raise bad_gateway()
+            raise bad_gateway("the function's answer has other members than those of a proxy's")
         status = _status_of(document.get("statusCode"))
         headers = _headers_of(document)
         if not any(name.lower() == "content-type" for name, _ in headers):
             headers.append(("content-type", "application/json"))
         text = document.get("body")
         if text is not None and not isinstance(text, str):
-            raise bad_gateway()
+            raise bad_gateway("the body of the function's answer is no text")
         body = (text or "").encode()
         accepted = (call.request.headers.get("accept") or "").partition(",")[0]
         if document.get("isBase64Encoded") and self._is_binary(accepted or "*/*"):
             try:
                 body = base64.b64decode(body, validate=True)
             except ValueError:
-                raise bad_gateway() from None
+                raise bad_gateway("the body of the function's answer is not base64") from None
         return HttpResponse(status, headers, body)
 
 
 def _status_of(value: Any) -> int:
     text = str(value)
     if isinstance(value, bool) or not text.isdigit() or not 100 <= int(text) < 600:
-        raise bad_gateway()
+        raise bad_gateway("the function's answer has no valid statusCode")
     return int(text)
 
 
@@ -140,20 +140,20 @@ def _headers_of(document: dict[str, Any]) -> list[tuple[str, str]]:
     """The header fields; those of `multiValueHeaders` win over those of `headers`."""
     single, multiple = document.get("headers") or {}, document.get("multiValueHeaders") or {}
     if not isinstance(single, dict) or not isinstance(multiple, dict):
-        raise bad_gateway()
+        raise bad_gateway("the headers of the function's answer are no map")
     fields = [
         (safe_name(n), _text(v)) for n, v in single.items() if n not in multiple and v is not None
     ]
     for name, values in multiple.items():
         if not isinstance(values, list):
-            raise bad_gateway()
+            raise bad_gateway("multiValueHeaders of the function's answer are no lists")
         fields += [(safe_name(name), _text(value)) for value in values]
     return fields
 
 
 def _text(value: Any) -> str:
     if isinstance(value, dict | list):
-        raise bad_gateway()
+        raise bad_gateway("a header of the function's answer is no text")
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)

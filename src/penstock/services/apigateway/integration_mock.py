@@ -34,4 +34,4 @@ def _status(text: str) -> int:
             return int(orjson.loads(candidate)["statusCode"])
         except (ValueError, TypeError, KeyError):
             continue
-    raise internal_error()
+    raise internal_error("the mock's template gives no statusCode")

@@ -156,11 +156,11 @@ def compile_template(text: str) -> Template | None:
 def render(template: Template | None, call: Call, body: Body) -> str:
     """Evaluate. Raises GatewayFailure."""
     if template is None:
-        raise internal_error()
+        raise internal_error("a mapping template has a syntax error")
     try:
         return template.render(call.scope(body))
-    except (TemplateError, PathError):
-        raise internal_error() from None
+    except (TemplateError, PathError) as error:
+        raise internal_error(f"a mapping template failed: {error}") from error
 
 
 class RequestMapping:
@@ -289,5 +289,5 @@ class ResponseMapping:
                 response = candidate
                 break
         if response is None:
-            raise internal_error()
+            raise internal_error(f"no integration response is for {answer.selector!r}")
         return response.apply(call, answer)

@@ -12,6 +12,7 @@ import orjson
 
 from penstock.api import Context, Request, Result
 from penstock.core.errors import AwsError
+from penstock.core.page import paged
 from penstock.storage.primitives import Primitives, Row, Store
 
 APIS: Final = "apigateway/apis"
@@ -45,14 +46,9 @@ def scope(ctx: Context) -> bytes:
 def page(items: list[Document], request: Request) -> Result:
     """One page of `items`: `position` is the index of its first, `limit` (25, at most 500) its size."""
     limit = min(request.get("limit") or 25, 500)
-    position = request.get("position") or "0"
-    if not position.isdigit():
-        raise bad_request("Invalid position parameter")
-    start = int(position)
-    result: Result = {"items": items[start : start + limit]}
-    if start + limit < len(items):
-        result["position"] = str(start + limit)
-    return result
+    invalid = bad_request("Invalid position parameter")
+    found, position = paged(items, request.get("position"), limit, invalid)
+    return {"items": found} if position is None else {"items": found, "position": position}
 
 
 class Releases:

@@ -22,7 +22,6 @@ _PATHS: Final[dict[str, Kind]] = {
     "deploymentId": "text",
     "description": "text",
     "variables": "map",
-    "tracingEnabled": "boolean",
     "accessLogSettings": "refused",
     "cacheClusterEnabled": "refused",
     "cacheClusterSize": "refused",
@@ -71,6 +70,12 @@ def new_stage(ctx: Context, api_id: str, name: str) -> Document:
     }
 
 
+def refuse_tracing(request: Mapping[str, Any]) -> None:
+    """Raises `AwsError` for a stage that shall be traced: there is no X-Ray to trace it."""
+    if request.get("tracingEnabled"):
+        raise refuse("tracingEnabled of a stage")
+
+
 def check_stage(stage: Document) -> None:
     """Whether names and variables are ones that AWS takes. Raises `AwsError`."""
     if not _NAME.fullmatch(stage["stageName"]):
@@ -108,12 +113,13 @@ class Stages:
     async def create_stage(self, ctx: Context, request: Request) -> Result:
         """A name under which a deployment is served."""
         api_id, name = request["restApiId"], request["stageName"]
+        refuse_tracing(request)
         async with self._repository.releasing(ctx, api_id) as (_, releases):
             if await releases.stage_row(api_id, name) is not None:
                 raise conflict("Stage already exists")
             await _check_deployment(releases, api_id, request["deploymentId"])
             stage = new_stage(ctx, api_id, name)
-            for member in ("deploymentId", "description", "variables", "tags", "tracingEnabled"):
+            for member in ("deploymentId", "description", "variables", "tags"):
                 if request.get(member):
                     stage[member] = request[member]
             check_stage(stage)
@@ -140,7 +146,11 @@ class Stages:
         async with self._repository.releasing(ctx, request["restApiId"]) as (_, releases):
             stage = await _stage(releases, request)
             for change in operations_in(request):
-                if not _set_method(stage, change):
+                if change.get("path") == "/tracingEnabled":
+                    refuse_tracing(
+                        {"tracingEnabled": typed(change.get("value") or "false", "boolean")}
+                    )
+                elif not _set_method(stage, change):
                     apply(stage, {"patchOperations": [change]}, _PATHS)
             await _check_deployment(releases, request["restApiId"], stage.get("deploymentId") or "")
             check_stage(stage)

@@ -70,7 +70,7 @@ class ChangeSets:
             raise AwsError("AlreadyExistsException", message, status=400)
         deployment = await self._deployments.prepare(ctx, request, stack["current"], reviewed=True)
         if fresh:
-            await self._stacks.transition(stack, "REVIEW_IN_PROGRESS", ctx.now, "User Initiated")
+            await self._operations.enter(ctx, stack, "REVIEW_IN_PROGRESS")
         change_set = await self._described(ctx, stack, deployment, request)
         await self._save(stack, change_set)
         return {"Id": change_set["ChangeSetId"], "StackId": stack["StackId"]}
@@ -257,7 +257,7 @@ async def find_change_set(
         stack = await stacks.load(ctx, request["StackName"])
         candidates = [stack]
     elif reference.startswith("arn:"):
-        candidates = await stacks.every(ctx)
+        candidates = await stacks.live(ctx)
     else:
         raise invalid("StackName must be specified if ChangeSetName is not specified as an ARN.")
     name = reference.split("/")[1] if reference.startswith("arn:") else reference

@@ -139,7 +139,10 @@ class Deployments:
         unknown = sorted({kind for kind in kinds if kind not in self._types})
         if unknown:
             listed = ", ".join(unknown)
-            raise invalid(f"Template format error: Unrecognized resource types: [{listed}]")
+            raise invalid(
+                f"Template format error: Unrecognized resource types: [{listed}]. "
+                "Penstock does not implement them yet."
+            )
 
     async def _look_up(
         self, ctx: Context, template: Template, parameters: Mapping[str, str]

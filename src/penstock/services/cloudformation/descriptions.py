@@ -30,7 +30,7 @@ class Descriptions:
         """One stack, or every live one. Raises ValidationError."""
         if "StackName" in request:
             return {"Stacks": [_stack(await self._stacks.load(ctx, request["StackName"]))]}
-        stacks = [stack for stack in await self._stacks.every(ctx) if _live(stack)]
+        stacks = await self._stacks.live(ctx)
         return _page([_stack(stack) for stack in stacks], request, "Stacks")
 
     @operation("ListStacks")
@@ -51,9 +51,7 @@ class Descriptions:
         stack = await self._stacks.find(ctx, name)
         if stack is None:
             raise invalid(f"Stack [{name}] does not exist")
-        events, following = await self._stacks.events(
-            stack, int(request.get("NextToken", "0")), _PAGE
-        )
+        events, following = await self._stacks.events(stack, _position(request), _PAGE)
         return {"StackEvents": events, **({"NextToken": str(following)} if following else {})}
 
     @operation("DescribeStackResource")
@@ -106,8 +104,8 @@ class Descriptions:
         name = request["ExportName"]
         users = [
             stack["StackName"]
-            for stack in await self._stacks.every(ctx)
-            if _live(stack) and name in stack.get("imports", [])
+            for stack in await self._stacks.live(ctx)
+            if name in stack.get("imports", [])
         ]
         if not users:
             raise invalid(f"Export '{name}' is not imported by any stack.")
@@ -123,15 +121,11 @@ class Descriptions:
         if "StackName" in request:
             return await self._find(ctx, request["StackName"])
         wanted = request.get("PhysicalResourceId")
-        for stack in await self._stacks.every(ctx):
-            resources = await self._stacks.resources(stack) if _live(stack) else {}
+        for stack in await self._stacks.live(ctx):
+            resources = await self._stacks.resources(stack)
             if any(held["PhysicalResourceId"] == wanted for held in resources.values()):
                 return stack
         raise invalid(f"Stack for {wanted} does not exist")
-
-
-def _live(stack: Document) -> bool:
-    return bool(stack["StackStatus"] != "DELETE_COMPLETE")
 
 
 def _stack(stack: Document) -> dict[str, Any]:
@@ -199,8 +193,16 @@ def _resource(stack: Document, resource: Document, timestamp: str) -> dict[str, 
     }
 
 
+def _position(request: Request) -> int:
+    """Where a NextToken says to go on. Raises ValidationError for one that was never given out."""
+    token = request.get("NextToken", "0")
+    if not (token.isascii() and token.isdigit() and len(token) < 18):
+        raise invalid("NextToken is invalid")
+    return int(token)
+
+
 def _page(items: Any, request: Request, member: str) -> Result:
-    start = int(request.get("NextToken", "0"))
+    start = _position(request)
     result: Result = {member: items[start : start + _PAGE]}
     if start + _PAGE < len(items):
         result["NextToken"] = str(start + _PAGE)

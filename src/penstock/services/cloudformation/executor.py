@@ -5,18 +5,20 @@ interrupted goes on by running the phase again.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 from penstock.api import Context
 from penstock.clock import Clock
-from penstock.core.errors import AwsError, Unavailable
+from penstock.core.errors import AwsError, Conflict, Unavailable
 from penstock.core.ids import Ids
 from penstock.core.template.graph import creation_order
 from penstock.services.cloudformation.deployment import Deployments
 from penstock.services.cloudformation.stack import Document, Stacks, deployed, in_progress
 from penstock.services.cloudformation.work import Site, StepFailed, Worker
 
+_log: Final = logging.getLogger("penstock.cloudformation")
 _CREATED: Final = ("CREATE_COMPLETE", "UPDATE_COMPLETE")
 
 
@@ -52,6 +54,8 @@ class Executor:
     def _forget(self, stack_id: str, task: "asyncio.Task[None]") -> None:
         if self._tasks.get(stack_id) is task:
             del self._tasks[stack_id]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("the work on stack %s ended early", stack_id, exc_info=error)
 
     async def restore(self) -> None:
         """Go on with the operations that a restart interrupted."""
@@ -78,14 +82,19 @@ class Executor:
             except Unavailable:
                 # The store is going away; what is stored says where to go on.
                 return
+            except AwsError as error:
+                await self._move(stack, _failed(status), error.message)
             except Exception as error:  # noqa: BLE001 - the supervisor of a stack's task: it must end in a status
-                reason = (
-                    error.message if isinstance(error, AwsError) else f"Internal Failure: {error}"
-                )
-                await self._move(stack, _failed(status), reason)
+                _log.exception("%s of stack %s", status, stack["StackId"])
+                await self._move(stack, _failed(status), f"Internal Failure: {error}")
 
     async def _move(self, stack: Document, status: str, reason: str | None = None) -> None:
-        await self._stacks.transition(stack, status, self._clock.now(), reason)
+        while True:
+            try:
+                await self._stacks.transition(stack, status, self._clock.now(), reason)
+                return
+            except Conflict:
+                await self._stacks.catch_up(stack)
 
     async def _site(self, stack: Document, member: str) -> tuple[Site, dict[str, Document]]:
         ctx = context_of(stack, self._clock.now(), self._ids.uuid())
@@ -162,7 +171,7 @@ class Executor:
         try:
             for order, name in enumerate(creation_order(site.evaluator.active())):
                 held = resources.get(name)
-                if held is None or not held["PhysicalResourceId"]:
+                if held is None or _unmade(held):
                     resources[name] = await self._worker.make(site, name, order, held)
                 elif "before" not in held or held["ResourceStatus"] not in _CREATED:
                     await self._worker.change(site, name, order, held)
@@ -266,7 +275,13 @@ def _was_new(error: StepFailed | AwsError, resources: Mapping[str, Document]) ->
     if not isinstance(error, StepFailed):
         return False
     held = resources.get(error.logical_id)
-    return held is None or not held["PhysicalResourceId"]
+    return held is None or _unmade(held)
+
+
+def _unmade(resource: Document) -> bool:
+    """Whether a resource of a stack's update is yet to be created."""
+    fresh = resource.get("before") is None and resource.get("begun", False)
+    return fresh or not resource["PhysicalResourceId"]
 
 
 def _failed_to_delete(names: list[str]) -> str:

@@ -5,12 +5,18 @@ from typing import Any, Final
 
 from penstock.api import Context, Dispatcher, Request, Result, operation, refuse
 from penstock.core.arn import make_arn
-from penstock.core.errors import AwsError
+from penstock.core.errors import AwsError, Conflict
 from penstock.core.ids import Ids
 from penstock.core.template.node import invalid
 from penstock.services.cloudformation.deployment import Deployments
 from penstock.services.cloudformation.executor import Executor
-from penstock.services.cloudformation.stack import Document, Stacks, deployed, in_progress
+from penstock.services.cloudformation.stack import (
+    PROTECTION,
+    Document,
+    Stacks,
+    deployed,
+    in_progress,
+)
 
 _NAME: Final = re.compile(r"[a-zA-Z][-a-zA-Z0-9]{0,127}")
 UNBUILT: Final = (
@@ -72,6 +78,7 @@ class Operations:
             "StackName": name,
             "CreationTime": ctx.now,
             "caller": await self._caller(ctx, request),
+            "version": 0,
             "current": None,
             "pending": None,
             "outputs": [],
@@ -90,8 +97,8 @@ class Operations:
         rollback = "DO_NOTHING" if request.get("DisableRollback") else "ROLLBACK"
         stack["OnFailure"] = request.get("OnFailure", rollback)
         stack["current"] = deployment
-        if "EnableTerminationProtection" in request:
-            stack["EnableTerminationProtection"] = request["EnableTerminationProtection"]
+        if PROTECTION in request:
+            stack[PROTECTION] = request[PROTECTION]
         await self._begin(ctx, stack, request, "CREATE_IN_PROGRESS")
 
     @operation("UpdateStack", refuses=UNBUILT)
@@ -151,17 +158,22 @@ class Operations:
         await self._begin(ctx, stack, request, "UPDATE_IN_PROGRESS")
 
     async def _begin(self, ctx: Context, stack: Document, request: Request, status: str) -> None:
-        # The checks before took time; another request may have begun meanwhile.
-        fresh = await self._stacks.find(ctx, stack["StackName"])
-        if fresh is not None and fresh["StackId"] != stack["StackId"]:
-            message = f"Stack [{stack['StackName']}] already exists"
-            raise AwsError("AlreadyExistsException", message, status=400)
-        if fresh is not None and in_progress(fresh):
-            state = fresh["StackStatus"]
-            raise invalid(f"Stack:{stack['StackId']} is in {state} state and can not be updated.")
         stack["ClientRequestToken"] = request.get("ClientRequestToken")
-        await self._stacks.transition(stack, status, ctx.now, "User Initiated")
+        await self.enter(ctx, stack, status)
         self._executor.start(stack)
+
+    async def enter(self, ctx: Context, stack: Document, status: str) -> None:
+        """Move a stack as its user asked, unless another request came first: the checks before took time."""
+        try:
+            await self._stacks.transition(stack, status, ctx.now, "User Initiated")
+        except Conflict:
+            fresh = await self._stacks.find(ctx, stack["StackName"])
+            if fresh is not None and fresh["StackId"] != stack["StackId"]:
+                message = f"Stack [{stack['StackName']}] already exists"
+                raise AwsError("AlreadyExistsException", message, status=400) from None
+            state = "DELETE_COMPLETE" if fresh is None else fresh["StackStatus"]
+            message = f"Stack:{stack['StackId']} is in {state} state and can not be updated."
+            raise invalid(message) from None
 
     @operation("DeleteStack")
     async def delete(self, ctx: Context, request: Request) -> None:
@@ -172,7 +184,7 @@ class Operations:
         name = stack["StackName"]
         if request.get("DeletionMode", "STANDARD") != "STANDARD":
             raise refuse(f"DeletionMode {request['DeletionMode']}")
-        if stack.get("EnableTerminationProtection"):
+        if stack.get(PROTECTION):
             raise invalid(
                 f"Stack [{name}] cannot be deleted while TerminationProtection is enabled"
             )
@@ -182,7 +194,7 @@ class Operations:
                 f"Stack [{stack['StackId']}] is in {status} state and can not be deleted."
             )
         if stack["current"] is None:
-            await self._stacks.transition(stack, "DELETE_COMPLETE", ctx.now, "User Initiated")
+            await self.enter(ctx, stack, "DELETE_COMPLETE")
             return
         await self._require_unused(ctx, stack)
         spared = request.get("RetainResources", [])
@@ -196,8 +208,8 @@ class Operations:
         await self._begin(ctx, stack, request, "DELETE_IN_PROGRESS")
 
     async def _require_unused(self, ctx: Context, stack: Document) -> None:
-        for other in await self._stacks.every(ctx):
-            if other["StackStatus"] == "DELETE_COMPLETE" or other["StackId"] == stack["StackId"]:
+        for other in await self._stacks.live(ctx):
+            if other["StackId"] == stack["StackId"]:
                 continue
             for export in other.get("imports", []):
                 if export in stack["exports"]:
@@ -207,10 +219,16 @@ class Operations:
     @operation("UpdateTerminationProtection")
     async def protect(self, ctx: Context, request: Request) -> Result:
         """Allow or forbid the deletion of a stack."""
-        stack = await self._stacks.load(ctx, request["StackName"])
-        stack["EnableTerminationProtection"] = request["EnableTerminationProtection"]
-        await self._stacks.save(stack)
-        return {"StackId": stack["StackId"]}
+        while True:
+            stack = await self._stacks.load(ctx, request["StackName"])
+            if stack["StackStatus"] == "DELETE_COMPLETE":
+                raise invalid(f"Stack [{request['StackName']}] does not exist")
+            stack[PROTECTION] = request[PROTECTION]
+            try:
+                await self._stacks.save(stack)
+            except Conflict:
+                continue
+            return {"StackId": stack["StackId"]}
 
     async def _caller(
         self, ctx: Context, request: Request, stack: Document | None = None

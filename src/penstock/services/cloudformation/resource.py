@@ -116,6 +116,8 @@ class ResourceType:
     required: frozenset[str] = frozenset()
     immutable: frozenset[str] = frozenset()
     """Changing one of these makes a new resource."""
+    fixed: frozenset[str] = frozenset()
+    """Changing one of these is refused by name: AWS does it in place, and no operation here can."""
     integers: frozenset[str] = frozenset()
     booleans: frozenset[str] = frozenset()
     """Names, at any depth, whose text is read as a number or a truth value."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import logging
 from types import SimpleNamespace
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ def _translate(template: Template, parameters: dict[str, Any], region: str) -> T
         undo_mark_unicode_str_in_template,
     )
 
+    # The translator warns about its own deprecations, which are no matter of the server's log.
+    logging.getLogger("samtranslator").setLevel(logging.ERROR)
     to_py27_compatible_template(template, parameters)
     # Of its session the translator reads nothing but the region.
     translator = Translator({}, Parser(), boto_session=SimpleNamespace(region_name=region))

@@ -1,6 +1,6 @@
 """Stacks as they are kept: a document a stack, a document a resource, a log of events.
 
-A stack document has CloudFormation's own members plus `current` (the deployment in force), `pending` (the one an update is bringing),
+A stack document has CloudFormation's own members plus `version` (that of the row it was read from, 0 for a new one; not stored), `current` (the deployment in force), `pending` (the one an update is bringing),
 `caller` (who the work is done for), `outputs` and `exports`. A resource document has its record and, during an update,
 `before`: the record to return to (null for a resource that the update made).
 """
@@ -13,11 +13,13 @@ from penstock.api import Context
 from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
 from penstock.core.template.node import Deployed
-from penstock.storage.primitives import Store
+from penstock.storage.primitives import Row, Store
 
 STACKS: Final = "cloudformation/stacks"
+_DELETED: Final = "cloudformation/deleted"
 _NAMES: Final = "cloudformation/names"
 _RESOURCES: Final = "cloudformation/resources"
+PROTECTION: Final = "EnableTerminationProtection"
 _STACK_TYPE: Final = "AWS::CloudFormation::Stack"
 Document = dict[str, Any]
 
@@ -38,7 +40,9 @@ class Stacks:
                 return None
             stack_id = row.document
         row = await self._store.table.get(STACKS, partition, stack_id)
-        return None if row is None else orjson.loads(row.document)
+        if row is None:
+            row = await self._store.table.get(_DELETED, partition, stack_id)
+        return None if row is None else _read(row)
 
     async def load(self, ctx: Context, reference: str) -> Document:
         """A stack. Raises ValidationError."""
@@ -50,35 +54,58 @@ class Stacks:
 
     async def every(self, ctx: Context) -> list[Document]:
         """Every stack, deleted ones included, newest first."""
-        rows = await self._store.table.range(STACKS, _partition(ctx), limit=100_000)
-        stacks = [orjson.loads(row.document) for row in rows]
+        stacks = [*await self._all(STACKS, ctx), *await self._all(_DELETED, ctx)]
         return sorted(stacks, key=lambda stack: stack["CreationTime"], reverse=True)
+
+    async def live(self, ctx: Context) -> list[Document]:
+        """Every stack that is not deleted, newest first."""
+        stacks = await self._all(STACKS, ctx)
+        return sorted(stacks, key=lambda stack: stack["CreationTime"], reverse=True)
+
+    async def _all(self, table: str, ctx: Context) -> list[Document]:
+        rows = await self._store.table.range(table, _partition(ctx), limit=100_000)
+        return [_read(row) for row in rows]
 
     async def unfinished(self) -> list[Document]:
         """Stacks of every account on which an operation was under way."""
         found: list[Document] = []
         after: tuple[bytes, bytes] | None = None
         while rows := await self._store.table.scan(STACKS, after=after):
-            documents = (orjson.loads(row.document) for row in rows)
-            found += [stack for stack in documents if in_progress(stack)]
+            found += [stack for stack in map(_read, rows) if in_progress(stack)]
             after = (rows[-1].partition, rows[-1].sort)
         return found
 
     async def save(self, stack: Document) -> None:
-        """Keep a stack; its name stands for it while it lives."""
+        """Keep a stack; its name stands for it while it lives. Raises `Conflict` if it changed since it was read."""
         partition = f"{stack['caller']['account']}/{stack['caller']['region']}".encode()
         stack_id, name = stack["StackId"].encode(), stack["StackName"].encode()
+        read = stack["version"]
+        document = orjson.dumps({key: stack[key] for key in stack if key != "version"})
         async with self._store.transaction() as tx:
-            await tx.table.put(STACKS, partition, stack_id, orjson.dumps(stack))
             if stack["StackStatus"] == "DELETE_COMPLETE":
+                await tx.table.delete(STACKS, partition, stack_id, expect=read)
                 await tx.table.delete(_NAMES, partition, name)
+                version = await tx.table.put(_DELETED, partition, stack_id, document)
             else:
-                await tx.table.put(_NAMES, partition, name, stack_id)
+                if not read:
+                    await tx.table.put(_NAMES, partition, name, stack_id, expect=0)
+                version = await tx.table.put(STACKS, partition, stack_id, document, expect=read)
+        stack["version"] = version
+
+    async def catch_up(self, stack: Document) -> None:
+        """Take over what a user may change while an operation is under way."""
+        partition = f"{stack['caller']['account']}/{stack['caller']['region']}".encode()
+        row = await self._store.table.get(STACKS, partition, stack["StackId"].encode())
+        if row is not None:
+            fresh = _read(row)
+            stack["version"] = fresh["version"]
+            if PROTECTION in fresh:
+                stack[PROTECTION] = fresh[PROTECTION]
 
     async def transition(
         self, stack: Document, status: str, now: int, reason: str | None = None
     ) -> None:
-        """Move a stack to a status and record the event."""
+        """Move a stack to a status and record the event. Raises `Conflict` as `save` does."""
         stack["StackStatus"] = status
         stack.pop("StackStatusReason", None)
         if reason is not None:
@@ -115,13 +142,17 @@ class Stacks:
     async def mark(
         self, stack: Document, resource: Document, status: str, now: int, reason: str | None = None
     ) -> None:
-        """Move a resource to a status, keep it and record the event."""
+        """Move a resource to a status, keep it and record the event.
+
+        What a replacement left behind (`left`) has events only: the document is that of its successor.
+        """
         resource["ResourceStatus"] = status
         resource["LastUpdatedTimestamp"] = now
         resource.pop("ResourceStatusReason", None)
         if reason is not None:
             resource["ResourceStatusReason"] = reason
-        await self.put_resource(stack, resource)
+        if "left" not in resource:
+            await self.put_resource(stack, resource)
         event = {
             "EventId": f"{resource['LogicalResourceId']}-{status}-{self._ids.uuid()}",
             "LogicalResourceId": resource["LogicalResourceId"],
@@ -151,10 +182,9 @@ class Stacks:
     async def exports(self, ctx: Context) -> dict[str, tuple[str, str]]:
         """Export name to (value, id of the stack that exports it)."""
         found = {}
-        for stack in await self.every(ctx):
-            if stack["StackStatus"] != "DELETE_COMPLETE":
-                for name, value in stack.get("exports", {}).items():
-                    found[name] = (value, stack["StackId"])
+        for stack in await self.live(ctx):
+            for name, value in stack.get("exports", {}).items():
+                found[name] = (value, stack["StackId"])
         return found
 
 
@@ -169,8 +199,14 @@ def deployed(resources: dict[str, Document]) -> dict[str, Deployed]:
     return {
         name: Deployed(resource["ref"], resource["attributes"])
         for name, resource in resources.items()
-        if resource["PhysicalResourceId"]
+        if resource["PhysicalResourceId"] and not resource.get("begun")
     }
+
+
+def _read(row: Row) -> Document:
+    document: Document = orjson.loads(row.document)
+    document["version"] = row.version
+    return document
 
 
 def _partition(ctx: Context) -> bytes:

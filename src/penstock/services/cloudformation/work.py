@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from penstock.api import Context, Dispatcher, Result, refuse
 from penstock.clock import Clock
-from penstock.core.errors import AwsError
+from penstock.core.errors import AwsError, Unavailable
 from penstock.core.ids import Ids
 from penstock.core.template.evaluate import Evaluator
 from penstock.core.template.plan import difference
@@ -128,6 +128,8 @@ class Worker:
             if resource["ResourceType"] != row.name:
                 changes.append("Type")
             changes.extend(difference(resource["properties"], properties))
+            if fixed := sorted(row.fixed.intersection(changes)):
+                raise refuse(f"a change of {', '.join(fixed)} of {row.name}")
             return row, properties
 
         row, properties = await self._attempt(site, resource, "UPDATE_FAILED", compare)
@@ -183,7 +185,7 @@ class Worker:
         """Remove what a replacement left behind, and forget the record from before. Raises StepFailed."""
         before = resource.get("before")
         if before and before["PhysicalResourceId"] != resource["PhysicalResourceId"]:
-            left = {**resource, **before}
+            left = {**resource, **before, "left": True}
             if resource.get("replace_policy") not in ("Retain", "Snapshot"):
                 now = self._clock.now()
                 status = resource["ResourceStatus"]
@@ -291,6 +293,9 @@ class Worker:
         """Run a step; a failure becomes the resource's status and StepFailed."""
         try:
             return await step()
+        except Unavailable:
+            # Nobody knows what was kept: the next start goes on from what is stored.
+            raise
         except AwsError as error:
             reason = self._reason(error)
         except Exception as error:  # noqa: BLE001 - a stack must not hang on what a row did not foresee
@@ -364,6 +369,6 @@ def _take_policies(resource: Document, declared: Mapping[str, Any]) -> None:
 def _handler_code(error: AwsError) -> str:
     if is_gone(error):
         return "NotFound"
-    if is_taken(error):
+    if "Exist" in error.code or is_taken(error):
         return "AlreadyExists"
     return "InvalidRequest" if error.status == 400 else "GeneralServiceException"

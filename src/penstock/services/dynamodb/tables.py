@@ -185,6 +185,10 @@ def check_unbuilt(request: Request) -> None:
         raise refuse("SSESpecification.Enabled of dynamodb:CreateTable")
     if request.get("TableClass") not in (None, "STANDARD"):
         raise refuse("TableClass STANDARD_INFREQUENT_ACCESS of dynamodb:CreateTable")
+    for index in request.get("GlobalSecondaryIndexes") or ():
+        for member in ("OnDemandThroughput", "WarmThroughput"):
+            if index.get(member):
+                raise refuse(f"{member} of a global secondary index of dynamodb:CreateTable")
 
 
 def _description(table: TableRecord, status: str) -> dict[str, Any]:

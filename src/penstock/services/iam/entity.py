@@ -8,6 +8,7 @@ from urllib.parse import quote
 import orjson
 
 from penstock.core.errors import AwsError
+from penstock.core.page import paged
 from penstock.storage.primitives import Store
 
 ROLES: Final = "iam/roles"
@@ -119,9 +120,7 @@ def merged_tags(
 
 def page(items: Sequence[Any], request: Mapping[str, Any], member: str) -> dict[str, Any]:
     """`items` from the request's marker on, up to its `MaxItems`, as IAM's lists are answered."""
-    start = int(request.get("Marker", "0"))
-    end = start + request.get("MaxItems", 100)
-    result: dict[str, Any] = {member: list(items[start:end]), "IsTruncated": end < len(items)}
-    if end < len(items):
-        result["Marker"] = str(end)
-    return result
+    invalid = AwsError("ValidationError", "Invalid Marker.", status=400)
+    found, marker = paged(items, request.get("Marker"), request.get("MaxItems", 100), invalid)
+    result: dict[str, Any] = {member: found, "IsTruncated": marker is not None}
+    return result if marker is None else {**result, "Marker": marker}

@@ -27,10 +27,22 @@ class Sessions:
 
     @operation(
         "AssumeRole",
-        refuses=["Policy", "PolicyArns", "Tags", "TransitiveTagKeys", "SerialNumber", "TokenCode"],
+        refuses=[
+            "Policy",
+            "PolicyArns",
+            "Tags",
+            "TransitiveTagKeys",
+            "SerialNumber",
+            "TokenCode",
+            "ExternalId",
+            "ProvidedContexts",
+        ],
     )
     async def assume(self, ctx: Context, request: Request) -> Result:
-        """Session credentials of a role. Who may assume it is the authorizer's decision."""
+        """Session credentials of a role. Its trust policy is kept, but not evaluated: every caller may assume it.
+
+        A request whose outcome in AWS turns on that policy, as one with an ExternalId does, is refused by name.
+        """
         arn = request["RoleArn"]
         match = _ROLE_ARN.fullmatch(arn)
         if match is None:

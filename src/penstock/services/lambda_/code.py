@@ -114,7 +114,7 @@ def _check(package: bytes) -> None:
         with zipfile.ZipFile(io.BytesIO(package)) as archive:
             _check_entries(archive.infolist())
             damaged = archive.testzip()
-    except _DAMAGES as error:
+    except (*_DAMAGES, OSError) as error:
         raise invalid(_UNREADABLE) from error
     if damaged is not None:
         raise invalid(_UNREADABLE)
@@ -148,10 +148,11 @@ def _extract(package: bytes, scratch: Path, folder: Path) -> None:
         _sync(folder.parent)
     except _DAMAGES as error:
         raise invalid(_UNREADABLE) from error
-    except OSError:
+    except OSError as error:
         # Another process may have been quicker: its folder has the same files.
         if not folder.is_dir():
-            raise
+            message = f"The function's code could not be unpacked: {error.strerror}."
+            raise AwsError("ServiceException", message, status=500) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -1,13 +1,15 @@
 """The operations on log events: put, read a stream, search a group."""
 
 import base64
+import heapq
 import re
-from typing import Any, Final
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final, TypeAlias
 
 from penstock.api import Context, Request, Result, operation
 from penstock.core.errors import AwsError
 from penstock.services.logs.filter_pattern import compile_filter
-from penstock.services.logs.groups import group_name
+from penstock.services.logs.groups import bad_token, group_name
 from penstock.services.logs.streams import Streams, event_of
 from penstock.storage.primitives import Record
 
@@ -17,7 +19,16 @@ _CHUNK: Final = 1_000
 _MAX_BATCH: Final = 1_048_576
 _MAX_ANSWER: Final = 1_048_576
 _OVERHEAD: Final = 26
-_TOKEN: Final = re.compile(r"([fb])/(\d{56})/s")
+# How many events one page of a search looks at.
+_MAX_EXAMINED: Final = 10_000
+_FIRST_CHUNK: Final = 16
+_SEQUENCES: Final = 10**19
+_END: Final = (1 << 63) - 1
+_Place: TypeAlias = tuple[int, int]
+_Key: TypeAlias = tuple[int, str, int]
+"""Instant, stream, sequence: the order of a search."""
+_TOKEN: Final = re.compile(r"([fb])/([0-9]{56})/s")
+_SEARCH_TOKEN: Final = re.compile(r"([0-9]{1,18}):([0-9]{1,18}):(.+)")
 
 
 class Events:
@@ -48,20 +59,18 @@ class Events:
         await self._streams.stream(ctx.account, ctx.region, group["logGroupName"], name)
         log = Streams.log(ctx.account, ctx.region, group["logGroupName"], name)
         await self._streams.trim(log, group, ctx.now)
-        token = request.get("nextToken")
-        sequence, reverse = 0, not request.get("startFromHead")
-        if token:
-            match = _TOKEN.fullmatch(token)
-            if match is None:
-                raise AwsError("InvalidParameterException", "The specified nextToken is invalid.")
-            sequence, reverse = int(match[2]), match[1] == "b"
-        found = await self._page(log, request, sequence, reverse=reverse)
-        first = found[0].sequence if found else sequence
-        last = found[-1].sequence if found else sequence
+        after, before = _times(request)
+        place, reverse = (0, 0), not request.get("startFromHead")
+        if token := request.get("nextToken"):
+            place, reverse = _place(token)
+            after, before = (after, min(place, before)) if reverse else (max(place, after), before)
+        found = await self._page(log, request, (after, before), reverse=reverse)
+        first = (found[0].at, found[0].sequence) if found else place
+        last = (found[-1].at, found[-1].sequence) if found else place
         return {
             "events": [event_of(record) for record in found],
-            "nextForwardToken": f"f/{last:056d}/s",
-            "nextBackwardToken": f"b/{first:056d}/s",
+            "nextForwardToken": f"f/{last[0] * _SEQUENCES + last[1]:056d}/s",
+            "nextBackwardToken": f"b/{first[0] * _SEQUENCES + first[1]:056d}/s",
         }
 
     @operation("FilterLogEvents", refuses=["unmask"])
@@ -71,60 +80,85 @@ class Events:
         passes = compile_filter(request.get("filterPattern") or "")
         limit = request.get("limit") or _LIMIT
         after = _decoded(request.get("nextToken"))
-        found: list[tuple[int, str, int, dict[str, Any]]] = []
-        for name in await self._names(ctx, group["logGroupName"], request):
-            log = Streams.log(ctx.account, ctx.region, group["logGroupName"], name)
-            await self._streams.trim(log, group, ctx.now)
-            for record in await self._everything(log, request):
-                key = (record.at, name, record.sequence)
-                event = event_of(record)
-                if (after is None or key > after) and passes(event["message"]):
-                    found.append((*key, event))
-        found.sort(key=lambda entry: entry[:3])
-        page = [
-            {
-                "logStreamName": name,
-                **event,
-                "eventId": f"{at:020d}{sequence:036d}",
-            }
-            for at, name, sequence, event in found[:limit]
-        ]
-        result: Result = {"events": page, "searchedLogStreams": []}
-        if len(found) > limit:
-            result["nextToken"] = _encoded(found[limit - 1])
-        return result
+        names = await self._names(ctx, group["logGroupName"], request)
+        page: list[dict[str, Any]] = []
+        last: _Key = after or (0, "", 0)
+        size = examined = 0
+        async for key, record in self._merged(ctx, group, names, (after, *_times(request))):
+            event = event_of(record)
+            matches = passes(event["message"])
+            size += (len(record.data) + _OVERHEAD) if matches else 0
+            full = matches and (len(page) == limit or (page and size > _MAX_ANSWER))
+            # AWS: a page may be short, even empty, and still tell that there is more (API reference, FilterLogEvents).
+            if full or examined == _MAX_EXAMINED:
+                return {"events": page, "searchedLogStreams": [], "nextToken": _encoded(last)}
+            at, name, sequence = last = key
+            examined += 1
+            if matches:
+                identity = f"{at:020d}{sequence:036d}"
+                page.append({"logStreamName": name, **event, "eventId": identity})
+        return {"events": page, "searchedLogStreams": []}
 
     async def _page(
-        self, log: str, request: Request, sequence: int, *, reverse: bool
+        self, log: str, request: Request, span: tuple[_Place, _Place], *, reverse: bool
     ) -> list[Record]:
-        """Up to `limit` events and one megabyte within the times of the request, beyond `sequence`."""
+        """Up to `limit` events and one megabyte between two places, oldest first."""
         limit = request.get("limit") or _LIMIT
         found: list[Record] = []
         size = 0
+        async for record in self._records(log, span, reverse=reverse):
+            size += len(record.data) + _OVERHEAD
+            if len(found) == limit or (found and size > _MAX_ANSWER):
+                break
+            found.append(record)
+        return found[::-1] if reverse else found
+
+    async def _merged(
+        self,
+        ctx: Context,
+        group: dict[str, Any],
+        names: Sequence[str],
+        span: tuple[_Key | None, _Place, _Place],
+    ) -> AsyncIterator[tuple[_Key, Record]]:
+        """Events of several streams beyond a key, between two places, in order; read as far as they are asked for."""
+        beyond, after, before = span
+        heap: list[tuple[_Key, Record, AsyncIterator[Record]]] = []
+        for name in sorted(set(names)):
+            log = Streams.log(ctx.account, ctx.region, group["logGroupName"], name)
+            await self._streams.trim(log, group, ctx.now)
+            start = after if beyond is None else max(after, _within(name, beyond))
+            records = self._records(log, (start, before))
+            async for record in records:
+                heap.append(((record.at, name, record.sequence), record, records))
+                break
+        heapq.heapify(heap)
+        while heap:
+            key, record, records = heap[0]
+            yield key, record
+            following = await anext(records, None)
+            if following is None:
+                heapq.heappop(heap)
+            else:
+                key = (following.at, key[1], following.sequence)
+                heapq.heapreplace(heap, (key, following, records))
+
+    async def _records(
+        self, log: str, span: tuple[_Place, _Place], *, reverse: bool = False
+    ) -> AsyncIterator[Record]:
+        """A stream's events between two places, in chunks that grow."""
+        after, before = span
+        chunk = _FIRST_CHUNK
         while True:
-            records = await self._streams.store.log.read(
-                log, after=sequence, limit=_CHUNK, reverse=reverse
+            records = await self._streams.store.log.read_by_time(
+                log, after=after, before=before, limit=chunk, reverse=reverse
             )
             for record in records:
-                if not _in_time(record, request):
-                    continue
-                size += len(record.data) + _OVERHEAD
-                if len(found) == limit or (found and size > _MAX_ANSWER):
-                    return found[::-1] if reverse else found
-                found.append(record)
-            if len(records) < _CHUNK:
-                return found[::-1] if reverse else found
-            sequence = records[-1].sequence
-
-    async def _everything(self, log: str, request: Request) -> list[Record]:
-        found: list[Record] = []
-        sequence = 0
-        while True:
-            records = await self._streams.store.log.read(log, after=sequence, limit=_CHUNK)
-            found += [record for record in records if _in_time(record, request)]
-            if len(records) < _CHUNK:
-                return found
-            sequence = records[-1].sequence
+                yield record
+            if len(records) < chunk:
+                return
+            place = (records[-1].at, records[-1].sequence)
+            after, before = (after, place) if reverse else (place, before)
+            chunk = min(chunk * 4, _CHUNK)
 
     async def _names(self, ctx: Context, group: str, request: Request) -> list[str]:
         names = request.get("logStreamNames")
@@ -142,10 +176,27 @@ class Events:
         return [stream["logStreamName"] for stream in streams]
 
 
-def _in_time(record: Record, request: Request) -> bool:
-    """From startTime, inclusive, to endTime, exclusive."""
+def _times(request: Request) -> tuple[_Place, _Place]:
+    """The places that startTime, inclusive, and endTime, exclusive, stand for."""
     start, end = request.get("startTime"), request.get("endTime")
-    return (start is None or record.at >= start) and (end is None or record.at < end)
+    return (min(start or 0, _END), 0), (_END if end is None else min(end, _END), 0)
+
+
+def _within(name: str, key: _Key) -> _Place:
+    """The place in the stream `name` beyond which its events come after `key`."""
+    at, other, sequence = key
+    if name == other:
+        return at, sequence
+    return at, _END if name < other else 0
+
+
+def _place(token: str) -> tuple[_Place, bool]:
+    """The place in a token of GetLogEvents, and whether it leads backward. Raises InvalidParameterException."""
+    match = _TOKEN.fullmatch(token)
+    at, sequence = divmod(int(match[2]), _SEQUENCES) if match else (0, 0)
+    if match is None or max(at, sequence) > _END:
+        raise bad_token()
+    return (at, sequence), match[1] == "b"
 
 
 def _check_batch(events: list[tuple[int, str]]) -> None:
@@ -186,18 +237,18 @@ def _sorted_out(
     return events[max(old, expired) : len(events) - new], rejected
 
 
-def _encoded(entry: tuple[int, str, int, dict[str, Any]]) -> str:
-    at, name, sequence, _ = entry
+def _encoded(key: _Key) -> str:
+    at, name, sequence = key
     return base64.urlsafe_b64encode(f"{at}:{sequence}:{name}".encode()).decode()
 
 
-def _decoded(token: str | None) -> tuple[int, str, int] | None:
+def _decoded(token: str | None) -> _Key | None:
     if not token:
         return None
     try:
-        at, sequence, name = base64.urlsafe_b64decode(token).decode().split(":", 2)
-        return int(at), name, int(sequence)
-    except ValueError as error:
-        raise AwsError(
-            "InvalidParameterException", "The specified nextToken is invalid."
-        ) from error
+        match = _SEARCH_TOKEN.fullmatch(base64.urlsafe_b64decode(token).decode())
+    except ValueError:
+        match = None
+    if match is None:
+        raise bad_token()
+    return int(match[1]), match[3], int(match[2])

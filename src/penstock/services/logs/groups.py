@@ -6,6 +6,7 @@ import orjson
 
 from penstock.api import Context, Request, Result, operation, refuse
 from penstock.core.errors import AwsError, Conflict
+from penstock.core.page import paged
 from penstock.services.logs.streams import GROUPS, Streams, scope
 
 _DAYS: Final = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180)
@@ -26,6 +27,11 @@ def _named(identifier: str) -> str:
         return identifier
     _, _, rest = identifier.partition(":log-group:")
     return rest.removesuffix(":*")
+
+
+def bad_token() -> AwsError:
+    """What Logs answers to a token that it did not give."""
+    return AwsError("InvalidParameterException", "The specified nextToken is invalid.")
 
 
 class Groups:
@@ -132,21 +138,21 @@ class Groups:
         """Streams in order of name or of their last event."""
         group = group_name(request)
         await self._streams.group(ctx.account, ctx.region, group)
-        found = [
-            await self._described(ctx, group, stream)
-            for stream in await self._streams.streams(
-                ctx.account, ctx.region, group, request.get("logStreamNamePrefix") or ""
-            )
-        ]
-        descending = bool(request.get("descending"))
-        if request.get("orderBy") == "LastEventTime":
+        found = await self._streams.streams(
+            ctx.account, ctx.region, group, request.get("logStreamNamePrefix") or ""
+        )
+        by_time = request.get("orderBy") == "LastEventTime"
+        if by_time:
+            found = [await self._described(ctx, group, stream) for stream in found]
             found.sort(key=lambda stream: stream.get("lastEventTimestamp", 0))
-        if descending:
+        if request.get("descending"):
             found.reverse()
-        start = int(request.get("nextToken") or 0)
-        end = start + (request.get("limit") or 50)
-        more = {"nextToken": str(end)} if end < len(found) else {}
-        return {"logStreams": found[start:end]} | more
+        page, token = paged(
+            found, request.get("nextToken"), request.get("limit") or 50, bad_token()
+        )
+        if not by_time:
+            page = [await self._described(ctx, group, stream) for stream in page]
+        return {"logStreams": page, "nextToken": token} if token else {"logStreams": page}
 
     @operation("TagLogGroup")
     async def tag_log_group(self, ctx: Context, request: Request) -> Result:

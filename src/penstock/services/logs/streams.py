@@ -125,8 +125,12 @@ class Streams:
     async def trim(self, log: str, group: dict[str, Any], now: int) -> None:
         """Remove what is past the group's retention."""
         days = group.get("retentionInDays")
-        if days is not None:
-            await self.store.log.trim(log, now - days * _DAY_MS)
+        if days is None:
+            return
+        cutoff = now - days * _DAY_MS
+        # A read that finds nothing to remove stays a read.
+        if await self.store.log.read_by_time(log, before=(cutoff, 0), limit=1):
+            await self.store.log.trim(log, cutoff)
 
     @staticmethod
     def log(account: str, region: str, group: str, stream: str) -> str:

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from penstock.api import Request
+from penstock.api import Request, refuse
 from penstock.core.crc import CRC32, CRC32C, CRC64NVME, Crc
 from penstock.core.errors import AwsError
 
@@ -17,6 +17,8 @@ _DIGESTS: Final[Mapping[str, Callable[[bytes], bytes]]] = {
     "ChecksumCRC64NVME": lambda data: CRC64NVME.of(data).to_bytes(8, "big"),
     "ChecksumSHA1": lambda data: hashlib.sha1(data, usedforsecurity=False).digest(),
     "ChecksumSHA256": lambda data: hashlib.sha256(data).digest(),
+    "ChecksumSHA512": lambda data: hashlib.sha512(data).digest(),
+    "ChecksumMD5": lambda data: hashlib.md5(data, usedforsecurity=False).digest(),
 }
 _CRCS: Final[Mapping[str, Crc]] = {
     "ChecksumCRC32": CRC32,
@@ -24,6 +26,13 @@ _CRCS: Final[Mapping[str, Crc]] = {
     "ChecksumCRC64NVME": CRC64NVME,
 }
 _SMALL: Final = 64 * 1024
+
+
+def require_built(request: Request) -> None:
+    """Refuse by name an algorithm that cannot be computed here."""
+    algorithm = request.get("ChecksumAlgorithm")
+    if algorithm and f"Checksum{algorithm}" not in _DIGESTS:
+        raise refuse(f"ChecksumAlgorithm {algorithm}")
 
 
 async def examined(request: Request, body: bytes) -> tuple[str, dict[str, str]]:
@@ -79,6 +88,7 @@ def joined(
 
 
 def _examined(request: Request, body: bytes) -> tuple[str, dict[str, str]]:
+    require_built(request)
     digest = _md5(body)
     md5 = request.get("ContentMD5")
     if md5 is not None and _encode(digest) != md5:

@@ -9,15 +9,15 @@ import orjson
 from penstock.api import Context, Request, Result, operation
 from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
-from penstock.core.page import place
 from penstock.services.s3 import checksum
 from penstock.services.s3.bucket import UPLOADS, Buckets
 from penstock.services.s3.condition import require_writable
-from penstock.services.s3.object import UNBUILT, described
+from penstock.services.s3.object import CHECKSUMS_UNBUILT, UNBUILT, described
 from penstock.services.s3.version import Document, Versions
 from penstock.storage.primitives import Primitives, Store
 
 _PARTS: Final = "s3/parts"
+_UNBUILT: Final = ("SSECustomerAlgorithm", "SSECustomerKey")
 # AWS: every part but the last has at least 5 MiB; parts are numbered 1 to 10,000 (S3 user guide, "Multipart upload limits").
 _MIN_PART: Final = 5 * 1024**2
 _MAX_PART_NUMBER: Final = 10_000
@@ -35,6 +35,7 @@ class Multipart:
     @operation("CreateMultipartUpload", refuses=UNBUILT)
     async def create(self, ctx: Context, request: Request) -> Result:
         """Begin an upload."""
+        checksum.require_built(request)
         upload_id = self._ids.token(64)
         document = {**described(request, ctx.now), "key": request["Key"]}
         algorithm: dict[str, Any] = {
@@ -50,7 +51,7 @@ class Multipart:
         answer: Result = {"Bucket": bucket["name"], "Key": request["Key"], "UploadId": upload_id}
         return {**answer, **algorithm, "ServerSideEncryption": "AES256"}
 
-    @operation("UploadPart", refuses=["SSECustomerAlgorithm", "SSECustomerKey"])
+    @operation("UploadPart", refuses=[*_UNBUILT, *CHECKSUMS_UNBUILT])
     async def upload(self, ctx: Context, request: Request) -> Result:
         """Keep a part; a second one of the same number replaces it."""
         upload = await self._find(ctx, request)
@@ -79,7 +80,7 @@ class Multipart:
             await tx.table.put(_PARTS, request["UploadId"].encode(), sort, orjson.dumps(part))
         return {"ETag": part["etag"], **part["checksums"], "ServerSideEncryption": "AES256"}
 
-    @operation("CompleteMultipartUpload", refuses=["SSECustomerAlgorithm", "SSECustomerKey"])
+    @operation("CompleteMultipartUpload", refuses=[*_UNBUILT, *CHECKSUMS_UNBUILT])
     async def complete(self, ctx: Context, request: Request) -> Result:
         """Make the object."""
         async with self._store.transaction() as tx:
@@ -111,11 +112,11 @@ class Multipart:
             numbers = [part["number"] for part in await _parts(tx, request["UploadId"])]
             await _forget(tx, request["Bucket"], request["UploadId"], numbers)
 
-    @operation("ListParts", refuses=["SSECustomerAlgorithm", "SSECustomerKey"])
+    @operation("ListParts", refuses=_UNBUILT)
     async def list_parts(self, ctx: Context, request: Request) -> Result:
         """A page of an upload's parts by number."""
         upload = await self._find(ctx, request)
-        after = place(request.get("PartNumberMarker"), _invalid_marker())
+        after = request.get("PartNumberMarker", 0)
         limit = request.get("MaxParts", 1000)
         kept = await _parts(self._store, request["UploadId"])
         parts = [part for part in kept if part["number"] > after]
@@ -211,15 +212,6 @@ def _is_beyond(key: str, upload_id: str, key_marker: str, upload_marker: str) ->
     if upload_marker and key == key_marker:
         return upload_id > upload_marker
     return key.encode() > key_marker.encode()
-
-
-def _invalid_marker() -> AwsError:
-    return AwsError(
-        "InvalidArgument",
-        "Argument part-number-marker must be an integer between 0 and 2147483647",
-        status=400,
-        fields={"ArgumentName": "part-number-marker"},
-    )
 
 
 def _chosen(

@@ -39,6 +39,7 @@ UNBUILT: Final = (
     "ObjectLockRetainUntilDate",
     "ObjectLockLegalHoldStatus",
 )
+CHECKSUMS_UNBUILT: Final = ("ChecksumXXHASH64", "ChecksumXXHASH3", "ChecksumXXHASH128")
 _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
 _MAX_OBJECT: Final = 5 * 1024**3
 _MAX_METADATA: Final = 2048
@@ -52,7 +53,7 @@ class Objects:
         self._buckets = buckets
         self._versions = versions
 
-    @operation("PutObject", refuses=UNBUILT)
+    @operation("PutObject", refuses=[*UNBUILT, *CHECKSUMS_UNBUILT])
     async def put(self, ctx: Context, request: Request) -> Result:
         """Store an object; visible at once, durable when answered."""
         body = request.get("Body", b"")

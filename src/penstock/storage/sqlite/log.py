@@ -40,6 +40,23 @@ class SqliteLog:
         start = (after or _END) if reverse else after
         return [Record(*row) for row in self._db.read(self._sql[name], (number, start, limit))]
 
+    async def read_by_time(
+        self,
+        log: str,
+        *,
+        after: tuple[int, int] = (0, 0),
+        before: tuple[int, int] | None = None,
+        limit: int = 1000,
+        reverse: bool = False,
+    ) -> list[Record]:
+        """Entries between two places; see `primitives.Log`."""
+        number = self._db.known(log)
+        if number is None:
+            return []
+        name = "read_latest" if reverse else "read_earliest"
+        bindings = (number, *after, *(before or (_END, _END)), limit)
+        return [Record(*row) for row in self._db.read(self._sql[name], bindings)]
+
     async def trim(self, log: str, before: int) -> int:
         """Remove old entries; see `primitives.Log`."""
         number = self._db.known(log)

@@ -3,18 +3,13 @@
 Property names are those of the API with a capital, so most requests are made by `_lowered`.
 """
 
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
 
 from penstock.api import refuse
-from penstock.services.cloudformation.resource import (
-    Made,
-    ResourceType,
-    Target,
-    keep,
-    tag_map,
-)
+from penstock.services.cloudformation.resource import Made, ResourceType, Target, keep, tag_map
 
 _API: Final = (
     "ApiKeySourceType",
@@ -97,7 +92,11 @@ async def _create_api(target: Target) -> Made:
     request = _api_request(target)
     api_id = await _made_api(target) if target.resumed else None
     if api_id is None:
-        first = {"name": target.name(), **request, "tags": tag_map(target.properties) | _own(target)}
+        first = {
+            "name": target.name(),
+            **request,
+            "tags": tag_map(target.properties) | _own(target),
+        }
         if kinds := _import_parameters(target).get("endpointConfigurationTypes"):
             first.setdefault("endpointConfiguration", {"types": kinds.split(",")})
         api_id = (await target.call("apigateway", "CreateRestApi", first))["id"]
@@ -129,10 +128,9 @@ async def _made_api(target: Target) -> str | None:
     while True:
         listed = await target.call("apigateway", "GetRestApis", request)
         for api in listed["items"]:
-            if _own(target).items() <= (api.get("tags") or {}).items():
-                if api["id"] != target.replaces:
-                    found: str = api["id"]
-                    return found
+            own = _own(target).items() <= (api.get("tags") or {}).items()
+            if own and api["id"] != target.replaces:
+                return str(api["id"])
         if not listed.get("position"):
             return None
         request["position"] = listed["position"]
@@ -149,6 +147,8 @@ async def _update_api(target: Target) -> Made:
             "parameters": _import_parameters(target),
         }
         await target.call("apigateway", "PutRestApi", request)
+        if request["mode"] == "overwrite":
+            target = replace(target, previous={})
     patches = _api_patches(target, _api_request(target))
     if patches:
         update = {"restApiId": api_id, "patchOperations": patches}
@@ -354,8 +354,6 @@ def _setting_place(setting: dict[str, Any]) -> str:
 
 def _setting_removals(target: Target) -> list[dict[str, str]]:
     """Take the settings of before away; those that remain are set again after."""
-    if target.changed("AccessLogSetting") and "AccessLogSetting" not in target.properties:
-        raise refuse("the removal of a stage's AccessLogSetting")
     if not target.changed("MethodSettings"):
         return []
     places = dict.fromkeys(map(_setting_place, target.previous.get("MethodSettings", [])))
@@ -462,6 +460,7 @@ ROWS: Final = (
             {"RestApiId", "StageName", "CacheClusterEnabled", "CacheClusterSize"}
             | {"DocumentationVersion", "Tags"}
         ),
+        fixed=frozenset({"AccessLogSetting"}),
         booleans=frozenset(
             {"CacheClusterEnabled", "TracingEnabled", "DataTraceEnabled", "MetricsEnabled"}
         ),

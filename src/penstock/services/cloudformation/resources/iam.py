@@ -4,7 +4,6 @@ from typing import Any, Final
 
 import orjson
 
-from penstock.api import refuse
 from penstock.services.cloudformation.resource import Made, ResourceType, Target
 
 
@@ -33,8 +32,6 @@ async def _create_role(target: Target) -> Made:
 
 async def _update_role(target: Target) -> Made:
     name = target.physical_id
-    if target.changed("PermissionsBoundary"):
-        raise refuse("a change of a role's PermissionsBoundary")
     if target.changed("AssumeRolePolicyDocument"):
         document = _text(target.properties["AssumeRolePolicyDocument"])
         request = {"RoleName": name, "PolicyDocument": document}
@@ -177,6 +174,7 @@ ROWS: Final = (
         ),
         required=frozenset({"AssumeRolePolicyDocument"}),
         immutable=frozenset({"RoleName", "Path"}),
+        fixed=frozenset({"PermissionsBoundary"}),
         integers=frozenset({"MaxSessionDuration"}),
         create=_create_role,
         update=_update_role,

@@ -4,7 +4,6 @@ import io
 import zipfile
 from typing import Any, Final
 
-from penstock.api import refuse
 from penstock.services.cloudformation.resource import (
     Made,
     Properties,
@@ -213,8 +212,6 @@ async def _create_mapping(target: Target) -> Made:
 
 
 async def _update_mapping(target: Target) -> Made:
-    if target.changed("Tags", "Queues", "Topics"):
-        raise refuse("a change of a mapping's Tags, Queues or Topics")
     request = _mapping_request(target)
     for name in (*_MAPPING_FIXED, "Tags", "Queues", "Topics"):
         request.pop(name, None)
@@ -285,6 +282,7 @@ ROWS: Final = (
         properties=frozenset({*_MAPPING, "Tags"}),
         required=frozenset({"FunctionName"}),
         immutable=_MAPPING_FIXED,
+        fixed=frozenset({"Tags", "Queues", "Topics"}),
         integers=frozenset(
             {
                 "BatchSize",

@@ -57,6 +57,7 @@ CREATE TABLE entry (
   data BLOB NOT NULL,
   PRIMARY KEY (log, sequence)
 ) WITHOUT ROWID;
+CREATE INDEX entry_time ON entry (log, at, sequence);
 
 CREATE TABLE document (
   tbl INTEGER NOT NULL,
