@@ -30,8 +30,8 @@ class Config:
         """Raise `ConfigError` for settings that cannot be, or are unsafe together."""
         if self.auth not in ("off", "sigv4"):
             raise ConfigError(f"auth must be off or sigv4, not {self.auth!r}")
-        if not 0 < self.port < 65536:
-            raise ConfigError(f"port must be from 1 to 65535, not {self.port}")
+        if not 0 <= self.port < 65536:
+            raise ConfigError(f"port must be from 0 to 65535, not {self.port}")
         if self.auth == "off" and self.host not in LOOPBACK:
             raise ConfigError(
                 f"--auth off is allowed on loopback only, not on {self.host}; use --auth sigv4"

@@ -24,7 +24,7 @@ def test_shared_code_is_packaged(tmp_path: Path) -> None:
     ("environment", "message"),
     [
         ({"PENSTOCK_PORT": "x"}, "PENSTOCK_PORT must be a number"),
-        ({"PENSTOCK_PORT": "99999"}, "port must be from 1 to 65535"),
+        ({"PENSTOCK_PORT": "99999"}, "port must be from 0 to 65535"),
         ({"PENSTOCK_AUTH": "on"}, "auth must be off or sigv4"),
     ],
 )

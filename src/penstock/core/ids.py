@@ -18,6 +18,8 @@ class Ids:
 
     def __init__(self, seed: int | None = None) -> None:
         self.random: random.Random = random.SystemRandom() if seed is None else random.Random(seed)
+        # Quick draws for identifiers that need not be unguessable, from a generator that the source has seeded.
+        self._bits = random.Random(self.random.getrandbits(256)).getrandbits
         self._count = self.random.getrandbits(64)
         own = f"{self.random.getrandbits(64):016x}"
         self._middle = f"-{own[:4]}-4{own[4:7]}-{_VARIANT[own[7]]}{own[8:11]}-{own[11:15]}"
@@ -42,7 +44,7 @@ class Ids:
 
     def hex(self, digits: int) -> str:
         """`digits` hexadecimal digits."""
-        return f"{self.random.getrandbits(digits * 4):0{digits}x}"
+        return f"{self._bits(digits * 4):0{digits}x}"
 
     def secret(self) -> str:
         """40 characters, as in a secret access key."""

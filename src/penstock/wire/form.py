@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_plus
 
 from penstock.wire.model import Model, Shape
 from penstock.wire.scalar import malformed, text_reader
@@ -17,13 +17,19 @@ _MAX_DEPTH: Final = 200
 def parse_form(body: bytes, query: str) -> Node:
     """The tree of a form's fields, those of the query string first. Raises `AwsError`."""
     try:
-        fields = parse_qsl(
-            f"{query}&{body.decode()}", keep_blank_values=True, max_num_fields=_MAX_FIELDS
-        )
-    except ValueError:
+        text = body.decode()
+    except UnicodeDecodeError:
         raise malformed("The request body is not a form") from None
+    fields = (f"{query}&{text}" if query else text).split("&", _MAX_FIELDS)
+    if len(fields) > _MAX_FIELDS:
+        raise malformed("The request body is not a form")
     root: Node = {}
-    for path, value in fields:
+    for field in fields:
+        path, assigned, value = field.partition("=")
+        if not assigned and not path:
+            continue
+        if "%" in field or "+" in field:
+            path, value = unquote_plus(path), unquote_plus(value)
         node = root
         for step in path.split(".", _MAX_DEPTH):
             node = node.setdefault(step, {}) if step else node

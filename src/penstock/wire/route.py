@@ -20,6 +20,8 @@ from penstock.wire.sigv4 import credential_of
 _CBOR: Final = "smithy-rpc-v2-cbor"
 _REST: Final = ("rest-json", "rest-xml")
 _FORM: Final = "application/x-www-form-urlencoded"
+_ACTION_FIRST: Final = b"Action="
+_KEPT_FORMS: Final = 1024
 
 
 class Wire:
@@ -29,6 +31,7 @@ class Wire:
         self._catalog = Catalog(services)
         self._operations: dict[tuple[str, str, str], Operation] = {}
         self._by_target: dict[str, Operation] = {}
+        self._by_form: dict[tuple[str, bytes, str | None, str], Operation] = {}
         self._tables: dict[str, RestTable] = {}
         self._errors: dict[tuple[str, str], ErrorCompiler] = {}
         self._prefixes: dict[str, str] = {}
@@ -58,6 +61,11 @@ class Wire:
         if target:
             found = self._by_target.get(target)
             return found if found is not None else self._route_target(target)
+        if request.body.startswith(_ACTION_FIRST):
+            # Service integrations send forms that begin with their action, at full rate.
+            found = self._by_form.get(self._form_key(request))
+            if found is not None:
+                return found
         if request.path.startswith("/service/"):
             smithy = self._route_smithy(request)
             if smithy is not None:
@@ -129,10 +137,28 @@ class Wire:
             candidates = [name for name in self._catalog.metadata if self._has_query(name)]
         for service in candidates:
             if action in self._catalog.model(service).operations:
-                return self._compiled(service, action, "query")
+                found = self._compiled(service, action, "query")
+                if credential is not None and request.body.startswith(_ACTION_FIRST):
+                    if len(self._by_form) >= _KEPT_FORMS:
+                        self._by_form.clear()
+                    self._by_form[self._form_key(request)] = found
+                return found
         if candidates:
             raise _unknown(action, "query")
         return None
+
+    @staticmethod
+    def _form_key(request: HttpRequest) -> tuple[str, bytes, str | None, str]:
+        """What decides the operation of a form that begins with its action, when it is signed."""
+        credential = credential_of(request)
+        body = request.body
+        end = body.find(b"&")
+        return (
+            "" if credential is None else credential.service,
+            body[: end if end >= 0 else len(body)],
+            request.headers.get("content-type"),
+            request.query,
+        )
 
     def _has_query(self, service: str) -> bool:
         return "query" in self._catalog.metadata[service]["protocols"]
