@@ -260,9 +260,7 @@ async def test_stop_finishes_what_is_in_flight(
 
 
 @scenario
-async def test_silent_connections_are_closed(
-    c: Client, s: HttpServer, clock: VirtualClock
-) -> None:
+async def test_silent_connections_are_closed(c: Client, s: HttpServer, clock: VirtualClock) -> None:
     """Who says nothing for long does not hold a connection."""
     await c.send(b"GET / HTTP/1.1\r\n")
     while not s.connections:

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from penstock.api import Context, Request, Result, operation
 from penstock.core.errors import AwsError, Conflict
+from penstock.core.page import paged
 from penstock.services.lambda_.asynchronous import AsyncInvocations, queue_of
 from penstock.services.lambda_.code import CodeStore, code_sha256
 from penstock.services.lambda_.configuration import (
@@ -194,10 +195,10 @@ class Functions:
         function = await self._repository.find(ref)
         latest = {**function.config, "FunctionArn": f"{ref.arn}:{LATEST}"}
         every = [latest, *await self._repository.versions(ref)]
-        start = int(request.get("Marker") or 0)
-        end = start + page_size(request)
-        more = {"NextMarker": str(end)} if end < len(every) else {}
-        return {"Versions": every[start:end]} | more
+        page, marker = paged(
+            every, request.get("Marker"), page_size(request), invalid("Invalid Marker.")
+        )
+        return {"Versions": page} | ({"NextMarker": marker} if marker else {})
 
     @operation("GetFunctionCodeSigningConfig")
     async def get_function_code_signing_config(self, ctx: Context, request: Request) -> Result:
