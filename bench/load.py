@@ -111,8 +111,9 @@ async def run(
     connections: int,
     seconds: float,
     warmup: float = 0.5,
+    once: bool = False,
 ) -> Result:
-    """Send `requests` round and round for `seconds`, after a warm-up that is not counted."""
+    """Send `requests` round and round for `seconds`, after a warm-up that is not counted; or each of them once."""
     loop = asyncio.get_running_loop()
     result = Result()
     started = time.perf_counter()
@@ -128,7 +129,7 @@ async def run(
             counting = True
             result.done = result.errors = 0
             result.latencies.clear()
-        if now >= deadline:
+        if now >= deadline or (once and index == len(requests)):
             return None
         request = requests[index % len(requests)]
         index += 1
@@ -165,6 +166,8 @@ def main() -> None:
             requests,
             connections=job["connections"],
             seconds=job["seconds"],
+            warmup=0 if job["once"] else 0.5,
+            once=job["once"],
         )
     )
     print(json.dumps(result.summary()))
