@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_to_bytes
 
 from penstock.wire.model import Model, Shape
 from penstock.wire.scalar import malformed, text_reader
@@ -16,26 +16,28 @@ _MAX_DEPTH: Final = 200
 
 def parse_form(body: bytes, query: str) -> Node:
     """The tree of a form's fields, those of the query string first. Raises `AwsError`."""
-    try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        raise malformed("The request body is not a form") from None
-    fields = (f"{query}&{text}" if query else text).split("&", _MAX_FIELDS)
+    fields = (query.encode() + b"&" + body if query else body).split(b"&", _MAX_FIELDS)
     if len(fields) > _MAX_FIELDS:
         raise malformed("The request body is not a form")
     root: Node = {}
     for field in fields:
-        path, assigned, value = field.partition("=")
-        if not assigned and not path:
-            continue
-        if "%" in field or "+" in field:
-            path, value = unquote_plus(path), unquote_plus(value)
+        name, _, text = field.partition(b"=")
+        try:
+            path, value = _decoded(name), _decoded(text)
+        except UnicodeDecodeError:
+            raise malformed("The request body is not a form") from None
         node = root
         for step in path.split(".", _MAX_DEPTH):
             node = node.setdefault(step, {}) if step else node
         if node is not root:
             node[""] = value
     return root
+
+
+def _decoded(text: bytes) -> str:
+    if b"+" in text:
+        text = text.replace(b"+", b" ")
+    return (unquote_to_bytes(text) if b"%" in text else text).decode()
 
 
 class FormCompiler:
