@@ -4,11 +4,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
-from jsonschema import Draft4Validator
-from jsonschema.exceptions import SchemaError
-from referencing import Registry, Resource
-from referencing.exceptions import Unresolvable
-from referencing.jsonschema import DRAFT4
 
 from penstock.services.apigateway.call import Call
 from penstock.services.apigateway.gateway_response import GatewayFailure
@@ -30,7 +25,7 @@ class RequestCheck:
     __slots__ = ("_parameters", "_schemas")
 
     def __init__(
-        self, parameters: list[tuple[str, str]], schemas: dict[str, Draft4Validator]
+        self, parameters: list[tuple[str, str]], schemas: dict[str, Callable[[Any], bool]]
     ) -> None:
         self._parameters = parameters
         self._schemas = schemas
@@ -42,17 +37,17 @@ class RequestCheck:
         if validator is None:
             return None
         parameters: list[tuple[str, str]] = []
-        schemas: dict[str, Draft4Validator] = {}
+        schemas: dict[str, Callable[[Any], bool]] = {}
         if validator["validateRequestParameters"]:
             for name, required in (method.get("requestParameters") or {}).items():
                 _, _, place, parameter = name.split(".", 3)
                 if required:
                     parameters.append((place, parameter))
-        if validator["validateRequestBody"]:
-            registry = _registry(api)
-            for kind, model in (method.get("requestModels") or {}).items():
-                schema = orjson.loads(api["models"][model].get("schema") or "{}")
-                schemas[kind.lower()] = Draft4Validator(schema, registry=registry)
+        models = method.get("requestModels") or {}
+        if validator["validateRequestBody"] and models:
+            from penstock.services.apigateway.schema import checks  # noqa: PLC0415 -- slow to import
+
+            schemas = checks(api, models)
         return cls(parameters, schemas) if parameters or schemas else None
 
     def check(self, call: Call) -> None:
@@ -64,27 +59,13 @@ class RequestCheck:
                 f"Missing required request parameters: [{', '.join(missing)}]",
             )
         schema = self._schemas.get(media_type(call.request.headers.get("content-type")))
-        if schema is not None and not _fits(schema, call):
+        if schema is not None and not schema(_document(call)):
             raise GatewayFailure("BAD_REQUEST_BODY", "Invalid request body")
 
 
-def _fits(schema: Draft4Validator, call: Call) -> bool:
+def _document(call: Call) -> Any:
+    """The body as JSON; what is none fits no schema."""
     try:
-        document = orjson.loads(call.body.raw or b"{}")
-        return bool(schema.is_valid(document))
-    except (orjson.JSONDecodeError, SchemaError, Unresolvable):
-        return False
-
-
-def _registry(api: Document) -> Any:
-    """The API's models by the addresses under which they refer to each other."""
-    prefix = f"https://apigateway.amazonaws.com/restapis/{api['id']}/models/"
-    return Registry().with_resources(
-        (
-            prefix + name,
-            Resource.from_contents(
-                orjson.loads(model.get("schema") or "{}"), default_specification=DRAFT4
-            ),
-        )
-        for name, model in api["models"].items()
-    )
+        return orjson.loads(call.body.raw or b"{}")
+    except orjson.JSONDecodeError:
+        raise GatewayFailure("BAD_REQUEST_BODY", "Invalid request body") from None
