@@ -1,9 +1,10 @@
 """The commands and their options."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -15,7 +16,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Endpoint = Annotated[str, typer.Option(envvar="AWS_ENDPOINT_URL", help="Where Penstock answers.")]
+
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise typer.BadParameter(f"{text!r} is no URL; write it as http://127.0.0.1:4566")
+    return text.rstrip("/")
+
+
+Endpoint = Annotated[
+    str, typer.Option(envvar="AWS_ENDPOINT_URL", help="Where Penstock answers.", callback=_url)
+]
+_STAGE: Final = re.compile(r"https://(\w+)\.execute-api\.[\w-]+\.amazonaws\.com/(\w+)/?")
 _DEFAULT = "http://127.0.0.1:4566"
 
 
@@ -24,8 +35,20 @@ def main() -> None:
     app()
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from penstock import __version__
+
+        typer.echo(f"penstock {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def penstock() -> None:
+def penstock(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     """Run asynchronous serverless applications for real, behind the AWS APIs."""
 
 
@@ -57,11 +80,15 @@ def deploy(
     """Package the code beside a template and deploy it as a stack, showing each step."""
     from penstock.cli.deploy import DeployError
     from penstock.cli.deploy import deploy as run
+    from penstock.core.errors import PenstockError
 
-    with _explained(DeployError, FileNotFoundError):
+    with _explained(DeployError, PenstockError):
         outputs = run(template, stack, _pairs(parameter or []), endpoint, _show_event)
     for name, value in outputs.items():
         typer.echo(f"{name} = {value}")
+        stage = _STAGE.fullmatch(value)
+        if stage is not None:
+            typer.echo(f"  here: {endpoint}/restapis/{stage[1]}/{stage[2]}/_user_request_/")
 
 
 @app.command()
@@ -146,10 +173,20 @@ def _show_event(event: dict[str, Any]) -> None:
 @contextmanager
 def _explained(*expected: type[Exception]) -> Iterator[None]:
     """Turn what a user can do something about into one line and exit status 1."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    from urllib.error import HTTPError, URLError
+
+    from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
 
     try:
         yield
+    except (EndpointConnectionError, URLError) as error:
+        if isinstance(error, HTTPError):
+            hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to a key of this Penstock"
+            typer.echo(f"penstock: {error}" + (f"; {hint}" if error.code == 403 else ""), err=True)
+        else:
+            typer.echo("penstock: nothing answers there; is it running? (penstock up)", err=True)
+            typer.echo(f"  {error}", err=True)
+        raise typer.Exit(1) from None
     except (BotoCoreError, ClientError, OSError, *expected) as error:
         typer.echo(f"penstock: {error}", err=True)
         raise typer.Exit(1) from None

@@ -44,7 +44,7 @@ def findings(endpoint: str, data: str) -> Iterator[Finding]:
 
 def _folder(folder: Path) -> Iterator[Finding]:
     existing = next(p for p in [folder.resolve(), *folder.resolve().parents] if p.exists())
-    writable = os.access(existing, os.W_OK)
+    writable = os.access(existing, os.W_OK) and shutil.disk_usage(existing).total > 0
     yield Finding(
         writable,
         f"data folder {folder} is writable",

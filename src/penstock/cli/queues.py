@@ -15,7 +15,7 @@ _POLL_S = 0.2
 def show_queues(endpoint: str) -> None:
     """Print each queue with its depth, what is in flight, the age of its oldest message, and its dead letters."""
     table = Table(title=f"Queues at {endpoint}")
-    table.add_column("queue")
+    table.add_column("queue", overflow="fold", min_width=20)
     for column in ("visible", "in flight", "delayed", "oldest", "dead letters"):
         table.add_column(column, justify="right")
     queues = ask(endpoint, "GET", "/_penstock/queues")
@@ -33,7 +33,9 @@ def show_queues(endpoint: str) -> None:
             _age(queue["oldest_ms"]),
             letters,
         )
-    Console().print(table)
+    console = Console()
+    # A pipe has no width: names stay whole, to be copied.
+    (console if console.is_terminal else Console(width=200)).print(table)
 
 
 def redrive(endpoint: str, queue: str, destination: str | None, rate: int | None) -> int:

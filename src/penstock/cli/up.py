@@ -26,7 +26,8 @@ def run(**options: Any) -> None:
         sys.exit(1)
     except OSError as error:
         why = "cannot listen: " if _is_bind(error) else ""
-        typer.echo(f"penstock: {why}{error}", err=True)
+        other = "; choose another --port or --host" if why else ""
+        typer.echo(f"penstock: {why}{error}{other}", err=True)
         sys.exit(1)
 
 

@@ -60,7 +60,7 @@ class Wire:
         target = request.headers.get("x-amz-target")
         if target:
             found = self._by_target.get(target)
-            return found if found is not None else self._route_target(target)
+            return found if found is not None else self._route_target(request, target)
         if request.body.startswith(_ACTION_FIRST):
             # Service integrations send forms that begin with their action, at full rate.
             found = self._by_form.get(self._form_key(request))
@@ -108,9 +108,13 @@ class Wire:
             operation = self._operations[key] = compile_operation(model, name, protocol)
         return operation
 
-    def _route_target(self, target: str) -> Operation:
+    def _route_target(self, request: HttpRequest, target: str) -> Operation:
         prefix, _, name = target.rpartition(".")
+        credential = credential_of(request)
+        credential_service = credential.service if credential is not None else ""
         service = self._prefixes.get(prefix)
+        if service is None and credential_service and credential_service not in self._signing:
+            raise refuse(f"the service {credential_service[:64]}")
         if service is None or "json" not in self._catalog.metadata[service]["protocols"]:
             raise _unknown(target, "json")
         operation = self._by_target[target] = self._compiled(service, name, "json")

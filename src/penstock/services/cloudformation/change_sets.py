@@ -22,6 +22,7 @@ from penstock.storage.primitives import Store
 
 _CHANGE_SETS: Final = "cloudformation/change-sets"
 _NAME: Final = re.compile(r"[a-zA-Z][-a-zA-Z0-9]{0,127}")
+_PATIENCE_MS: Final = 3_000
 _NO_CHANGES: Final = "The submitted information didn't contain changes. Submit different information to create a change set."
 
 
@@ -225,6 +226,8 @@ class ChangeSets:
             await self._drop(stack, other)
         change_set["ExecutionStatus"] = "EXECUTE_COMPLETE"
         await self._save(stack, change_set)
+        # Clients look at once and then every half minute: a short deployment is over when they first look.
+        await self._operations.settled(stack["StackId"], ctx.now + _PATIENCE_MS)
         return {}
 
     async def _every(self, stack: Document) -> "Sequence[Document]":

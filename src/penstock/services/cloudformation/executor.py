@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 from penstock.api import Context
-from penstock.clock import Clock
+from penstock.clock import Clock, finished_by
 from penstock.core.errors import AwsError, Conflict, Unavailable
 from penstock.core.ids import Ids
 from penstock.core.template.graph import creation_order
@@ -61,6 +61,12 @@ class Executor:
         """Go on with the operations that a restart interrupted."""
         for stack in await self._stacks.unfinished():
             self.start(stack)
+
+    async def settled(self, stack_id: str, at: int) -> None:
+        """Return when the stack's operation is over, at `at` at the latest."""
+        task = self._tasks.get(stack_id)
+        if task is not None:
+            await finished_by(self._clock, task, at)
 
     async def idle(self) -> None:
         """Return when no operation is under way."""
