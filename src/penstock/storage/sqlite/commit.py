@@ -1,12 +1,13 @@
 """Group commit: many verbs share one transaction and one `fdatasync`.
 
 The first write of a group begins a transaction; the end of the event loop's tick commits it. The write-ahead log is
-then flushed by a thread while the next group fills. A group that comes to its end during a flush waits for
-it, so groups grow with the load. Nothing is acknowledged before its own flush.
+then flushed: by a thread while the next group fills, so that groups grow with the load, or, where the disk
+flushes faster than a thread takes over, at once. Nothing is acknowledged before its own flush.
 """
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +19,8 @@ from penstock.core.errors import StoreFull, Unavailable
 
 CHECKPOINT_PAGES: Final = 4_000
 """The write-ahead log is copied back in the background from this length."""
+QUICK_FLUSH_US: Final = 300.0
+"""Below this mean a flush is done on the event loop."""
 TRUNCATE_PAGES: Final = 32_000
 """From this length the copy is finished between two groups, so that the log starts over."""
 
@@ -38,6 +41,7 @@ class GroupCommit:
         """Rises with every group that is lost."""
         self.savepoints = 0
         """Logical transactions that are open on the connection."""
+        self._flush_us = 10 * QUICK_FLUSH_US
         self._wal_pages = 0
         self._checkpoint_at = CHECKPOINT_PAGES
         self._checkpointing = False
@@ -134,32 +138,57 @@ class GroupCommit:
             self._release(self._flushed, None)
             self._flushed = []
             return
-        self._flushing = True
         if self._wal_pages > self._checkpoint_at:
             self._checkpoint()
+        if self._flush_us < QUICK_FLUSH_US:
+            self._flush_here()
+            return
+        self._flushing = True
         asyncio.get_running_loop().run_in_executor(self._threads, self._flush).add_done_callback(
             self._on_flushed
         )
 
-    def _flush(self) -> None:
+    def _flush_here(self) -> None:
+        """Flush on the event loop: on a quick disk the hand-over to a thread takes longer than the flush."""
+        waiters, self._flushed = self._flushed, []
+        try:
+            took = self._flush()
+        except OSError as error:
+            self._break(waiters, error)
+            return
+        self._note(took)
+        self._release(waiters, None)
+
+    def _note(self, took: float) -> None:
+        """Take a flush into the running mean; one slow flush is enough to go back to the thread."""
+        self._flush_us += (took - self._flush_us) / 8
+
+    def _break(self, waiters: list["asyncio.Future[None]"], error: BaseException) -> None:
+        """After a failed flush the kernel may have dropped the pages: what is on disk is unknown."""
+        self._broken = Unavailable(f"could not flush to disk: {error}")
+        self.epoch += 1
+        self._release(waiters, self._broken)
+
+    def _flush(self) -> float:
+        """Flush the write-ahead log. Returns how long it took, in microseconds."""
         if self._descriptor < 0:
             assert self._path is not None
             self._descriptor = os.open(f"{self._path}-wal", os.O_RDWR)
             folder = os.open(self._path.parent, os.O_RDONLY)
             os.fsync(folder)
             os.close(folder)
+        started = time.perf_counter()
         os.fdatasync(self._descriptor)
+        return (time.perf_counter() - started) * 1e6
 
-    def _on_flushed(self, result: "asyncio.Future[None]") -> None:
+    def _on_flushed(self, result: "asyncio.Future[float]") -> None:
         self._flushing = False
         waiters, self._flushed = self._flushed, []
         error = result.exception()
         if error is not None:
-            # After a failed flush the kernel may have dropped the pages: what is on disk is unknown.
-            self._broken = Unavailable(f"could not flush to disk: {error}")
-            self.epoch += 1
-            self._release(waiters, self._broken)
+            self._break(waiters, error)
         else:
+            self._note(result.result())
             self._release(waiters, None)
         self._commit()
 
