@@ -419,3 +419,14 @@ def damaged() -> bytes:
 def test_create_refuses(create: Callable[..., str], options: dict[str, Any], code: str) -> None:
     """What cannot be run is refused when it is created, not when it is called."""
     assert error_of(lambda: create(**options))[0] == code
+
+
+def test_last_line_without_an_end(functions: Any, create: Callable[..., str]) -> None:
+    """What an event prints without a line break is in its own log, not at the head of the next one's."""
+    name = create("def handler(event, context):\n    print('partial', end='')\n")
+    for _ in range(2):
+        answer = functions.invoke(FunctionName=name, LogType="Tail")
+        lines = base64.b64decode(answer["LogResult"]).decode().splitlines()
+        start = next(n for n, line in enumerate(lines) if line.startswith("START"))
+        assert "partial" == lines[start + 1]
+        assert lines[start + 2].startswith("END")

@@ -184,8 +184,9 @@ def _explained(*expected: type[Exception]) -> Iterator[None]:
             hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to a key of this Penstock"
             typer.echo(f"penstock: {error}" + (f"; {hint}" if error.code == 403 else ""), err=True)
         else:
-            typer.echo("penstock: nothing answers there; is it running? (penstock up)", err=True)
-            typer.echo(f"  {error}", err=True)
+            typer.echo(
+                f"penstock: nothing answers; is it running? (penstock up): {error}", err=True
+            )
         raise typer.Exit(1) from None
     except (BotoCoreError, ClientError, OSError, *expected) as error:
         typer.echo(f"penstock: {error}", err=True)

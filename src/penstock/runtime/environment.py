@@ -258,7 +258,8 @@ class Environment:
         duration = (perf_counter() - self._handed_over) * 1000 if self._busy else 0.0
         self._busy = False
         self._last_id = event.request_id
-        self._collect()
+        # What an event printed is its own, also a last line without an end.
+        self._collect(flush=True)
         now = self._clock.now()
         if remark is not None:
             self._say(remark, now)
@@ -303,10 +304,10 @@ class Environment:
         if len(self._tail) > _TAIL_SLACK:
             del self._tail[:-_TAIL]
 
-    def _collect(self) -> None:
+    def _collect(self, *, flush: bool = False) -> None:
         if self._reader is None:
             return
-        lines, ended = self._reader.drain(self._clock.now())
+        lines, ended = self._reader.drain(self._clock.now(), flush=flush)
         self._take(lines)
         if ended:
             self._close_reader()

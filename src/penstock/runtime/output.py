@@ -28,8 +28,11 @@ class OutputReader:
         self._left = 0
         self._framed_at = 0
 
-    def drain(self, now: int) -> tuple[list[LogLine], bool]:
-        """What is in the pipe, 256 KB at most, as lines of the instant `now`; and whether the pipe has ended."""
+    def drain(self, now: int, *, flush: bool = False) -> tuple[list[LogLine], bool]:
+        """What is in the pipe, 256 KB at most, as lines of the instant `now`; and whether the pipe has ended.
+
+        With `flush` also a last line that has no end yet.
+        """
         ended = False
         with contextlib.suppress(BlockingIOError):
             for _ in range(_READS):
@@ -42,7 +45,7 @@ class OutputReader:
                     break
         if not self._buffer:
             return [], ended
-        return self._cut(now, flush=ended), ended
+        return self._cut(now, flush=flush or ended), ended
 
     def _cut(self, now: int, *, flush: bool) -> list[LogLine]:
         lines: list[LogLine] = []
