@@ -4,12 +4,14 @@ A `Service` is a name and a table of operations: plain `async` functions from a 
 a result. It knows neither HTTP nor SQL. Services meet only through `Dispatcher` (by operation name) and through delivery (by ARN).
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from penstock.core.errors import AwsError
 
+Answering: TypeAlias = Coroutine[Any, Any, "HttpResponse"]
+"""An answer on its way. It may be there without any wait."""
 Request: TypeAlias = dict[str, Any]
 Result: TypeAlias = dict[str, Any]
 Handler: TypeAlias = Callable[["Context", Request], Awaitable[Result | None]]
@@ -96,6 +98,24 @@ class HttpResponse:
     body: bytes = b""
 
 
+class LateResponse(HttpResponse):
+    """A response whose body is made when somebody reads it: who maps an answer often does not."""
+
+    __slots__ = ("_make",)
+
+    def __init__(
+        self, status: int, headers: list[tuple[str, str]], make: Callable[[], bytes]
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self._make = make
+
+    @property
+    def body(self) -> bytes:  # type: ignore[override]
+        """The bytes."""
+        return self._make()
+
+
 def operation(name: str, *, refuses: Sequence[str] = ()) -> Callable[[Any], Any]:
     """Mark a method as the implementation of an AWS operation, named as in the service model.
 
@@ -141,6 +161,9 @@ class Dispatcher(Protocol):
         """Run an operation as `ctx`. Raises `AwsError` as the operation does."""
         ...
 
-    async def http(self, ctx: Context, service: str, request: HttpRequest) -> HttpResponse:
-        """Send bytes through the same parser and serializer that the gateway uses, as `ctx`."""
+    def http(self, ctx: Context, request: HttpRequest) -> Answering:
+        """Send bytes through the same parser and serializer that the gateway uses, as `ctx`.
+
+        For those who answer an HTTP request of their own: that answer waits for the disk, this one does not.
+        """
         ...

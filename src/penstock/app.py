@@ -19,9 +19,10 @@ from penstock.core.ids import Ids
 from penstock.delivery.engine import DeliveryEngine
 from penstock.gateway.control import Control
 from penstock.gateway.dispatch import LocalDispatcher
+from penstock.gateway.http1 import Durability
 from penstock.gateway.identity import Identities
 from penstock.gateway.pipeline import Pipeline
-from penstock.gateway.server import Gateway
+from penstock.gateway.server import Door, Gateway
 from penstock.runtime.concurrency import ConcurrencyLedger
 from penstock.runtime.process import ProcessRuntime
 from penstock.services.apigateway import ApiGateway
@@ -126,7 +127,6 @@ class App:
         pipeline = dispatcher.pipeline = Pipeline(
             wire=wire,
             handlers=handlers,
-            store=store,
             identities=Identities(config.account, credentials.find),
             ids=ids,
             clock=clock,
@@ -138,7 +138,9 @@ class App:
             pipeline.admit,
             {("POST", "/_penstock/reset"): self.reset, ("GET", "/_penstock/queues"): self.queues},
         )
-        self.gateway = Gateway([control, apigateway.door, pipeline.handle], clock, config.max_body)
+        doors: list[Door] = [control, apigateway.door, pipeline.handle]
+        durability = Durability(store, pipeline.unavailable)
+        self.gateway = Gateway(doors, durability, clock, config.max_body)
 
     @classmethod
     async def open(cls, config: Config, clock: Clock | None = None, ids: Ids | None = None) -> Self:

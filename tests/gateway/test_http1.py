@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 
 from penstock.api import HttpRequest, HttpResponse
 from penstock.clock import VirtualClock
-from penstock.gateway.http1 import MAX_HEADER, HttpServer
+from penstock.gateway.http1 import MAX_HEADER, Durability, HttpServer
+from penstock.storage.sqlite import SqliteStore
 from tests.conftest import free_port
 
 MAX_BODY = 1000
@@ -52,7 +53,11 @@ async def connected() -> AsyncIterator[tuple[Client, HttpServer, VirtualClock]]:
         headers = [("x-path", request.path), ("x-break", "a\r\nx-forged: yes")]
         return HttpResponse(200, headers, request.body or b"hello")
 
-    server = HttpServer(answer, clock, MAX_BODY)
+    def unavailable(_: HttpRequest, error: Exception) -> HttpResponse:
+        return HttpResponse(503, [], str(error).encode())
+
+    store = await SqliteStore.open(":memory:")
+    server = HttpServer(answer, Durability(store, unavailable), clock, MAX_BODY)
     port = free_port()
     await server.start("127.0.0.1", port)
     client = Client(*await asyncio.open_connection("127.0.0.1", port))
@@ -62,6 +67,7 @@ async def connected() -> AsyncIterator[tuple[Client, HttpServer, VirtualClock]]:
         client.gate.set()
         client.writer.close()
         await server.stop()
+        await store.close()
 
 
 def scenario(

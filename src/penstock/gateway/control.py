@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from penstock import __version__
-from penstock.api import Context, HttpRequest, HttpResponse
+from penstock.api import Answering, Context, HttpRequest, HttpResponse
 from penstock.core.errors import AwsError
 
 Action = Callable[[Context], Awaitable[Any]]
@@ -28,7 +28,7 @@ class Control:
         self._admit = admit
         self._actions = actions
 
-    def __call__(self, request: HttpRequest) -> Awaitable[HttpResponse] | None:
+    def __call__(self, request: HttpRequest) -> Answering | None:
         """Take what is addressed to Penstock itself."""
         if not request.path.startswith("/_penstock/"):
             return None

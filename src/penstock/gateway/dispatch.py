@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from penstock.api import Context, Handler, HttpRequest, HttpResponse, Request, Result
+from penstock.api import Answering, Context, Handler, HttpRequest, Request, Result
 from penstock.clock import Clock
 from penstock.core.ids import Ids
 from penstock.gateway.pipeline import Pipeline, find_handler
@@ -45,7 +45,7 @@ class LocalDispatcher:
         await self._store.durable(epoch)
         return result or {}
 
-    async def http(self, ctx: Context, service: str, request: HttpRequest) -> HttpResponse:
+    def http(self, ctx: Context, request: HttpRequest) -> Answering:
         """Send bytes to a service as `ctx`."""
         assert self.pipeline is not None
-        return await self.pipeline.handle_as(ctx, request)
+        return self.pipeline.handle_as(ctx, request)

@@ -7,19 +7,31 @@ httptools parses; this module keeps what surrounds the parser right: one request
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
+from types import coroutine
 from typing import Any, Final, cast
 
 import httptools
 
-from penstock.api import Headers, HttpRequest, HttpResponse
+from penstock.api import Answering, Headers, HttpRequest, HttpResponse
 from penstock.clock import Clock
+from penstock.storage.primitives import Store
 
 _log: Final = logging.getLogger("penstock.gateway")
 
-Answerer = Callable[[HttpRequest], Awaitable[HttpResponse]]
+Answerer = Callable[[HttpRequest], Answering]
+
+
+@dataclass(frozen=True, slots=True)
+class Durability:
+    """What every answer waits for, and the answer to a request whose effects were lost on the way there."""
+
+    store: Store
+    unavailable: Callable[[HttpRequest, Exception], HttpResponse]
+
 
 MAX_HEADER: Final = 64 * 1024
 """Bytes of request line and header fields, as most servers allow."""
@@ -54,11 +66,30 @@ class Fields(dict[str, str]):
         return [*super().items(), *self.repeated] if self.repeated else super().items()
 
 
+@coroutine
+def _resumed(work: Answering, waiting: Any) -> Generator[Any, Any, HttpResponse]:
+    """The rest of a coroutine that has run until it waits for `waiting`."""
+    try:
+        while True:
+            try:
+                value = yield waiting
+            except BaseException as error:  # noqa: BLE001 -- whatever is thrown in belongs to the coroutine
+                waiting = work.throw(error)
+            else:
+                waiting = work.send(value)
+    except StopIteration as done:
+        response: HttpResponse = done.value
+        return response
+
+
 class HttpServer:
     """Listens, and hands each request to `answer`."""
 
-    def __init__(self, answer: Answerer, clock: Clock, max_body: int) -> None:
+    def __init__(
+        self, answer: Answerer, durability: Durability, clock: Clock, max_body: int
+    ) -> None:
         self.answer = answer
+        self.durability = durability
         self.max_body = max_body
         self.clock = clock
         self.connections: set[HttpConnection] = set()
@@ -118,7 +149,7 @@ class HttpConnection(asyncio.Protocol):
     """One client's connection: an asyncio protocol, and the callbacks of the parser."""
 
     __slots__ = (
-        "_body", "_closing", "_fields", "_header_size", "_in_header", "_parser", "_pending", "_pieces", "_refusal",
+        "_body", "_busy", "_closing", "_fields", "_header_size", "_in_header", "_parser", "_pending", "_pieces", "_refusal",
         "_server", "_size", "_task", "_transport", "_url", "heard_at",
     )  # fmt: skip
 
@@ -128,6 +159,7 @@ class HttpConnection(asyncio.Protocol):
     def __init__(self, server: HttpServer) -> None:
         self._server = server
         self._pending: deque[tuple[HttpRequest | HttpResponse, bool]] = deque()
+        self._busy = False
         self._task: asyncio.Task[None] | None = None
         self._refusal: HttpResponse | None = None
         self._closing = False
@@ -165,12 +197,13 @@ class HttpConnection(asyncio.Protocol):
             pass  # the request is whole; nothing that it could be upgraded to is offered
         except httptools.HttpParserError:
             self._enqueue(self._refusal or _BAD, keep_alive=False)
-            return
-        if in_header and self._in_header:
-            # One more packet, and still no whole header.
-            self._header_size += len(data)
-            if self._header_size > MAX_HEADER:
-                self._enqueue(_HEADER_TOO_LARGE, keep_alive=False)
+        else:
+            if in_header and self._in_header:
+                # One more packet, and still no whole header.
+                self._header_size += len(data)
+                if self._header_size > MAX_HEADER:
+                    self._enqueue(_HEADER_TOO_LARGE, keep_alive=False)
+        self._go_on()
 
     def on_message_begin(self) -> None:
         """Parser: a request begins."""
@@ -196,7 +229,7 @@ class HttpConnection(asyncio.Protocol):
         length = fields.get("content-length")
         if length is not None and int(length) > self._server.max_body:
             self._refuse(_TOO_LARGE)
-        if "expect" in fields and fields["expect"].lower() == "100-continue" and not self._pending:
+        if "expect" in fields and fields["expect"].lower() == "100-continue" and not self._busy:
             self._transport.write(_CONTINUE)
 
     def on_body(self, piece: bytes) -> None:
@@ -244,34 +277,67 @@ class HttpConnection(asyncio.Protocol):
         return str(self._parser.get_http_version())
 
     def _enqueue(self, request: HttpRequest | HttpResponse, *, keep_alive: bool) -> None:
-        """Serve a request, or an answer to what is none, when its predecessors on the connection are answered."""
+        """Keep a request, or an answer to what is none, until its predecessors on the connection are answered."""
         if not keep_alive:
             self._closing = True
-        if self._task is not None:
-            self._pending.append((request, keep_alive))
-            if len(self._pending) >= _PIPELINED:
-                self._transport.pause_reading()
-            return
-        self._task = asyncio.get_running_loop().create_task(self._serve(request, keep_alive))
+        self._pending.append((request, keep_alive))
+        if len(self._pending) >= _PIPELINED:
+            self._transport.pause_reading()
 
-    async def _serve(self, request: HttpRequest | HttpResponse, keep_alive: bool) -> None:
-        """Answer one request after another until none is waiting."""
-        while True:
-            if isinstance(request, HttpResponse):
-                self._write(request, "GET", keep_alive)
-            else:
-                try:
-                    response = await self._server.answer(request)
-                except Exception:  # noqa: BLE001 -- the boundary to the outside: a fault of ours is a 500, and is logged
-                    _log.exception("%s %s failed", request.method, request.path)
-                    response = _FAULT
-                self._write(response, request.method, keep_alive)
-            if not self._pending:
-                break
+    def _go_on(self) -> None:
+        """Serve what is pending, one request after another, until one has to be waited for."""
+        while self._pending and not self._busy:
             request, keep_alive = self._pending.popleft()
-            self._transport.resume_reading()
-        self._task = None
-        if self._closing or self._server.stopping:
+            if len(self._pending) == _PIPELINED - 1:
+                self._transport.resume_reading()
+            self._busy = True
+            if isinstance(request, HttpResponse):
+                self._reply(request, "GET", keep_alive)
+            else:
+                self._serve(request, keep_alive)
+
+    def _serve(self, request: HttpRequest, keep_alive: bool) -> None:
+        """Begin to answer. Most answers are there at once; for the others a task goes on from where they first wait."""
+        since = self._server.durability.store.epoch
+        try:
+            work = self._server.answer(request)
+            waiting = work.send(None)
+        except StopIteration as done:
+            self._deliver(done.value, request, keep_alive, since)
+        except Exception:  # noqa: BLE001 -- the boundary to the outside: a fault of ours is a 500, and is logged
+            _log.exception("%s %s failed", request.method, request.path)
+            self._deliver(_FAULT, request, keep_alive, since)
+        else:
+            rest = self._finish(_resumed(work, waiting), request, keep_alive, since)
+            self._task = asyncio.get_running_loop().create_task(rest)
+
+    async def _finish(
+        self, work: Awaitable[HttpResponse], request: HttpRequest, keep_alive: bool, since: int
+    ) -> None:
+        try:
+            response = await work
+        except Exception:  # noqa: BLE001 -- the boundary to the outside: a fault of ours is a 500, and is logged
+            _log.exception("%s %s failed", request.method, request.path)
+            response = _FAULT
+        self._deliver(response, request, keep_alive, since)
+
+    def _deliver(
+        self, response: HttpResponse, request: HttpRequest, keep_alive: bool, since: int
+    ) -> None:
+        """Answer once everything that the response may speak of is on disk."""
+        durability = self._server.durability
+
+        def told(error: Exception | None) -> None:
+            answer = response if error is None else durability.unavailable(request, error)
+            self._reply(answer, request.method, keep_alive)
+            self._go_on()
+
+        durability.store.when_durable(since, told)
+
+    def _reply(self, response: HttpResponse, method: str, keep_alive: bool) -> None:
+        self._write(response, method, keep_alive)
+        self._busy = False
+        if not self._pending and (self._closing or self._server.stopping):
             self._transport.close()
 
     def _write(self, response: HttpResponse, method: str, keep_alive: bool) -> None:
@@ -301,5 +367,5 @@ class HttpConnection(asyncio.Protocol):
 
     def close_if_idle(self) -> None:
         """Close a connection that has no request in flight; another one closes after its answer."""
-        if self._task is None:
+        if not self._busy:
             self._transport.close()

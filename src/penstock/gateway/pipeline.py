@@ -1,7 +1,7 @@
 """The life of a request, as a list of steps.
 
 Each step reads and completes one `Exchange`. The first `AwsError` ends the run and becomes the answer, in the envelope of
-the protocol in use. No answer of either kind leaves before everything it may speak of is on disk.
+the protocol in use. The HTTP server keeps every answer back until what it may speak of is on disk.
 """
 
 import logging
@@ -9,12 +9,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, Literal
 from urllib.parse import parse_qs
 
-from penstock.api import Context, Handler, HttpRequest, HttpResponse, Request, Result
+from penstock.api import Answering, Context, Handler, HttpRequest, HttpResponse, Request, Result
 from penstock.clock import Clock
 from penstock.core.errors import AwsError, Conflict, StoreError
 from penstock.core.ids import Ids
 from penstock.gateway.identity import Identities, Identity
-from penstock.storage.primitives import Store
 from penstock.wire import Operation, Wire
 from penstock.wire.sigv4 import credential_of, verify
 
@@ -24,20 +23,17 @@ _log: Final = logging.getLogger("penstock.gateway")
 class Exchange:
     """A request on its way to a response."""
 
-    __slots__ = ("context", "epoch", "operation", "params", "request", "response", "result")
+    __slots__ = ("context", "operation", "params", "request", "response", "result")
 
     request: HttpRequest
-    epoch: int
-    """The store's, when the request came in: what it wrote since must not have been lost."""
     context: Context
     operation: Operation | None
     params: Request
     result: Result | None
     response: HttpResponse
 
-    def __init__(self, request: HttpRequest, epoch: int) -> None:
+    def __init__(self, request: HttpRequest) -> None:
         self.request = request
-        self.epoch = epoch
         self.operation = None
 
 
@@ -53,7 +49,6 @@ class Pipeline:
         *,
         wire: Wire,
         handlers: Mapping[tuple[str, str], Handler],
-        store: Store,
         identities: Identities,
         ids: Ids,
         clock: Clock,
@@ -62,7 +57,6 @@ class Pipeline:
     ) -> None:
         self._wire = wire
         self._handlers = handlers
-        self._store = store
         self._identities = identities
         self._ids = ids
         self._clock = clock
@@ -72,23 +66,23 @@ class Pipeline:
             self.route,
             self.parse,
             self.dispatch,
-            self.make_durable,
             self.serialize,
         )
+        self._inner_steps = self.steps[1:]
 
-    async def handle(self, request: HttpRequest) -> HttpResponse:
+    def handle(self, request: HttpRequest) -> Answering:
         """Answer a request from outside."""
-        return await self._run(Exchange(request, self._store.epoch), self.steps)
+        return self._run(Exchange(request), self.steps)
 
-    async def handle_as(self, ctx: Context, request: HttpRequest) -> HttpResponse:
+    def handle_as(self, ctx: Context, request: HttpRequest) -> Answering:
         """Answer a request made inside, as `ctx`, which is this request's own, through the same parser and serializer."""
-        exchange = Exchange(request, self._store.epoch)
+        exchange = Exchange(request)
         exchange.context = ctx
-        return await self._run(exchange, self.steps[1:])
+        return self._run(exchange, self._inner_steps)
 
     async def admit(self, request: HttpRequest) -> Context:
         """Who sends a request that is no AWS operation. Raises `AwsError` for one that may not."""
-        exchange = Exchange(request, self._store.epoch)
+        exchange = Exchange(request)
         waiting = self.steps[0](exchange)
         if waiting is not None:
             await waiting
@@ -101,9 +95,9 @@ class Pipeline:
                 if waiting is not None:
                     await waiting
         except AwsError as error:
-            return await self._refuse(exchange, error)
+            return self._error(exchange, error)
         except Conflict:
-            return await self._refuse(
+            return self._error(
                 exchange,
                 AwsError(
                     "ServiceUnavailable",
@@ -126,13 +120,10 @@ class Pipeline:
             )
         return exchange.response
 
-    async def _refuse(self, exchange: Exchange, error: AwsError) -> HttpResponse:
-        """Answer an error, which may speak of what is not on disk yet."""
-        try:
-            await self._store.durable(exchange.epoch)
-        except StoreError as fault:
-            error = AwsError("ServiceUnavailable", str(fault), status=503)
-        return self._error(exchange, error)
+    def unavailable(self, request: HttpRequest, error: Exception) -> HttpResponse:
+        """The answer to a request whose effects were lost before they were on disk."""
+        told = AwsError("ServiceUnavailable", str(error), status=503)
+        return self._wire.error(request, told, self._ids.uuid())
 
     def _error(self, exchange: Exchange, error: AwsError) -> HttpResponse:
         context = getattr(exchange, "context", None)
@@ -203,10 +194,6 @@ class Pipeline:
         assert operation is not None
         handler = find_handler(self._handlers, operation.service, operation.name, exchange.params)
         exchange.result = await handler(exchange.context, exchange.params)
-
-    def make_durable(self, exchange: Exchange) -> Awaitable[None] | None:
-        """Wait until everything the answer may speak of is on disk."""
-        return self._store.barrier(exchange.epoch)
 
     def serialize(self, exchange: Exchange) -> None:
         """Turn the result into bytes."""

@@ -5,11 +5,11 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from penstock.api import HttpRequest, HttpResponse
+from penstock.api import Answering, HttpRequest, HttpResponse
 from penstock.clock import Clock
-from penstock.gateway.http1 import HttpServer
+from penstock.gateway.http1 import Durability, HttpServer
 
-Door = Callable[[HttpRequest], Awaitable[HttpResponse] | None]
+Door = Callable[[HttpRequest], Answering | None]
 """Answers a request, or None to leave it to the next door."""
 
 _NOBODY: Final = HttpResponse(
@@ -24,11 +24,13 @@ async def _nobody() -> HttpResponse:
 class Gateway:
     """A list of doors, tried in order, and the server that leads to them."""
 
-    def __init__(self, doors: Sequence[Door], clock: Clock, max_body: int) -> None:
+    def __init__(
+        self, doors: Sequence[Door], durability: Durability, clock: Clock, max_body: int
+    ) -> None:
         self.doors = doors
-        self._server = HttpServer(self.answer, clock, max_body)
+        self._server = HttpServer(self.answer, durability, clock, max_body)
 
-    def answer(self, request: HttpRequest) -> Awaitable[HttpResponse]:
+    def answer(self, request: HttpRequest) -> Answering:
         """Hand the request to the first door that takes it."""
         for door in self.doors:
             answer = door(request)

@@ -9,7 +9,7 @@ Records are plain slotted classes: freezing them would cost more than the statem
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
@@ -341,8 +341,8 @@ class Store(Primitives, Protocol):
         """
         ...
 
-    def barrier(self, since: int) -> "asyncio.Future[None] | None":
-        """What `durable(since)` would wait for, or None if there is nothing to wait for. Raises as it does."""
+    def when_durable(self, since: int, told: Callable[[Exception | None], None]) -> None:
+        """Call `told` when `durable(since)` would return, with the error that it would raise. `told` does not raise."""
         ...
 
     async def reset(self) -> None:

@@ -1,5 +1,6 @@
 """Requests of the query protocol: `Entries.member.1.Id=a` becomes nested members."""
 
+from binascii import a2b_qp
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote_to_bytes
@@ -27,8 +28,11 @@ def parse_form(body: bytes, query: str) -> Node:
         except UnicodeDecodeError:
             raise malformed("The request body is not a form") from None
         node = root
-        for step in path.split(".", _MAX_DEPTH):
-            node = node.setdefault(step, {}) if step else node
+        if "." in path:
+            for step in path.split(".", _MAX_DEPTH):
+                node = node.setdefault(step, {}) if step else node
+        elif path:
+            node = root.setdefault(path, {})
         if node is not root:
             node[""] = value
     return root
@@ -37,7 +41,17 @@ def parse_form(body: bytes, query: str) -> Node:
 def _decoded(text: bytes) -> str:
     if b"+" in text:
         text = text.replace(b"+", b" ")
-    return (unquote_to_bytes(text) if b"%" in text else text).decode()
+    return (_unquoted(text) if b"%" in text else text).decode()
+
+
+def _unquoted(text: bytes) -> bytes:
+    """Undo percent-encoding. Quoted-printable is the same with another mark, and there is a decoder of it in C."""
+    if not (b"=" in text or b"\n" in text or b"\r" in text):
+        found = a2b_qp(text.replace(b"%", b"="))
+        if len(found) == len(text) - 2 * text.count(b"%"):
+            return found
+    # There is a mark that no two digits follow.
+    return unquote_to_bytes(text)
 
 
 class FormCompiler:

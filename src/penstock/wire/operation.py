@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from penstock.api import HttpRequest, HttpResponse, refuse
+from penstock.api import HttpRequest, HttpResponse, LateResponse, refuse
 from penstock.core.errors import AwsError
 from penstock.wire import cbor
 from penstock.wire.body import load_json, plain_body
@@ -177,11 +177,14 @@ def _query(
         return params
 
     def write(result: Params | None, request_id: str) -> HttpResponse:
-        out = [opening]
-        result_writer(out, result or {})
-        out.append(f"<ResponseMetadata><RequestId>{request_id}{closing}")
+        def body() -> bytes:
+            out = [opening]
+            result_writer(out, result or {})
+            out.append(f"<ResponseMetadata><RequestId>{request_id}{closing}")
+            return "".join(out).encode()
+
         headers = [("x-amzn-RequestId", request_id), ("Content-Type", "text/xml")]
-        return HttpResponse(200, headers, "".join(out).encode())
+        return LateResponse(200, headers, body)
 
     return read, write
 

@@ -5,14 +5,15 @@ Everything but the raw request is worked out when it is first asked for.
 
 import base64
 import re
+import string
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl, quote_plus, unquote, unquote_plus
+from urllib.parse import parse_qsl, unquote, unquote_plus
 
 import orjson
 
-from penstock.api import HttpRequest
+from penstock.api import HttpRequest, HttpResponse
 from penstock.core.java import Bean, text_of
 from penstock.core.json_path import MISSING, compile_path
 from penstock.services.apigateway.gateway_response import GatewayFailure
@@ -33,22 +34,25 @@ _ESCAPES: Final = {
     "/": "\\/",
 }
 _SPECIAL: Final = re.compile(r"""[\x00-\x1f'"\\/]|[^\x00-\x7f]""")
-# The ASCII characters that a form encodes; the percent sign comes first, and the plus before the space that becomes one.
-_ENCODED: Final = tuple(
-    (char, "+" if char == " " else f"%{ord(char):02X}")
-    for char in "%+\"{}:,\n\r\t[]'()/=&?#@;!$<>\\^`|~ "
-)
+# What Java's URLEncoder leaves as it is.
+_KEPT: Final = (string.ascii_letters + string.digits + ".-*_").encode()
+_PERCENT, _SPACE = b"% "
+_CODES: Final = [(bytes((code,)), b"%%%02X" % code) for code in range(256)]
 
 
 class Body:
-    """Bytes that are read as text and as JSON when a template asks."""
+    """A body that is read, as text and as JSON, when a template asks."""
 
-    __slots__ = ("_document", "_text", "raw")
+    _text: str | None = None
+    _document: Any = MISSING
 
-    def __init__(self, raw: bytes) -> None:
-        self.raw = raw
-        self._text: str | None = None
-        self._document: Any = MISSING
+    def __init__(self, source: HttpRequest | HttpResponse) -> None:
+        self._source = source
+
+    @property
+    def raw(self) -> bytes:
+        """The bytes."""
+        return self._source.body
 
     @property
     def text(self) -> str:
@@ -78,44 +82,44 @@ class Body:
 class Call:
     """One request on its way through a stage."""
 
-    __slots__ = (
-        "_context",
-        "_headers",
-        "_multi_query",
-        "_query",
-        "body",
-        "domain",
-        "error",
-        "extended_id",
-        "method",
-        "now",
-        "path",
-        "path_parameters",
-        "request",
-        "request_id",
-        "stage",
-        "trace",
-    )
+    # What most calls never ask for stays here, on the class.
+    method: "CompiledMethod | None" = None
+    error: GatewayFailure | None = None
+    _context: "Context | None" = None
+    _headers: dict[str, str] | None = None
+    _query: dict[str, str] | None = None
+    _multi_query: dict[str, list[str]] | None = None
 
-    method: "CompiledMethod | None"
-
-    def __init__(self, request: HttpRequest, stage: "CompiledStage", path: str, now: int) -> None:
+    def __init__(
+        self,
+        request: HttpRequest,
+        stage: "CompiledStage",
+        path: str,
+        now: int,
+        request_id: str,
+        host: str,
+    ) -> None:
+        """`path` is below the stage, without its first slash; `host` is empty unless it named the API."""
         self.request = request
         self.stage = stage
-        self.path = path
+        self.path = f"/{path}"
         self.now = now
-        self.body = Body(request.body)
-        self.method = None
+        self.request_id = request_id
+        self.body = Body(request)
         self.path_parameters: dict[str, str] = {}
-        self.request_id = ""
-        self.extended_id = ""
-        self.trace = ""
-        self.domain = ""
-        self.error: GatewayFailure | None = None
-        self._context: Context | None = None
-        self._headers: dict[str, str] | None = None
-        self._query: dict[str, str] | None = None
-        self._multi_query: dict[str, list[str]] | None = None
+        self._host = host
+        digits = request_id.replace("-", "")
+        self.extended_id = f"{digits[17:]}="
+        self.trace = (
+            request.headers.get("x-amzn-trace-id")
+            or f"Root=1-{now // 1000:08x}-{digits[:8]}{digits[16:]}"
+        )
+
+    @property
+    def domain(self) -> str:
+        """The host that the API is called by."""
+        stage = self.stage
+        return self._host or f"{stage.api_id}.execute-api.{stage.region}.amazonaws.com"
 
     @property
     def headers(self) -> dict[str, str]:
@@ -177,8 +181,9 @@ class Call:
 class Context(dict[str, Any]):
     """`$context`: entries come into being when they are asked for, and can be changed by `#set`."""
 
+    __slots__ = ("_call",)
+
     def __init__(self, call: Call) -> None:
-        super().__init__()
         self._call = call
 
     def __missing__(self, name: str) -> Any:
@@ -312,15 +317,15 @@ class Util(Bean):
 
     def url_encode(self, value: Any) -> str:
         """Encode as Java's URLEncoder does: letters, digits and `.-*_` stay, a space becomes a plus."""
-        text = text_of(value)
-        if not text.isascii():
-            return quote_plus(text, safe="*").replace("~", "%7E")
-        if text.isalnum():
-            return text
-        for char, code in _ENCODED:
-            if char in text:
-                text = text.replace(char, code)
-        return text if text.isprintable() else _encode_controls(text)
+        raw = text_of(value).encode(errors="replace")
+        special = set(raw.translate(None, _KEPT))
+        # The percent sign comes first, and the plus before the space that becomes one.
+        if _PERCENT in special:
+            raw = raw.replace(b"%", b"%25")
+        for code in special:
+            if code not in (_PERCENT, _SPACE):
+                raw = raw.replace(*_CODES[code])
+        return raw.replace(b" ", b"+").decode()
 
     def url_decode(self, text: str) -> str:
         """Undo url_encode."""
@@ -348,10 +353,6 @@ class Util(Bean):
 
 
 UTIL: Final = Util()
-
-
-def _encode_controls(text: str) -> str:
-    return "".join(c if c.isprintable() else f"%{ord(c):02X}" for c in text)
 
 
 def _escaped(found: "re.Match[str]") -> str:

@@ -7,12 +7,11 @@ this early is a GatewayFailure, which becomes a gateway response.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable
 from typing import Any, Final
 
 import orjson
 
-from penstock.api import HttpRequest, HttpResponse
+from penstock.api import Answering, HttpRequest, HttpResponse
 from penstock.clock import Clock, finished_by
 from penstock.core.errors import AwsError, StoreError
 from penstock.core.ids import Ids
@@ -22,6 +21,7 @@ from penstock.services.apigateway.compiled import CompiledMethod, CompiledStage,
 from penstock.services.apigateway.gateway_response import GatewayFailure
 from penstock.services.apigateway.mapping import render
 from penstock.services.apigateway.repository import Repository
+from penstock.storage.primitives import Row
 
 _log: Final = logging.getLogger("penstock.apigateway")
 # AWS: default quotas of an account in a large region; the size of a request is fixed.
@@ -52,7 +52,7 @@ class Execution:
         self._accounts: dict[tuple[str, str], TokenBucket] = {}
         self._late: set[asyncio.Future[Any]] = set()
 
-    def door(self, request: HttpRequest) -> Awaitable[HttpResponse] | None:
+    def door(self, request: HttpRequest) -> Answering | None:
         """Take what is addressed to a deployed API: by host, or by one of the two paths for local use."""
         path = request.path
         if path.startswith(_PREFIX):
@@ -72,7 +72,21 @@ class Execution:
     async def _serve(self, request: HttpRequest, api_id: str, rest: str, host: str) -> HttpResponse:
         """Answer. `rest` is the stage and the path within it."""
         try:
-            return await self._answer(request, api_id, rest, host)
+            name, _, path = rest.partition("/")
+            row = await self._repository.releases.stage_row(api_id, name)
+            stage = self._stages.get((api_id, name))
+            if row is None or stage is None or stage.version != row.version:
+                stage = await self._compiled((api_id, name), row)
+            if stage is None or stage.disabled:
+                return _FORBIDDEN
+            call = Call(request, stage, path, self._clock.now(), self._ids.uuid(), host)
+            response = await self._answer(call)
+            response.headers += (
+                ("x-amzn-requestid", call.request_id),
+                ("x-amz-apigw-id", call.extended_id),
+                ("x-amzn-trace-id", call.trace),
+            )
+            return response
         except StoreError as error:
             _log.error("%s", error)
             return HttpResponse(503, [_JSON], b'{"message":"Service Unavailable"}')
@@ -80,39 +94,24 @@ class Execution:
             _log.exception("%s %s failed", request.method, request.path)
             return HttpResponse(500, [_JSON], b'{"message":"Internal server error"}')
 
-    async def _answer(
-        self, request: HttpRequest, api_id: str, rest: str, host: str
-    ) -> HttpResponse:
-        name, _, path = rest.partition("/")
-        stage = await self._stage(api_id, name)
-        if stage is None or stage.disabled:
-            return _FORBIDDEN
-        call = Call(request, stage, f"/{path}", self._clock.now())
-        ids = self._ids
-        call.request_id = ids.uuid()
-        call.extended_id = f"{ids.hex(15)}="
-        trace = request.headers.get("x-amzn-trace-id")
-        call.trace = trace or f"Root=1-{call.now // 1000:08x}-{ids.hex(24)}"
-        call.domain = host or f"{api_id}.execute-api.{stage.region}.amazonaws.com"
+    async def _answer(self, call: Call) -> HttpResponse:
         try:
-            response = await self._run(call)
+            method = self._admit(call)
+            if method.timeout_ms is None:
+                return await method.integration.invoke(call)
+            return await self._in_time(call, method, method.timeout_ms)
         except GatewayFailure as failure:
             if failure.status >= 500:
                 _log.warning(
                     "%s: %s: %s", call.request_id, failure.kind, failure.reason or failure.message
                 )
-            response = _failed(call, failure)
+            return _failed(call, failure)
         except AwsError as error:
             _log.warning("%s: the integration failed: %s", call.request_id, error)
-            response = _failed(call, GatewayFailure("INTEGRATION_FAILURE", error.message))
-        response.headers += (
-            ("x-amzn-requestid", call.request_id),
-            ("x-amz-apigw-id", call.extended_id),
-            ("x-amzn-trace-id", call.trace),
-        )
-        return response
+            return _failed(call, GatewayFailure("INTEGRATION_FAILURE", error.message))
 
-    async def _run(self, call: Call) -> HttpResponse:
+    def _admit(self, call: Call) -> CompiledMethod:
+        """The method that a call is for. Raises GatewayFailure for a call that ends here."""
         request = call.request
         found = call.stage.routes.find(call.path, request.method)
         if found is None:
@@ -124,10 +123,11 @@ class Execution:
             raise GatewayFailure("REQUEST_TOO_LARGE")
         if method.check is not None:
             method.check.check(call)
-        if method.timeout_ms is None:
-            return await method.integration.invoke(call)
+        return method
+
+    async def _in_time(self, call: Call, method: CompiledMethod, limit_ms: int) -> HttpResponse:
         task = asyncio.ensure_future(method.integration.invoke(call))
-        if not await finished_by(self._clock, task, call.now + method.timeout_ms):
+        if not await finished_by(self._clock, task, call.now + limit_ms):
             # AWS: what has begun runs on; only its answer is no longer waited for.
             self._late.add(task)
             task.add_done_callback(self._finish)
@@ -150,24 +150,19 @@ class Execution:
         if not bucket.take(call.now):
             raise GatewayFailure("THROTTLED")
 
-    async def _stage(self, api_id: str, name: str) -> CompiledStage | None:
-        """A stage, compiled once for each version of its record."""
-        key = (api_id, name)
-        row = await self._repository.releases.stage_row(api_id, name)
+    async def _compiled(self, key: tuple[str, str], row: Row | None) -> CompiledStage | None:
+        """The stage of a record, compiled once for each version of it."""
+        api_id = key[0]
         if row is None:
             if self._stages.pop(key, None) is not None:
                 self._compiler.forget(api_id)
             return None
-        stage = self._stages.get(key)
-        if stage is None or stage.version != row.version:
-            document = orjson.loads(row.document)
-            deployment = await self._repository.releases.deployment(
-                api_id, document["deploymentId"]
-            )
-            if len(self._stages) >= _KEPT_STAGES:
-                self._stages.clear()
-            stage = self._compiler.compile(document, row.version, deployment["snapshot"])
-            self._stages[key] = stage
+        document = orjson.loads(row.document)
+        deployment = await self._repository.releases.deployment(api_id, document["deploymentId"])
+        if len(self._stages) >= _KEPT_STAGES:
+            self._stages.clear()
+        stage = self._compiler.compile(document, row.version, deployment["snapshot"])
+        self._stages[key] = stage
         return stage
 
 

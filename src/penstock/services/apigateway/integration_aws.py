@@ -18,12 +18,11 @@ TargetHeaders = Callable[[str, str], dict[str, str]]
 """(signing name, operation) -> the headers by which a JSON-protocol service knows its operation; empty for others."""
 
 _FORM: Final = "application/x-www-form-urlencoded"
+_JSON: Final = "application/json"
 
 
 class XmlBody(Body):
     """An answer of a query service, which API Gateway asks for as JSON."""
-
-    __slots__ = ()
 
     def read(self) -> str:
         """The XML as the JSON that AWS's query services answer to `Accept: application/json`."""
@@ -56,7 +55,7 @@ class AwsIntegration:
         self._request = RequestMapping(integration)
         self._response = ResponseMapping(integration)
         self._target = target_of(uri.service, uri.action) if uri.action else {}
-        self._headers = {
+        self._headers: dict[str, str] = {
             "content-type": "application/json",
             "host": f"{uri.service}.{uri.region}.amazonaws.com",
             **self._request.constant_headers,
@@ -65,6 +64,9 @@ class AwsIntegration:
                 "/aws4_request, SignedHeaders=host, Signature=0"
             ),
         }
+        # Where nothing but the body depends on the call, the rest is made here.
+        fixed = uri.fixed and not self._request.maps_values
+        self._template = self._addressed(uri.fixed_path, self._headers, {}) if fixed else None
 
     async def invoke(self, call: Call) -> HttpResponse:
         """Send, and map the answer. Raises GatewayFailure."""
@@ -79,28 +81,42 @@ class AwsIntegration:
             principal_id=role.principal_id,
             trace=call.trace,
         )
-        response = await self._dispatcher.http(ctx, self._uri.service, request)
+        response = await self._dispatcher.http(ctx, request)
         return self._response.apply(call, self._answer(response))
 
     def _made(self, call: Call) -> HttpRequest:
         mapping = self._request
         # The body first: its template may override what else is mapped.
         body = mapping.body(call)
+        template = self._template
+        if template is not None and not call.overridden:
+            return HttpRequest(
+                template.method, template.path, template.query, template.headers, body
+            )
         headers = self._headers.copy()
         for name, value in mapping.values("header", call).items():
             # The signature is API Gateway's own: it says which service this request is for.
             if name.lower() != "authorization":
                 headers[name.lower()] = value
         query = mapping.values("querystring", call)
-        path, _, own = self._uri.path(call, mapping.values("path", call)).partition("?")
+        path = self._uri.path(call, mapping.values("path", call))
+        request = self._addressed(path, headers, query)
+        request.body = body
+        return request
+
+    def _addressed(
+        self, uri_path: str, headers: dict[str, str], query: dict[str, str]
+    ) -> HttpRequest:
+        """The request without its body."""
+        path, _, own = uri_path.partition("?")
         if self._uri.action:
-            self._address(headers, query)
+            self._name_operation(headers, query)
         text = urlencode(query) if query else ""
         if own:
             text = f"{own}&{text}" if text else own
-        return HttpRequest(self._verb, path, text, cast(Headers, headers), body)
+        return HttpRequest(self._verb, path, text, cast(Headers, headers))
 
-    def _address(self, headers: dict[str, str], query: dict[str, str]) -> None:
+    def _name_operation(self, headers: dict[str, str], query: dict[str, str]) -> None:
         """Name the operation of an `action` URI: by a header where the service speaks JSON, else as a query's Action."""
         form = headers["content-type"].startswith(_FORM)
         if self._target and not form and "Action" not in query and self._verb == "POST":
@@ -111,28 +127,28 @@ class AwsIntegration:
                 headers["content-type"] = _FORM
 
     def _answer(self, response: HttpResponse) -> Answer:
-        headers = {name.lower(): value for name, value in response.headers}
-        content_type = headers.get("content-type", "")
-        if content_type.startswith("text/xml"):
-            headers["content-type"] = "application/json"
-            return Answer(response.status, headers, XmlBody(response.body), str(response.status))
-        if content_type.startswith("application/x-amz-json"):
-            headers["content-type"] = "application/json"
-        body = Body(response.body)
-        return Answer(
-            response.status, headers, body, self._selector(response.status, headers, body)
-        )
+        content_type = _content_type(response)
+        body = (XmlBody if content_type.startswith("text/xml") else Body)(response)
+        selector = self._selector(response, body) if self._is_function else str(response.status)
+        json = content_type.startswith(("text/xml", "application/x-amz-json"))
+        return Answer(response, _JSON if json else content_type, body, selector)
 
-    def _selector(self, status: int, headers: dict[str, str], body: Body) -> str:
-        """What selection patterns see: the status, or the `errorMessage` of a function that failed."""
-        if not self._is_function:
-            return str(status)
-        if status >= 400:
-            raise internal_error(f"the function was not invoked: status {status}")
-        if "x-amz-function-error" not in headers:
+    @staticmethod
+    def _selector(response: HttpResponse, body: Body) -> str:
+        """What selection patterns see of a function: the `errorMessage` of one that failed."""
+        if response.status >= 400:
+            raise internal_error(f"the function was not invoked: status {response.status}")
+        if not any(name.lower() == "x-amz-function-error" for name, _ in response.headers):
             return ""
         document = body.document
         return str(document.get("errorMessage", "")) if isinstance(document, dict) else ""
+
+
+def _content_type(response: HttpResponse) -> str:
+    for name, value in response.headers:
+        if name.lower() == "content-type":
+            return value
+    return ""
 
 
 def _tag(element: Element) -> str:

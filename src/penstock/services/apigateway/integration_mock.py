@@ -25,7 +25,8 @@ class MockIntegration:
     async def invoke(self, call: Call) -> HttpResponse:
         """Answer. Raises GatewayFailure."""
         status = _status(self._request.body(call).decode(errors="replace"))
-        return self._response.apply(call, Answer(status, {}, Body(b""), str(status)))
+        silent = HttpResponse(status)
+        return self._response.apply(call, Answer(silent, "", Body(silent), str(status)))
 
 
 def _status(text: str) -> int:

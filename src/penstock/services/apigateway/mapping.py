@@ -34,12 +34,19 @@ _REMAPPED: Final = frozenset(
 
 @dataclass(slots=True)
 class Answer:
-    """What an integration has answered. `headers` by lower-case name; `selector` is what patterns are held against."""
+    """What an integration has answered. `selector` is what patterns are held against."""
 
-    status: int
-    headers: dict[str, str]
+    response: HttpResponse
+    content_type: str
     body: Body
     selector: str
+
+    def header(self, name: str) -> str | None:
+        """A header field by its lower-case name; of several the last."""
+        if name == "content-type":
+            return self.content_type
+        found = [value for each, value in self.response.headers if each.lower() == name]
+        return found[-1] if found else None
 
 
 RequestValue: TypeAlias = Callable[[Call], str | None]
@@ -63,7 +70,7 @@ def response_value(expression: str) -> ResponseValue:
         ("integration.response.header.", "integration.response.multivalueheader.")
     ):
         name = expression.split(".", 3)[3].lower()
-        return lambda call, answer: answer.headers.get(name)
+        return lambda call, answer: answer.header(name)
     if expression.startswith("integration.response.body"):
         find = _body_value(expression.removeprefix("integration.response.body"))
         return lambda call, answer: find(answer.body)
@@ -182,6 +189,8 @@ class RequestMapping:
             elif place in places:
                 places[place][name] = request_value(source)
         self._places = places
+        self.maps_values = any(places.values())
+        """Whether there is anything that `values` tells."""
 
     def values(self, place: str, call: Call) -> dict[str, str]:
         """What is mapped to `header`, `querystring` or `path`, overrides of templates included."""
@@ -238,7 +247,7 @@ class _Response:
         kind = self._kind(call)
         if kind is None:
             content_type, body = (
-                answer.headers.get("content-type") or _JSON,
+                answer.content_type or _JSON,
                 answer.body.text.encode(),
             )
         else:

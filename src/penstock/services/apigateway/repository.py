@@ -4,7 +4,7 @@ An API with its resources, methods, models, validators and gateway responses is 
 and a deployment is a copy of it. Deployments and stages lie under the API's id, which is how requests name them.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -67,9 +67,9 @@ class Releases:
         rows = await self._table.range(DEPLOYMENTS, api_id.encode(), limit=10_000)
         return [orjson.loads(row.document) for row in rows]
 
-    async def stage_row(self, api_id: str, stage: str) -> Row | None:
+    def stage_row(self, api_id: str, stage: str) -> Awaitable[Row | None]:
         """A stage as it is stored, for those who keep what they made of it by its version."""
-        return await self._table.get(STAGES, api_id.encode(), stage.encode())
+        return self._table.get(STAGES, api_id.encode(), stage.encode())
 
     async def deployment(self, api_id: str, deployment_id: str) -> Document:
         """A deployment."""

@@ -13,7 +13,7 @@ _PARAMETER: Final = re.compile(r"\{([\w.:-]+)\}")
 class Uri:
     """A parsed URI. Its path may hold stage variables and `{parameters}`."""
 
-    __slots__ = ("_dynamic", "_path", "action", "region", "service")
+    __slots__ = ("action", "fixed", "fixed_path", "region", "service")
 
     def __init__(self, text: str) -> None:
         _, _, _, region, service, rest = text.split(":", 5)
@@ -21,13 +21,13 @@ class Uri:
         self.region = region
         self.service = service
         self.action = target if kind == "action" else ""
-        self._path = f"/{target}" if kind == "path" else "/"
-        self._dynamic = "{" in self._path
+        self.fixed_path = f"/{target}" if kind == "path" else "/"
+        self.fixed = "{" not in self.fixed_path
 
     def path(self, call: Call, parameters: dict[str, str]) -> str:
         """The path with its query, if it has one. `parameters` are the integration's path values."""
-        if not self._dynamic:
-            return self._path
+        if self.fixed:
+            return self.fixed_path
         variables = call.stage.variables
-        path = _VARIABLE.sub(lambda found: variables.get(found[1], ""), self._path)
+        path = _VARIABLE.sub(lambda found: variables.get(found[1], ""), self.fixed_path)
         return _PARAMETER.sub(lambda found: quote(parameters.get(found[1], ""), safe="/"), path)

@@ -21,8 +21,14 @@ CHECKPOINT_PAGES: Final = 4_000
 """The write-ahead log is copied back in the background from this length."""
 QUICK_FLUSH_US: Final = 300.0
 """Below this mean a flush is done on the event loop."""
+_PROBE_EVERY: Final = 64
+"""Of so many flushes by the thread one is done on the loop, to see how quick the disk is."""
 TRUNCATE_PAGES: Final = 32_000
 """From this length the copy is finished between two groups, so that the log starts over."""
+
+
+Told = Callable[[Exception | None], None]
+"""Is called when something is on disk, or with the error when it never will be. It does not raise."""
 
 
 class GroupCommit:
@@ -34,14 +40,15 @@ class GroupCommit:
         self._execute = connection.cursor().execute
         self._open = False
         self._flushing = False
-        self._filling: list[asyncio.Future[None]] = []
-        self._flushed: list[asyncio.Future[None]] = []
+        self._filling: list[Told] = []
+        self._flushed: list[Told] = []
         self._broken: Unavailable | None = None
         self.epoch = 0
         """Rises with every group that is lost."""
         self.savepoints = 0
         """Logical transactions that are open on the connection."""
         self._flush_us = 10 * QUICK_FLUSH_US
+        self._until_probe = 0
         self._wal_pages = 0
         self._checkpoint_at = CHECKPOINT_PAGES
         self._checkpointing = False
@@ -56,7 +63,8 @@ class GroupCommit:
         """Open a group if none is open. Every write calls this first."""
         if self._open:
             return
-        self._require_whole()
+        if (unusable := self._unusable()) is not None:
+            raise unusable
         try:
             self._execute("BEGIN IMMEDIATE")
         except apsw.Error as error:
@@ -72,29 +80,42 @@ class GroupCommit:
             self._lose(translate(error))
         return translate(error)
 
-    def barrier(self, since: int) -> "asyncio.Future[None] | None":
-        """A future for the moment when everything so far is on disk; None if it is already.
+    def when_durable(self, since: int, told: Told) -> None:
+        """Tell when everything so far is on disk: at once if it is already.
 
-        Raises `Unavailable` if a group was lost since the epoch `since`: what the caller wrote may have been in it.
+        `Unavailable` is told if a group was lost since the epoch `since`: what the caller wrote may have been in it.
         """
         if since != self.epoch:
-            raise Unavailable("a write was lost before it was on disk; ask again")
-        if self._open:
-            waiters = self._filling
+            told(Unavailable("a write was lost before it was on disk; ask again"))
+        elif self._open:
+            self._filling.append(told)
         elif self._flushing:
-            waiters = self._flushed
+            self._flushed.append(told)
         else:
-            self._require_whole()
-            return None
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiters.append(waiter)
-        return waiter
+            told(self._unusable())
 
-    def _require_whole(self) -> None:
-        if self._broken is not None:
-            raise Unavailable(
-                f"the store stopped after a failed write ({self._broken}); restart Penstock"
-            )
+    async def durable(self, since: int) -> None:
+        """Return when everything so far is on disk; raises what `when_durable` tells."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def told(error: Exception | None) -> None:
+            if waiter.done():
+                return
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
+
+        self.when_durable(since, told)
+        await waiter
+
+    def _unusable(self) -> Unavailable | None:
+        """The error of a store that has stopped."""
+        if self._broken is None:
+            return None
+        return Unavailable(
+            f"the store stopped after a failed write ({self._broken}); restart Penstock"
+        )
 
     def _lose(self, error: Exception) -> None:
         """The open group is no more: tell those who wait for it, and those who will ask for it."""
@@ -107,8 +128,10 @@ class GroupCommit:
     async def close(self) -> None:
         """Commit and flush what is left. Raises `Unavailable` if that cannot be."""
         try:
-            while (waiter := self.barrier(self.epoch)) is not None:
-                await waiter
+            while self._open or self._flushing:
+                await self.durable(self.epoch)
+            if (unusable := self._unusable()) is not None:
+                raise unusable
         finally:
             self._threads.shutdown(wait=True)
             if self._descriptor >= 0:
@@ -140,7 +163,8 @@ class GroupCommit:
             return
         if self._wal_pages > self._checkpoint_at:
             self._checkpoint()
-        if self._flush_us < QUICK_FLUSH_US:
+        self._until_probe -= 1
+        if self._flush_us < QUICK_FLUSH_US or self._until_probe < 0:
             self._flush_here()
             return
         self._flushing = True
@@ -149,58 +173,53 @@ class GroupCommit:
         )
 
     def _flush_here(self) -> None:
-        """Flush on the event loop: on a quick disk the hand-over to a thread takes longer than the flush."""
+        """Flush on the event loop: on a quick disk the hand-over to a thread takes longer than the flush.
+
+        Only here is a flush timed: in the thread its end waits for the interpreter, which may take far longer.
+        """
         waiters, self._flushed = self._flushed, []
+        started = time.perf_counter()
         try:
-            took = self._flush()
+            self._flush()
         except OSError as error:
             self._break(waiters, error)
             return
-        self._note(took)
+        took = (time.perf_counter() - started) * 1e6
+        probing = self._until_probe < 0
+        self._flush_us = took if probing else self._flush_us + (took - self._flush_us) / 8
+        self._until_probe = _PROBE_EVERY
         self._release(waiters, None)
 
-    def _note(self, took: float) -> None:
-        """Take a flush into the running mean; one slow flush is enough to go back to the thread."""
-        self._flush_us += (took - self._flush_us) / 8
-
-    def _break(self, waiters: list["asyncio.Future[None]"], error: BaseException) -> None:
+    def _break(self, waiters: list[Told], error: BaseException) -> None:
         """After a failed flush the kernel may have dropped the pages: what is on disk is unknown."""
         self._broken = Unavailable(f"could not flush to disk: {error}")
         self.epoch += 1
         self._release(waiters, self._broken)
 
-    def _flush(self) -> float:
-        """Flush the write-ahead log. Returns how long it took, in microseconds."""
+    def _flush(self) -> None:
+        """Flush the write-ahead log."""
         if self._descriptor < 0:
             assert self._path is not None
             self._descriptor = os.open(f"{self._path}-wal", os.O_RDWR)
             folder = os.open(self._path.parent, os.O_RDONLY)
             os.fsync(folder)
             os.close(folder)
-        started = time.perf_counter()
         os.fdatasync(self._descriptor)
-        return (time.perf_counter() - started) * 1e6
 
-    def _on_flushed(self, result: "asyncio.Future[float]") -> None:
+    def _on_flushed(self, result: "asyncio.Future[None]") -> None:
         self._flushing = False
         waiters, self._flushed = self._flushed, []
         error = result.exception()
         if error is not None:
             self._break(waiters, error)
         else:
-            self._note(result.result())
             self._release(waiters, None)
         self._commit()
 
     @staticmethod
-    def _release(waiters: list["asyncio.Future[None]"], error: Exception | None) -> None:
-        for waiter in waiters:
-            if waiter.done():
-                continue
-            if error is None:
-                waiter.set_result(None)
-            else:
-                waiter.set_exception(error)
+    def _release(waiters: list[Told], error: Exception | None) -> None:
+        for told in waiters:
+            told(error)
 
     def _measure_wal(self, _connection: Any, _name: str, pages: int) -> int:
         if pages < self._wal_pages:

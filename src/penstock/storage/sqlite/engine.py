@@ -1,12 +1,11 @@
 """The SQLite store: opens and owns a data folder."""
 
-import asyncio
 import contextlib
 import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Self, TextIO
@@ -92,15 +91,13 @@ class SqliteStore:
         """Rises whenever something that was applied is lost; see `primitives.Store`."""
         return self._group.epoch
 
-    def barrier(self, since: int) -> "asyncio.Future[None] | None":
-        """The wait of `durable`, or None if there is nothing to wait for."""
-        return self._group.barrier(since)
+    def when_durable(self, since: int, told: Callable[[Exception | None], None]) -> None:
+        """Tell when everything applied so far is on disk."""
+        self._group.when_durable(since, told)
 
     async def durable(self, since: int | None = None) -> None:
         """Return once everything applied so far is on disk."""
-        waiter = self._group.barrier(self._group.epoch if since is None else since)
-        if waiter is not None:
-            await waiter
+        await self._group.durable(self._group.epoch if since is None else since)
 
     async def reset(self) -> None:
         """Remove everything."""
