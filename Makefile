@@ -23,6 +23,15 @@ $(TOOLS)/.installed:
 	$(PYTHON) -m venv $(TOOLS)/sam && $(TOOLS)/sam/bin/python -m pip install --quiet --disable-pip-version-check aws-sam-cli
 	@touch $@
 
+# Clients that tests/clients drives. JavaScript's is for machines with Node.js; elsewhere its tests are skipped.
+$(TOOLS)/clients/.installed: tests/clients/requirements.txt
+	$(PYTHON) -m venv $(TOOLS)/clients && $(TOOLS)/clients/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(TOOLS)/node/.installed: tests/clients/package.json tests/clients/package-lock.json
+	mkdir -p $(TOOLS)/node && cp $^ $(TOOLS)/node
+	! command -v npm >/dev/null || { npm ci --prefix $(TOOLS)/node --silent --no-audit --no-fund && touch $@; }
+
 $(PEER)/.installed:
 	$(PYTHON) -m venv $(PEER) && $(PEER)/bin/python -m pip install --quiet --disable-pip-version-check 'ministack==1.5.33' boto3
 	@touch $@
@@ -40,7 +49,7 @@ check: $(STAMP) ## Format, lint, types, layers, architecture
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q tests/architecture
 
-test: $(STAMP) $(TOOLS)/.installed ## The whole test suite
+test: $(STAMP) $(TOOLS)/.installed $(TOOLS)/clients/.installed $(TOOLS)/node/.installed ## The whole test suite
 	$(BIN)/pytest
 
 bench: $(STAMP) $(PEER)/.installed ## Penstock, a peer and the machine's limit, side by side
