@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import os
 import platform
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,16 +15,18 @@ from typing import Any, Final, Self
 import orjson
 
 from penstock.api import Context, Handler, Service
-from penstock.clock import Clock, SystemClock
+from penstock.clock import SteeredClock, SystemClock, quiet
 from penstock.config import Config
 from penstock.core.ids import Ids
 from penstock.delivery.engine import DeliveryEngine
+from penstock.delivery.fault import Faults
 from penstock.gateway.control import Control
 from penstock.gateway.dispatch import LocalDispatcher
 from penstock.gateway.http1 import Durability
 from penstock.gateway.identity import Identities
 from penstock.gateway.pipeline import Pipeline
 from penstock.gateway.server import Door, Gateway
+from penstock.gateway.steering import Steering
 from penstock.runtime.concurrency import ConcurrencyLedger
 from penstock.runtime.process import ProcessRuntime
 from penstock.services.apigateway import ApiGateway
@@ -54,12 +58,13 @@ class App:
     """A whole Penstock: storage, services, functions, delivery and the gateway."""
 
     def __init__(
-        self, config: Config, store: Store, clock: Clock, ids: Ids, receipt_key: bytes
+        self, config: Config, store: Store, clock: SteeredClock, ids: Ids, receipt_key: bytes
     ) -> None:
         self.config = config
         self.store = store
         self.clock = clock
-        self.engine = DeliveryEngine(store, clock)
+        faults = Faults(_crash)
+        self.engine = DeliveryEngine(store, clock, faults)
         self._ids = ids
         handlers: dict[tuple[str, str], Handler] = {}
         self.handlers: Mapping[tuple[str, str], Handler] = handlers
@@ -130,24 +135,36 @@ class App:
             identities=Identities(config.account, credentials.find),
             ids=ids,
             clock=clock,
+            machine=SystemClock(),
             auth=config.auth,
             region=config.region,
         )
+        steering = Steering(clock, faults, self.settle)
         control = Control(
             [service.name for service in services],
             pipeline.admit,
-            {("POST", "/_penstock/reset"): self.reset, ("GET", "/_penstock/queues"): self.queues},
+            {
+                ("POST", "/_penstock/reset"): self.reset,
+                ("GET", "/_penstock/queues"): self.queues,
+                ("GET", "/_penstock/clock"): steering.tell_time,
+                ("POST", "/_penstock/clock"): steering.set_time,
+                ("GET", "/_penstock/faults"): steering.tell_faults,
+                ("POST", "/_penstock/faults"): steering.set_faults,
+            },
         )
         doors: list[Door] = [control, apigateway.door, pipeline.handle]
         durability = Durability(store, pipeline.unavailable)
-        self.gateway = Gateway(doors, durability, clock, config.max_body)
+        # Connections live in the machine's time, as their clients do.
+        self.gateway = Gateway(doors, durability, SystemClock(), config.max_body)
 
     @classmethod
-    async def open(cls, config: Config, clock: Clock | None = None, ids: Ids | None = None) -> Self:
+    async def open(
+        cls, config: Config, clock: SteeredClock | None = None, ids: Ids | None = None
+    ) -> Self:
         """Open the data folder and build everything on it. Raises `StoreError` when the folder cannot be used."""
         store = await SqliteStore.open(config.data)
-        ids = ids or Ids()
-        app = cls(config, store, clock or SystemClock(), ids, await _receipt_key(store, ids))
+        ids = ids or Ids(config.seed)
+        app = cls(config, store, clock or SteeredClock(), ids, await _receipt_key(store, ids))
         await app.runtime.start()
         return app
 
@@ -181,7 +198,12 @@ class App:
         if self._temporary is not None:
             await asyncio.to_thread(shutil.rmtree, self._temporary, ignore_errors=True)
 
-    async def reset(self, _: Context) -> dict[str, str]:
+    async def settle(self) -> None:
+        """Return when every delivery waits for messages or for time, and nothing is on its way to the disk."""
+        await quiet(self.engine.idle)
+        await self.store.durable()
+
+    async def reset(self, _: Context, __: object) -> dict[str, str]:
         """Remove everything and begin anew, as a new data folder would; the store's own keys stay."""
         await self.cloudformation.close()
         await self.engine.close()
@@ -196,7 +218,7 @@ class App:
         await self.store.durable()
         return {"status": "reset"}
 
-    async def queues(self, ctx: Context) -> list[dict[str, Any]]:
+    async def queues(self, ctx: Context, _: object) -> list[dict[str, Any]]:
         """Every queue with its depth and age."""
         return await self.sqs.overview(ctx.now)
 
@@ -218,6 +240,10 @@ class App:
         account = self.config.account
         root = Credential(key.secret, account, f"arn:aws:iam::{account}:root", account)
         await Credentials(self.store, self._ids).keep(key.access_key, root, status="Active")
+
+
+def _crash() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _register(handlers: dict[tuple[str, str], Handler], service: Service) -> None:

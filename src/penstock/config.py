@@ -25,6 +25,8 @@ class Config:
     region: str = "us-east-1"
     account: str = "000000000000"
     max_body: int = 128 * 1024 * 1024
+    seed: int | None = None
+    """What identifiers and jitter are drawn from, so that a run can be repeated; None for chance."""
 
     def check(self) -> None:
         """Raise `ConfigError` for settings that cannot be, or are unsafe together."""
@@ -61,6 +63,10 @@ def from_environment(environment: Mapping[str, str] | None = None, **given: obje
         if not (port.isascii() and port.isdigit()):
             raise ConfigError(f"PENSTOCK_PORT must be a number, not {port!r}")
         values["port"] = int(port)
+    if seed := source.get("PENSTOCK_SEED"):
+        if not (seed.isascii() and seed.isdigit()):
+            raise ConfigError(f"PENSTOCK_SEED must be a number, not {seed!r}")
+        values["seed"] = int(seed)
     values.update({k: v for k, v in given.items() if v is not None})
     config = Config(**values)  # type: ignore[arg-type]
     config.check()

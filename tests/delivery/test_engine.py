@@ -15,6 +15,7 @@ from penstock.core.retry import (
     after_failure,
 )
 from penstock.delivery.engine import DeliveryEngine
+from penstock.delivery.fault import Faults
 from penstock.delivery.model import (
     BatchPolicy,
     Delivered,
@@ -96,7 +97,7 @@ class World:
     def __init__(self, store: SqliteStore) -> None:
         self.clock = VirtualClock(1_000)
         self.store = store
-        self.engine = DeliveryEngine(store, self.clock)
+        self.engine = DeliveryEngine(store, self.clock, Faults(lambda: None))
 
     async def put(self, *ids: str) -> None:
         messages = [NewMessage(id=i, body=b"x", visible_at=self.clock.now()) for i in ids]

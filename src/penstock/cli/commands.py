@@ -59,11 +59,14 @@ def up(
     data: Annotated[str | None, typer.Option(help="Data folder (.penstock), or :memory:.")] = None,
     auth: Annotated[str | None, typer.Option(help="off (loopback only) or sigv4.")] = None,
     region: Annotated[str | None, typer.Option(help="Region of unsigned requests.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Draw identifiers from this number, to repeat a run.")
+    ] = None,
 ) -> None:
     """Start Penstock and serve until Ctrl+C or SIGTERM."""
     from penstock.cli.up import run
 
-    run(host=host, port=port, data=data, auth=auth, region=region)
+    run(host=host, port=port, data=data, auth=auth, region=region, seed=seed)
 
 
 @app.command()

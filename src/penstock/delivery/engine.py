@@ -14,7 +14,8 @@ from typing import Final
 from penstock.clock import Clock
 from penstock.core.errors import PenstockError
 from penstock.core.retry import Drop, Leave, Retry
-from penstock.delivery.model import Outcome, Subscription
+from penstock.delivery.fault import Faults, Kind
+from penstock.delivery.model import Outcome, Subscription, Throttled
 from penstock.delivery.waiting import arrival
 from penstock.storage.primitives import Hold, Leased, Store
 
@@ -25,9 +26,10 @@ _LONG_MS: Final = 60_000
 class DeliveryEngine:
     """Runs subscriptions until they are removed."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, faults: Faults) -> None:
         self._store = store
         self._clock = clock
+        self._faults = faults
         self._runners: dict[str, _Runner] = {}
         self._stopped: set[_Runner] = set()
         """Runners that take nothing more and still have batches in flight."""
@@ -35,7 +37,9 @@ class DeliveryEngine:
     def add(self, subscription: Subscription) -> None:
         """Start to deliver. A subscription of the same id is replaced; its batches in flight are finished."""
         self.discard(subscription.id)
-        self._runners[subscription.id] = _Runner(subscription, self._store, self._clock)
+        self._runners[subscription.id] = _Runner(
+            subscription, self._store, self._clock, self._faults
+        )
 
     def discard(self, id_: str) -> None:
         """Stop to deliver, without waiting for the batches in flight; they are settled as ever."""
@@ -53,7 +57,7 @@ class DeliveryEngine:
             await runner.drained()
 
     def idle(self) -> bool:
-        """Whether no batch is in flight."""
+        """Whether every subscription waits for messages or for time."""
         return not any(runner.busy for runner in (*self._runners.values(), *self._stopped))
 
     async def close(self) -> None:
@@ -67,17 +71,25 @@ class DeliveryEngine:
 class _Runner:
     """The loop of one subscription."""
 
-    def __init__(self, subscription: Subscription, store: Store, clock: Clock) -> None:
+    def __init__(
+        self, subscription: Subscription, store: Store, clock: Clock, faults: Faults
+    ) -> None:
         self._subscription = subscription
         self._store = store
         self._clock = clock
+        self._faults = faults
         self._batches: set[asyncio.Task[None]] = set()
+        self._delayed = 0
+        """Batches that wait for time."""
+        self._waiting = False
         self._freed = asyncio.Event()
         self._loop = asyncio.create_task(self._run(), name=f"deliver {subscription.id}")
 
     @property
     def busy(self) -> bool:
-        return bool(self._batches)
+        full = len(self._batches) >= self._subscription.concurrency
+        looking = not (self._waiting or full or self._loop.done())
+        return looking or len(self._batches) > self._delayed
 
     def stop(self) -> None:
         self._loop.cancel()
@@ -95,7 +107,9 @@ class _Runner:
                 await self._take_one_batch()
             except Exception:  # noqa: BLE001 -- one fault must not end a subscription; it is logged and tried again
                 _log.exception("delivery %s could not take a batch", self._subscription.id)
+                self._waiting = True
                 await self._clock.sleep_until(self._clock.now() + 1_000)
+                self._waiting = False
 
     async def _take_one_batch(self) -> None:
         subscription = self._subscription
@@ -136,7 +150,9 @@ class _Runner:
                     break
                 else:
                     until = closes_at or now + _LONG_MS
+                    self._waiting = True
                     await arrival(self._store, self._clock, source.queue, until, now)
+                    self._waiting = False
         except BaseException:
             # Stopped, or the store is at fault: what was taken goes back, if it can, before its lease ends.
             with suppress(PenstockError):
@@ -148,8 +164,20 @@ class _Runner:
 
     async def _deliver(self, batch: list[Leased], epoch: int) -> None:
         await self._store.durable(epoch)
-        outcome = await self._subscription.target.deliver(batch)
-        await self._settle(batch, outcome)
+        faults = self._faults.draw(self._subscription.arns) if self._faults.active else {}
+        if delay := faults.get(Kind.DELAY):
+            self._delayed += 1
+            await self._clock.sleep_until(self._clock.now() + delay.delay_ms)
+            self._delayed -= 1
+        outcome: Outcome = Throttled("a fault was asked for")
+        if Kind.THROTTLE not in faults:
+            outcome = await self._subscription.target.deliver(batch)
+        if Kind.DUPLICATE in faults:
+            outcome = await self._subscription.target.deliver(batch)
+        if Kind.CRASH in faults:
+            self._faults.crash()
+        if Kind.LOSE_ACKNOWLEDGEMENT not in faults:
+            await self._settle(batch, outcome)
 
     async def _settle(self, batch: Sequence[Leased], outcome: Outcome) -> None:
         """Carry out the policy's decisions, all in one transaction.

@@ -96,3 +96,5 @@ class Subscription:
     batch: BatchPolicy
     concurrency: int = 5
     """How many batches may be with the target at once."""
+    arns: frozenset[str] = frozenset()
+    """What users call it by: the source, the target, the subscription itself."""

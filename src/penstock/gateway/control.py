@@ -9,11 +9,12 @@ from penstock import __version__
 from penstock.api import Answering, Context, HttpRequest, HttpResponse
 from penstock.core.errors import AwsError
 
-Action = Callable[[Context], Awaitable[Any]]
+Action = Callable[[Context, Any], Awaitable[Any]]
+"""Who asks, and the JSON that came along (None without a body) -> the answer."""
 
 
 class Control:
-    """A door for health, for what operators look at, and for reset.
+    """A door for health, for what operators look at, for reset, and for what tests steer.
 
     Health is open to load balancers; everything else is admitted as AWS requests are.
     """
@@ -45,7 +46,13 @@ class Control:
             context = await self._admit(request)
         except AwsError as error:
             return _json(403, {"message": error.message})
-        return _json(200, await action(context))
+        try:
+            document = orjson.loads(request.body) if request.body else None
+            return _json(200, await action(context, document))
+        except orjson.JSONDecodeError as error:
+            return _json(400, {"message": f"The body is no JSON: {error}"})
+        except AwsError as error:
+            return _json(400, {"message": error.message})
 
 
 def _json(status: int, body: object) -> HttpResponse:

@@ -52,6 +52,7 @@ class Pipeline:
         identities: Identities,
         ids: Ids,
         clock: Clock,
+        machine: Clock,
         auth: Literal["off", "sigv4"],
         region: str,
     ) -> None:
@@ -60,6 +61,8 @@ class Pipeline:
         self._identities = identities
         self._ids = ids
         self._clock = clock
+        self._machine = machine
+        """Whose time signatures are checked against: clients sign in theirs."""
         self._region = region
         self.steps: Sequence[Step] = (
             self.identify if auth == "off" else self.authenticate,
@@ -156,7 +159,7 @@ class Pipeline:
         if credential is not None:
             identity = await self._identities.find(credential.access_key)
         secret = identity.secret if identity is not None else None
-        verified = verify(exchange.request, lambda _: secret, exchange.context.now)
+        verified = verify(exchange.request, lambda _: secret, self._machine.now())
         assert identity is not None
         identity.check_session(_session_token(exchange.request), exchange.context.now)
         self._enter(exchange, identity, verified.access_key, verified.region)

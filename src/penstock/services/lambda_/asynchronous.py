@@ -101,6 +101,7 @@ class AsyncInvocations:
                 policy=EventPolicy(ref, document, recipients, self._ids.uuid),
                 batch=BatchPolicy(size=1),
                 concurrency=_IN_FLIGHT,
+                arns=frozenset((ref.arn,)),
             )
         )
 

@@ -191,6 +191,10 @@ class Mappings:
                     window_ms=mapping["MaximumBatchingWindowInSeconds"] * 1000,
                 ),
                 concurrency=limit or _POLLERS,
+                arns=frozenset(
+                    mapping[name]
+                    for name in ("EventSourceArn", "FunctionArn", "EventSourceMappingArn")
+                ),
             )
         )
 
