@@ -15,7 +15,9 @@ from bench.systems import PEER_PYTHON, System, running
 ROUNDS = 3
 # Scenario: prepare, connections, target against the peer, target share of the limit.
 RATES: dict[str, tuple[Callable[[System], Any], int, float, float | None]] = {
-    "SQS SendMessage": (work.send, 64, 6, 0.45),
+    "SQS SendMessage": (work.send, 64, 8, 0.55),
+    "SQS SendMessage FIFO": (work.send_fifo, 64, 0, None),
+    "SQS batch cycle": (work.cycle, 64, 8, None),
     "API Gateway to SQS": (work.api, 64, 5, None),
     "DynamoDB PutItem": (work.put, 64, 4, None),
     "DynamoDB GetItem": (work.get, 64, 6, None),
@@ -43,10 +45,15 @@ def main() -> None:
         if wanted(name):
             console.print(f"measuring {name}")
             results[name] = {peer: measure(peer) for peer in peers}
-    if wanted("backlog"):
-        console.print("measuring a queue with a million messages")
-        with running("penstock") as system:
-            results["backlog"] = work.backlog(system)
+    for name, told, measured in (
+        ("backlog", "a queue with a million messages", work.backlog),
+        ("group", "a FIFO queue with 216,000 messages in one group", work.group),
+        ("queues", "10,000 queues", work.queues),
+    ):
+        if wanted(name):
+            console.print(f"measuring {told}")
+            with running("penstock") as system:
+                results[name] = measured(system)
     _print(console, results)
     console.print(f"kept in {work.save(results)}")
 
@@ -64,7 +71,12 @@ def _rates(
             requests["limit"] = requests[peers[0]]
         for _ in range(ROUNDS):
             for name, system in systems.items():
-                figures = work.load(system, requests[name], connections=connections)
+                figures = work.load(
+                    system,
+                    requests[name],
+                    connections=connections,
+                    cycle=prepare is work.cycle,
+                )
                 measured.setdefault(name, []).append(figures)
     return {
         name: {key: median(f[key] for f in figures) for key in ("rate", "p50", "p99")}
@@ -111,7 +123,7 @@ def _print(console: Console, results: dict[str, Any]) -> None:
         rates = {peer: {"rate": rate} for peer, rate in results["orders pipeline"].items()}
         table.add_row("orders pipeline", *_row(rates, 3, None))
     console.print(table)
-    for name in ("first invocation", "start", "backlog"):
+    for name in ("first invocation", "start", "backlog", "group", "queues"):
         if name in results:
             console.print(f"{name}: {results[name]}")
 
@@ -130,7 +142,7 @@ def _row(figures: dict[str, Any], goal: float, share: float | None) -> list[str]
         shown(own),
         shown(peer),
         f"{own['rate'] / peer['rate']:.1f}x" if peer else "-",
-        f"{goal:g}x",
+        f"{goal:g}x" if goal else "-",
         shown(limit),
         f"{own['rate'] / limit['rate']:.0%}" if limit else "-",
         f"{share:.0%}" if share else "-",

@@ -32,9 +32,7 @@ async def main(port: int, folder: Path) -> None:
         if body:
             group.begin()
             execute("INSERT INTO message (body) VALUES (?)", (body,))
-            waiter = group.barrier(group.epoch)
-            if waiter is not None:
-                await waiter
+            await group.durable(group.epoch)
         protocol.response_bytes(200, [("content-type", "application/x-amz-json-1.0")], ANSWER)
 
     server = Server(

@@ -6,6 +6,7 @@ costs is the same for whoever is measured. Requests are built before the clock s
 
 import asyncio
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +22,8 @@ class Result:
     done: int = 0
     errors: int = 0
     seconds: float = 0.0
+    messages: int = 0
+    """Messages that went through a whole cycle."""
     latencies: list[float] = field(default_factory=list)
     first_error: str = ""
 
@@ -32,19 +35,22 @@ class Result:
             "done": self.done,
             "errors": self.errors,
             "seconds": round(self.seconds, 3),
-            "rate": round(self.done / self.seconds, 1) if self.seconds else 0,
+            "rate": round((self.messages or self.done) / self.seconds, 1) if self.seconds else 0,
             "p50": round(at(0.5), 3),
             "p99": round(at(0.99), 3),
             "first_error": self.first_error,
         }
 
 
+Next = Callable[[bytes], bytes | None]
+"""From the last answer (empty at first) to the next request; None at the end."""
+_HANDLE = re.compile(rb'"ReceiptHandle":\s*"([^"]+)"')
+
+
 class Connection(asyncio.Protocol):
     """Sends the next request when the answer to the last one is complete."""
 
-    def __init__(
-        self, next_request: Callable[[], bytes | None], result: Result, done: asyncio.Future[None]
-    ) -> None:
+    def __init__(self, next_request: Next, result: Result, done: asyncio.Future[None]) -> None:
         self.next_request = next_request
         self.result = result
         self.done = done
@@ -54,10 +60,10 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
-        self.send()
+        self.send(b"")
 
-    def send(self) -> None:
-        request = self.next_request()
+    def send(self, answer: bytes) -> None:
+        request = self.next_request(answer)
         if request is None:
             self.transport.close()
             if not self.done.done():
@@ -92,9 +98,9 @@ class Connection(asyncio.Protocol):
             self.result.errors += 1
             if not self.result.first_error:
                 self.result.first_error = self.buffer[:600].decode("latin-1")
-        self.buffer = b""
+        answer, self.buffer = self.buffer, b""
         self.need = -1
-        self.send()
+        self.send(answer)
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.done.done():
@@ -112,8 +118,12 @@ async def run(
     seconds: float,
     warmup: float = 0.5,
     once: bool = False,
+    cycle: bool = False,
 ) -> Result:
-    """Send `requests` round and round for `seconds`, after a warm-up that is not counted; or each of them once."""
+    """Send `requests` round and round for `seconds`, after a warm-up that is not counted; or each of them once.
+
+    A cycle is two requests, one that sends a batch and one that receives: what was received is deleted in between.
+    """
     loop = asyncio.get_running_loop()
     result = Result()
     started = time.perf_counter()
@@ -122,12 +132,12 @@ async def run(
     index = 0
     counting = False
 
-    def next_request() -> bytes | None:
+    def next_request(_: bytes) -> bytes | None:
         nonlocal index, counting
         now = time.perf_counter()
         if not counting and now >= counting_from:
             counting = True
-            result.done = result.errors = 0
+            result.done = result.errors = result.messages = 0
             result.latencies.clear()
         if now >= deadline or (once and index == len(requests)):
             return None
@@ -138,13 +148,47 @@ async def run(
     waits = []
     for _ in range(connections):
         done: asyncio.Future[None] = loop.create_future()
+        following = Cycle(requests, next_request, result).next if cycle else next_request
         await loop.create_connection(
-            lambda done=done: Connection(next_request, result, done), host, port
+            lambda following=following, done=done: Connection(following, result, done), host, port
         )
         waits.append(done)
     await asyncio.wait_for(asyncio.gather(*waits), seconds + warmup + 60)
     result.seconds = time.perf_counter() - counting_from
     return result
+
+
+class Cycle:
+    """Send ten, receive ten, delete what was received, on one connection."""
+
+    def __init__(self, requests: list[bytes], more: Next, result: Result) -> None:
+        self._send, self._receive, delete = requests
+        head, _, body = delete.partition(b"\r\n\r\n")
+        self._head = re.sub(rb"content-length: \d+\r\n", b"", head)
+        self._body = body.rstrip(b"}")
+        self._more = more
+        self._result = result
+        self._state = 0
+
+    def next(self, answer: bytes) -> bytes | None:
+        """The next request; the run ends when `more` says so."""
+        if self._more(b"") is None:
+            return None
+        self._state += 1
+        if self._state % 3 == 1:
+            return self._send
+        if self._state % 3 == 2:
+            return self._receive
+        handles = _HANDLE.findall(answer)
+        if not handles:
+            self._state = 1
+            return self._send
+        self._result.messages += len(handles)
+        entries = b",".join(
+            b'{"Id":"%d","ReceiptHandle":"%s"}' % pair for pair in enumerate(handles)
+        )
+        body = b'%s,"Entries":[%s]}' % (self._body, entries)
+        return b"%s\r\ncontent-length: %d\r\n\r\n%s" % (self._head, len(body), body)
 
 
 def http(method: str, path: str, headers: dict[str, str], body: bytes, host: str) -> bytes:
@@ -168,6 +212,7 @@ def main() -> None:
             seconds=job["seconds"],
             warmup=0 if job["once"] else 0.5,
             once=job["once"],
+            cycle=job["cycle"],
         )
     )
     print(json.dumps(result.summary()))

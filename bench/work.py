@@ -13,6 +13,7 @@ from typing import Any
 from bench.systems import ROOT, System
 
 BODY = "x" * 200
+HIGH_THROUGHPUT = {"DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId"}
 ROLE = "arn:aws:iam::000000000000:role/bench"
 ECHO = "def handler(event, context):\n    return event\n"
 COLD = """import boto3
@@ -30,6 +31,7 @@ def load(
     connections: int = 64,
     seconds: float = 3,
     once: bool = False,
+    cycle: bool = False,
 ) -> dict[str, Any]:
     """Drive a system from another process, for `seconds` or with each request once. Returns rate and latencies."""
     job = {
@@ -38,6 +40,7 @@ def load(
         "connections": connections,
         "seconds": 60 if once else seconds,
         "once": once,
+        "cycle": cycle,
         "requests": requests,
     }
     done = subprocess.run(
@@ -69,6 +72,48 @@ def send(system: System) -> list[Request]:
     url = system.client("sqs").create_queue(QueueName="bench-send")["QueueUrl"]
     body = json.dumps({"QueueUrl": url, "MessageBody": BODY})
     return [("POST", "/", headers("sqs", "AmazonSQS.SendMessage"), body)]
+
+
+def send_fifo(system: System) -> list[Request]:
+    """SendMessage to a FIFO queue, 200 bytes, one group for each of 1,000 customers.
+
+    Messages repeat, so they are told apart by ids that never do: a rate over what the five minutes forget is no rate.
+    """
+    url = system.client("sqs").create_queue(
+        QueueName="bench-send.fifo", Attributes={"FifoQueue": "true", **HIGH_THROUGHPUT}
+    )["QueueUrl"]
+    target = headers("sqs", "AmazonSQS.SendMessage")
+    return [
+        (
+            "POST",
+            "/",
+            target,
+            json.dumps(
+                {
+                    "QueueUrl": url,
+                    "MessageBody": BODY,
+                    "MessageGroupId": f"customer-{n % 1000}",
+                    "MessageDeduplicationId": f"{n}-{time.time_ns()}",
+                }
+            ),
+        )
+        for n in range(80_000)
+    ]
+
+
+def cycle(system: System) -> list[Request]:
+    """A batch of ten sent; ten received; and deleted: three requests that the load generator fills in."""
+    url = system.client("sqs").create_queue(QueueName="bench-cycle")["QueueUrl"]
+    entries = [{"Id": str(n), "MessageBody": BODY} for n in range(10)]
+    bodies = {
+        "SendMessageBatch": {"QueueUrl": url, "Entries": entries},
+        "ReceiveMessage": {"QueueUrl": url, "MaxNumberOfMessages": 10},
+        "DeleteMessageBatch": {"QueueUrl": url},
+    }
+    return [
+        ("POST", "/", headers("sqs", f"AmazonSQS.{name}"), json.dumps(body))
+        for name, body in bodies.items()
+    ]
 
 
 def api(system: System) -> list[Request]:
@@ -295,6 +340,72 @@ def backlog(system: System, small: int = 60_000, large: int = 1_000_000) -> dict
             system, [("POST", "/", target, body)], connections=8, seconds=1
         )["rate"]
     return rates
+
+
+def group(system: System, large: int = 216_000) -> dict[str, float]:
+    """Messages received in tens and deleted per second, from a FIFO group that is short and from one that is long."""
+    rates: dict[str, float] = {}
+    sqs = system.client("sqs")
+    for label, depth in (("short", 20_000), ("long", large)):
+        url = sqs.create_queue(
+            QueueName=f"bench-{label}.fifo", Attributes={"FifoQueue": "true", **HIGH_THROUGHPUT}
+        )["QueueUrl"]
+        _fill_group(system, url, depth)
+        requests = [
+            ("POST", "/", headers("sqs", f"AmazonSQS.{name}"), json.dumps(body))
+            for name, body in (
+                ("SendMessageBatch", {"QueueUrl": url, "Entries": _grouped(time.time_ns())}),
+                ("ReceiveMessage", {"QueueUrl": url, "MaxNumberOfMessages": 10}),
+                ("DeleteMessageBatch", {"QueueUrl": url}),
+            )
+        ]
+        # What the cycle sends are duplicates after the first time: it drains.
+        rates[label] = load(system, requests, connections=1, seconds=3, cycle=True)["rate"]
+    return rates
+
+
+def _grouped(first: int) -> list[dict[str, str]]:
+    return [
+        {
+            "Id": str(n),
+            "MessageBody": BODY,
+            "MessageGroupId": "one",
+            "MessageDeduplicationId": str(first + n),
+        }
+        for n in range(10)
+    ]
+
+
+def _fill_group(system: System, url: str, depth: int) -> None:
+    target = headers("sqs", "AmazonSQS.SendMessageBatch")
+    started = time.time_ns()
+    load(
+        system,
+        [
+            (
+                "POST",
+                "/",
+                target,
+                json.dumps({"QueueUrl": url, "Entries": _grouped(started + first)}),
+            )
+            for first in range(0, depth, 10)
+        ],
+        connections=8,
+        once=True,
+    )
+
+
+def queues(system: System, count: int = 10_000) -> dict[str, float]:
+    """What queues cost: MB for all, and sends per second to one before and after."""
+    target = headers("sqs", "AmazonSQS.CreateQueue")
+    sending = send(system)
+    figures = {"send before": load(system, sending)["rate"]}
+    before = system.memory_mb()
+    names = [json.dumps({"QueueName": f"bench-{n}"}) for n in range(count)]
+    load(system, [("POST", "/", target, name) for name in names], connections=8, once=True)
+    figures["MB"] = round(system.memory_mb() - before, 1)
+    figures["send after"] = load(system, sending)["rate"]
+    return figures
 
 
 def _fill(system: System, url: str, depth: int) -> None:
