@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TOOLS := .venv-tools
 PEER := .venv-peer
+FUZZ := .venv-fuzz
+FUZZ_SECONDS ?= 300
 
-.PHONY: help demo up check test bench docs format clean
+.PHONY: help demo up check test bench fuzz docs format clean
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -55,6 +57,15 @@ test: $(STAMP) $(TOOLS)/.installed $(TOOLS)/clients/.installed $(TOOLS)/node/.in
 bench: $(STAMP) $(PEER)/.installed ## Penstock, a peer and the machine's limit, side by side
 	$(BIN)/python -m bench
 
+$(FUZZ)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(FUZZ)
+	$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check --editable . --group dev 'atheris>=3'
+	@touch $@
+
+fuzz: $(FUZZ)/.installed ## Coverage-guided fuzzing for FUZZ_SECONDS (300)
+	$(FUZZ)/bin/python -m tests.gateway.coverage_fuzz $(FUZZ)/corpus -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=2048 -artifact_prefix=$(FUZZ)/
+
 docs: $(STAMP) ## Rewrite the tables of what is built
 	$(BIN)/python -m tests.docs.parity
 
@@ -63,4 +74,4 @@ format: $(STAMP) ## Format the code
 	$(BIN)/ruff check --fix .
 
 clean: ## Remove the virtual environments and caches
-	rm -rf $(VENV) $(TOOLS) $(PEER) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(TOOLS) $(PEER) $(FUZZ) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

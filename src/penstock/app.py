@@ -93,7 +93,7 @@ class App:
             "dynamodb",
             "apigateway",
         ]
-        wire = Wire(names)
+        wire = Wire(names, config.max_body)
         dispatcher = LocalDispatcher(wire, handlers, store, ids, clock)
         apigateway = ApiGateway(store, ids, clock, dispatcher, wire.target_headers)
         self.functions = LambdaService(

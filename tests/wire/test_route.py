@@ -1,6 +1,7 @@
 """Which operation a request means."""
 
 import contextlib
+import gzip
 import json
 
 import boto3
@@ -160,9 +161,62 @@ def test_unknown_action(wire):
     answer = wire.error(sent, caught.value, "rid")
     assert answer.status == 400
     assert (
-        b"<Code>InvalidAction</Code><Message>The action Nope is not valid for this endpoint.</Message>"
+        b"<Code>InvalidAction</Code><Message>Could not find operation Nope for version NO_VERSION_SPECIFIED</Message>"
         in answer.body
     )
+
+
+def refused(wire, sent):
+    with pytest.raises(AwsError) as caught:
+        wire.route(sent)
+    answer = wire.error(sent, caught.value, "rid")
+    return answer.status, caught.value.code, caught.value.message
+
+
+def test_actions_that_are_none(wire):
+    """Each front end of the query protocol has its words."""
+    form = {"content_type": "application/x-www-form-urlencoded; charset=utf-8"}
+    body = b"Action=Nope&Version=2010-05-08"
+    assert (
+        400,
+        "InvalidAction",
+        "Could not find operation Nope for version 2010-05-08",
+    ) == refused(wire, request(body=body, authorization=signed("iam"), **form))
+    assert (
+        400,
+        "InvalidAction",
+        "The action Nope is not valid for this endpoint.",
+    ) == refused(wire, request(body=b"Action=Nope", authorization=signed("sqs"), **form))
+    assert (400, "MissingAction", "The request must contain the parameter Action.") == refused(
+        wire, request(body=b"Version=2010-05-08", authorization=signed("iam"), **form)
+    )
+
+
+def test_methods_and_paths_that_are_none(wire):
+    """S3 knows every path and says which method it is not; REST-JSON knows neither."""
+    s3 = request("PATCH", "/b/k", authorization=signed("s3"))
+    assert (405, "MethodNotAllowed") == refused(wire, s3)[:2]
+    with pytest.raises(AwsError) as caught:
+        wire.route(s3)
+    answer = wire.error(s3, caught.value, "11111111-2222-4333-8444-555555555555")
+    assert b"<Method>PATCH</Method><ResourceType>OBJECT</ResourceType>" in answer.body
+    assert ("x-amz-request-id", "1111111122224333") in answer.headers
+    assert b"<RequestId>1111111122224333</RequestId>" in answer.body
+    sent = request("GET", "/nowhere", authorization=signed("lambda"))
+    assert (404, "UnknownOperationException") == refused(wire, sent)[:2]
+
+
+def test_compressed_forms_are_routed(wire):
+    """The action of a compressed form is not to be seen before it is inflated."""
+    sent = request(
+        body=gzip.compress(b"Action=PutMetricData&Namespace=n&Version=2010-08-01"),
+        content_type="application/x-www-form-urlencoded",
+        content_encoding="gzip",
+        authorization=signed("monitoring"),
+    )
+    operation = wire.route(sent)
+    assert ("PutMetricData", "query") == (operation.name, operation.protocol)
+    assert {"Namespace": "n"} == operation.parse(sent)
 
 
 def test_unknown_target(wire):

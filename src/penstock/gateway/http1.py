@@ -6,6 +6,7 @@ httptools parses; this module keeps what surrounds the parser right: one request
 
 import asyncio
 import logging
+import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ _IDLE_MS: Final = 75_000
 _PIPELINED: Final = 16
 _REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 _BODILESS: Final = frozenset({204, 304})
+_ORIGIN: Final = re.compile("https?://[^/]*", re.IGNORECASE)
+"""What stands before the path when a client takes us for a proxy."""
 _LENGTH_NAMES: Final = frozenset({"content-length", "Content-Length"})
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _JSON: Final = ("content-type", "application/json")
@@ -64,6 +67,14 @@ class Fields(dict[str, str]):
     def items(self) -> Any:
         """Every field, in the order of first appearance."""
         return [*super().items(), *self.repeated] if self.repeated else super().items()
+
+
+def _is_ambiguous(fields: Fields) -> bool:
+    """Whether two readers could see different requests in this header."""
+    coding = fields.get("transfer-encoding")
+    if coding is not None and coding.lower() != "chunked":
+        return True
+    return bool(fields.repeated) and any(name == "host" for name, _ in fields.repeated)
 
 
 @coroutine
@@ -193,8 +204,9 @@ class HttpConnection(asyncio.Protocol):
         in_header = self._in_header
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # the request is whole; nothing that it could be upgraded to is offered
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline(data[upgrade.args[0] :])
+            return
         except httptools.HttpParserError:
             self._enqueue(self._refusal or _BAD, keep_alive=False)
         else:
@@ -214,7 +226,13 @@ class HttpConnection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Parser: a header field."""
+        """Parser: a header field, or one behind a chunked body."""
+        if not self._in_header:
+            # What comes last must not change what was asked, and is not kept.
+            self._header_size += len(name) + len(value)
+            if self._header_size > MAX_HEADER:
+                self._refuse(_HEADER_TOO_LARGE)
+            return
         key = name.decode("latin-1").lower()
         fields = self._fields
         if key in fields:
@@ -225,7 +243,12 @@ class HttpConnection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """Parser: the body follows, if there is one."""
         self._in_header = False
+        self._header_size = 0
         fields = self._fields
+        if _is_ambiguous(fields) or (
+            "host" not in fields and self._parser.get_http_version() == "1.1"
+        ):
+            self._refuse(_BAD)
         length = fields.get("content-length")
         if length is not None and int(length) > self._server.max_body:
             self._refuse(_TOO_LARGE)
@@ -249,9 +272,30 @@ class HttpConnection(asyncio.Protocol):
         self._refusal = answer
         raise ValueError
 
+    def _decline(self, rest: bytes) -> None:
+        """Read a request that would rather have another protocol as if it had not said so.
+
+        The parser stops behind its header, so a parser of its own gets the header once more, without the wish.
+        """
+        if self._parser.get_method() == b"CONNECT":
+            self._enqueue(_BAD, keep_alive=False)
+            self._go_on()
+            return
+        lines = [b"%s %s HTTP/1.1" % (self._parser.get_method(), self._url)]
+        for name, value in self._fields.items():
+            if name != "upgrade":
+                lines.append(f"{name}: {value}".encode("latin-1"))
+        self._reset()
+        self._parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join([*lines, b"", rest]))
+
     def on_message_complete(self) -> None:
         """Parser: a request is whole."""
+        if self._parser.should_upgrade():
+            return
         path, _, query = self._url.decode("latin-1").partition("?")
+        if path[:4] == "http":
+            path = _ORIGIN.sub("", path)
         request = HttpRequest(
             self._parser.get_method().decode(),
             path or "/",

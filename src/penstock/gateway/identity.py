@@ -39,10 +39,11 @@ class Identity:
     expires_at: int | None = None
 
     def check_session(self, token: str | None, now: int) -> None:
-        """Raise unless `token` is the session's and its time is not over."""
-        if self.token is not None and token != self.token:
+        """Raise unless `token` is the session's (None for a key of its own) and its time is not over."""
+        if (token or None) != self.token:
+            # AWS: S3 tells a session's key without its token from one with another's (InvalidAccessKeyId, InvalidToken).
             raise AwsError(
-                "UnrecognizedClientException",
+                "InvalidToken" if token else "UnrecognizedClientException",
                 "The security token included in the request is invalid.",
             )
         if self.expires_at is not None and now >= self.expires_at:

@@ -161,6 +161,7 @@ class Pipeline:
         secret = identity.secret if identity is not None else None
         verified = verify(exchange.request, lambda _: secret, self._machine.now())
         assert identity is not None
+        self._wire.check_scope(exchange.request, verified)
         identity.check_session(_session_token(exchange.request), exchange.context.now)
         self._enter(exchange, identity, verified.access_key, verified.region)
 

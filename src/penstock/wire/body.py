@@ -1,16 +1,19 @@
 """Bodies before they are documents: gzip, aws-chunked, JSON text; and the bucket that a host name carries."""
 
 import zlib
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import quote
 
 import orjson
 
-from penstock.api import HttpRequest
+from penstock.api import Headers, HttpRequest
 from penstock.core.errors import AwsError
 from penstock.wire.scalar import malformed
 
-MAX_INFLATED: Final = 64 * 1024 * 1024
+MAX_BODY: Final = 128 * 1024 * 1024
+"""The largest body where nobody says otherwise, in bytes."""
+_MAX_CHUNK_LINE: Final = 1024
+_MAX_TRAILERS: Final = 64
 _GZIP: Final = b"\x1f\x8b"
 
 
@@ -22,20 +25,33 @@ def load_json(body: bytes) -> Any:
         raise malformed(f"Could not parse request body into json: {error}") from None
 
 
-def plain_body(request: HttpRequest) -> bytes:
-    """The body, inflated when it was compressed for the way. Raises `AwsError`."""
-    body = request.body
+def plain_body(request: HttpRequest, max_body: int) -> bytes:
+    """The body, inflated to at most `max_body` bytes when it was compressed for the way. Raises `AwsError`."""
     # No document of any protocol begins with these two bytes, so the header is looked up only then.
-    if body[:2] != _GZIP or "gzip" not in (request.headers.get("content-encoding") or ""):
-        return body
+    if request.body[:2] == _GZIP:
+        _inflate(request, max_body)
+    return request.body
+
+
+def _inflate(request: HttpRequest, max_body: int) -> None:
+    """Undo the compression; codings that the client named before `gzip` describe its content, and stay."""
+    codings = [each.strip() for each in (request.headers.get("content-encoding") or "").split(",")]
+    if codings[-1].lower() != "gzip":
+        return
     inflater = zlib.decompressobj(31)
     try:
-        plain = inflater.decompress(body, MAX_INFLATED)
+        plain = inflater.decompress(request.body, max_body + 1)
     except zlib.error:
         raise malformed("The request body is not gzip data") from None
-    if inflater.unconsumed_tail:
+    if len(plain) > max_body:
         raise AwsError("RequestEntityTooLarge", "Request body is too large.", status=413)
-    return plain
+    if not inflater.eof or inflater.unused_data:
+        raise malformed("The request body is not gzip data")
+    fields: dict[str, str] = {}
+    for name, value in request.headers.items():
+        fields.setdefault(name, value)
+    fields["content-encoding"] = ", ".join(codings[:-1])
+    request.headers, request.body = cast(Headers, fields), plain
 
 
 def is_chunked(request: HttpRequest) -> bool:
@@ -45,30 +61,68 @@ def is_chunked(request: HttpRequest) -> bool:
     return signed.startswith("STREAMING-") or "aws-chunked" in encoding
 
 
-def dechunk(body: bytes) -> tuple[bytes, dict[str, str]]:
+def dechunk(request: HttpRequest) -> tuple[bytes, dict[str, str]]:
     """The content of an aws-chunked body and its trailers by lower-case name. Raises `AwsError`."""
-    pieces = []
+    chunks, trailers = read_chunks(request.body)
+    content = b"".join(data for _, data in chunks)
+    length = request.headers.get("x-amz-decoded-content-length")
+    if length is not None and length != str(len(content)):
+        raise AwsError(
+            "IncompleteBody",
+            "You did not provide the number of bytes specified by the Content-Length HTTP header",
+            status=400,
+        )
+    given = dict(trailers)
+    for name in (request.headers.get("x-amz-trailer") or "").lower().split(","):
+        if name.strip() and name.strip() not in given:
+            raise _malformed_trailer()
+    return content, given
+
+
+def read_chunks(
+    body: bytes,
+) -> tuple[list[tuple[bytes, memoryview]], list[tuple[str, str]]]:
+    """The chunks of an aws-chunked body, each with its extension, the empty last one included; and the trailers.
+
+    The chunks are views of the body. Raises `AwsError` for one that is not framed so.
+    """
+    view = memoryview(body)
+    chunks = []
     at = 0
     while True:
-        end = body.find(b"\r\n", at)
-        size = _chunk_size(body[at:end] if end >= 0 else b"")
+        end = body.find(b"\r\n", at, at + _MAX_CHUNK_LINE)
+        digits, _, extension = body[at:end].partition(b";") if end >= 0 else (b"", b"", b"")
+        size = _chunk_size(digits.strip())
         at = end + 2
+        chunks.append((extension, view[at : at + size]))
         if size == 0:
-            break
-        if at + size > len(body):
+            return chunks, _trailers(body[at:])
+        at += size
+        if body[at : at + 2] != b"\r\n":
             raise _incomplete()
-        pieces.append(body[at : at + size])
-        at += size + 2
-    trailers = {}
-    for line in body[at:].split(b"\r\n"):
+        at += 2
+
+
+def _trailers(rest: bytes) -> list[tuple[str, str]]:
+    trailers = []
+    for line in rest.split(b"\r\n", _MAX_TRAILERS + 1):
         name, colon, value = line.decode("latin-1").partition(":")
         if colon:
-            trailers[name.strip().lower()] = value.strip()
-    return b"".join(pieces), trailers
+            trailers.append((name.strip().lower(), value.strip()))
+        elif line:
+            raise _malformed_trailer()
+    return trailers
 
 
-def _chunk_size(line: bytes) -> int:
-    digits = line.partition(b";")[0].strip()
+def _malformed_trailer() -> AwsError:
+    return AwsError(
+        "MalformedTrailerError",
+        "The request contained trailing data that was not well-formed or did not conform to our published schema.",
+        status=400,
+    )
+
+
+def _chunk_size(digits: bytes) -> int:
     try:
         if not digits.isalnum() or len(digits) > 15:
             raise ValueError

@@ -11,7 +11,13 @@ from penstock.core.errors import AwsError
 from penstock.wire import cbor
 from penstock.wire.model import Model, Shape
 from penstock.wire.profile import Profile, profile_of
-from penstock.wire.rest_write import Headers, blob_text, compile_rest_writer
+from penstock.wire.rest_write import (
+    Headers,
+    blob_text,
+    compile_header_writer,
+    compile_rest_writer,
+    s3_ids,
+)
 from penstock.wire.typed import CBOR, JSON, WriterCompiler
 from penstock.wire.xml import DECLARATION, XmlWriterCompiler, escape
 
@@ -68,6 +74,12 @@ _SHARED: Final[dict[str, _Row]] = {
         ("InternalFailure", 500),
         ("InternalError", 500),
     ),
+    "InvalidToken": (
+        ("UnrecognizedClientException", 400),
+        ("UnrecognizedClientException", 403),
+        ("InvalidClientTokenId", 403),
+        ("InvalidToken", 400),
+    ),
     "MissingAuthenticationToken": (
         ("MissingAuthenticationTokenException", 403),
         ("MissingAuthenticationTokenException", 403),
@@ -115,6 +127,15 @@ _SHARED: Final[dict[str, _Row]] = {
 }
 
 
+# AWS: what S3's own front end says where that of the others has one text for all (S3 API reference, "Error responses").
+_S3_TEXTS: Final = {
+    "ExpiredTokenException": "The provided token has expired.",
+    "InvalidToken": "The provided token is malformed or otherwise invalid.",
+    "MissingAuthenticationToken": "Access Denied",
+    "UnrecognizedClientException": "The AWS Access Key Id you provided does not exist in our records.",
+}
+
+
 class _Told(NamedTuple):
     """An error as it will be told."""
 
@@ -153,7 +174,7 @@ class ErrorCompiler:
             code, status = error.code, 400
             if code in _SHARED:
                 code, status = _SHARED[code][self._family]
-                if self._profile.checksum and code == "UnknownOperationException":
+                if self._profile.checksum and status < 500:
                     status = 400  # AWS: DynamoDB's front end says 400 (recorded by dynalite).
             elif code.startswith("Internal"):
                 status = 500
@@ -250,23 +271,23 @@ class ErrorCompiler:
             f"<RequestId>{request_id}</RequestId></ErrorResponse>"
         )
         headers = [("x-amzn-RequestId", request_id), ("Content-Type", "text/xml")]
+        if self._model is not None:
+            compile_header_writer(self._model, told.shape)(error.fields, headers)
         return HttpResponse(told.status, headers, text.encode())
 
     def _rest_xml(self, error: AwsError, request_id: str) -> HttpResponse:
         told = self._told(error)
+        headers = s3_ids(request_id)
+        message = _S3_TEXTS.get(error.code, error.message)
         fields = "".join(
             f"<{name}>{escape(str(item))}</{name}>" for name, item in error.fields.items()
         )
         text = (
             f"{DECLARATION}<Error><Code>{escape(told.code)}</Code>"
-            f"<Message>{escape(error.message)}</Message>{fields}"
-            f"<RequestId>{request_id}</RequestId><HostId>{request_id}</HostId></Error>"
+            f"<Message>{escape(message)}</Message>{fields}"
+            f"<RequestId>{headers[0][1]}</RequestId><HostId>{headers[1][1]}</HostId></Error>"
         )
-        headers = [
-            ("x-amz-request-id", request_id),
-            ("x-amz-id-2", request_id),
-            ("Content-Type", "application/xml"),
-        ]
+        headers.append(("Content-Type", "application/xml"))
         return HttpResponse(told.status, headers, text.encode())
 
 

@@ -51,6 +51,11 @@ class Model:
         name = reference["shape"]
         definition = self._shapes[name]
         traits = {**definition, **reference}
+        if definition["type"] == "structure" and "locationName" in definition:
+            # What a structure itself is called is the name of a root element; members have names of their own.
+            traits["rootName"] = definition["locationName"]
+            if "locationName" not in reference:
+                del traits["locationName"]
         return Shape(name, definition["type"], traits)
 
     def optional(self, reference: dict[str, Any] | None) -> Shape:

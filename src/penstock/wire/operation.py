@@ -10,14 +10,14 @@ import orjson
 from penstock.api import HttpRequest, HttpResponse, LateResponse, refuse
 from penstock.core.errors import AwsError
 from penstock.wire import cbor
-from penstock.wire.body import load_json, plain_body
-from penstock.wire.constraint import compile_validator
+from penstock.wire.body import MAX_BODY, load_json, plain_body
+from penstock.wire.constraint import BAD_XML, compile_validator
 from penstock.wire.error import ErrorCompiler, ErrorWriter
 from penstock.wire.form import FormCompiler, parse_form
 from penstock.wire.model import Model, Shape
 from penstock.wire.profile import Profile, profile_of
 from penstock.wire.rest_read import compile_rest_reader
-from penstock.wire.rest_write import blob_text, compile_rest_writer
+from penstock.wire.rest_write import blob_text, compile_rest_writer, s3_ids
 from penstock.wire.scalar import malformed
 from penstock.wire.typed import CBOR, JSON, ReaderCompiler, WriterCompiler
 from penstock.wire.xml import XmlWriterCompiler
@@ -26,10 +26,6 @@ Params: TypeAlias = dict[str, Any]
 Parse: TypeAlias = Callable[[HttpRequest], Params]
 Validate: TypeAlias = Callable[[Params], None]
 Serialize: TypeAlias = Callable[[Params | None, str], HttpResponse]
-
-_MESSAGE_OF_BAD_XML: Final = (
-    "The XML you provided was not well-formed or did not validate against our published schema"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +46,13 @@ class Operation:
     """(error, request id) -> the answer."""
 
 
-def compile_operation(model: Model, name: str, protocol: str) -> Operation:
-    """Compile `name` for `protocol`. Raises `AwsError` for an operation that needs event streams."""
+def compile_operation(
+    model: Model, name: str, protocol: str, max_body: int = MAX_BODY
+) -> Operation:
+    """Compile `name` for `protocol`; compressed bodies may grow to `max_body` bytes.
+
+    Raises `AwsError` for an operation that needs event streams.
+    """
     operation = model.operations[name]
     source = model.optional(operation.get("input"))
     target = model.optional(operation.get("output"))
@@ -60,7 +61,7 @@ def compile_operation(model: Model, name: str, protocol: str) -> Operation:
             raise refuse(f"{model.name}:{name} (an event stream)")
     profile = profile_of(model.name, model.metadata["protocol"])
     validate = compile_validator(model, source, profile)
-    read, write = _PROTOCOLS[protocol](model, operation, source, target)
+    read, write = _PROTOCOLS[protocol](model, operation, source, target, max_body)
     return Operation(
         model.name,
         name,
@@ -86,7 +87,7 @@ def _guarded(read: Parse, validate: Validate | None, profile: Profile) -> Parse:
         except AwsError as error:
             if error.code != "SerializationException" or code == error.code:
                 raise
-            message = _MESSAGE_OF_BAD_XML if code == "MalformedXML" else error.message
+            message = BAD_XML if code == "MalformedXML" else error.message
             raise AwsError(code, message) from None
         except RecursionError:
             raise AwsError(code, "The request is nested too deeply") from None
@@ -97,7 +98,9 @@ def _guarded(read: Parse, validate: Validate | None, profile: Profile) -> Parse:
     return parse
 
 
-def _json(model: Model, _: Any, source: Shape, target: Shape) -> tuple[Parse, Serialize]:
+def _json(
+    model: Model, _: Any, source: Shape, target: Shape, max_body: int
+) -> tuple[Parse, Serialize]:
     structure = ReaderCompiler(model, JSON).structure(source)
     convert = WriterCompiler(model, JSON).writer(target)
     content_type = f"application/x-amz-json-{model.metadata.get('jsonVersion', '1.0')}"
@@ -113,7 +116,7 @@ def _json(model: Model, _: Any, source: Shape, target: Shape) -> tuple[Parse, Se
             except orjson.JSONDecodeError as error:
                 raise malformed(f"Could not parse request body into json: {error}") from None
             return params
-        params = structure(load_json(plain_body(request)))
+        params = structure(load_json(plain_body(request, max_body)))
         return params
 
     def write(result: Params | None, request_id: str) -> HttpResponse:
@@ -129,12 +132,14 @@ def _json(model: Model, _: Any, source: Shape, target: Shape) -> tuple[Parse, Se
     return read, write
 
 
-def _cbor(model: Model, _: Any, source: Shape, target: Shape) -> tuple[Parse, Serialize]:
+def _cbor(
+    model: Model, _: Any, source: Shape, target: Shape, max_body: int
+) -> tuple[Parse, Serialize]:
     structure = ReaderCompiler(model, CBOR).structure(source)
     convert = WriterCompiler(model, CBOR).writer(target)
 
     def read(request: HttpRequest) -> Params:
-        body = plain_body(request)
+        body = plain_body(request, max_body)
         try:
             document = cbor.decode(body) if body else {}
         except cbor.CborError as error:
@@ -156,7 +161,7 @@ def _cbor(model: Model, _: Any, source: Shape, target: Shape) -> tuple[Parse, Se
 
 
 def _query(
-    model: Model, operation: dict[str, Any], source: Shape, target: Shape
+    model: Model, operation: dict[str, Any], source: Shape, target: Shape, max_body: int
 ) -> tuple[Parse, Serialize]:
     structure = FormCompiler(model).structure(source)
     by_path = profile_of(model.name, "query").queue_path and "QueueUrl" in source.traits["members"]
@@ -170,7 +175,7 @@ def _query(
     result_writer = _result_writer(model, target, wrapper)
 
     def read(request: HttpRequest) -> Params:
-        params = structure(parse_form(plain_body(request), request.query))
+        params = structure(parse_form(plain_body(request, max_body), request.query))
         if by_path and not params.get("QueueUrl") and len(request.path) > 1:
             host = request.headers.get("host") or "localhost"
             params["QueueUrl"] = f"{request.scheme}://{host}{request.path}"
@@ -203,25 +208,21 @@ def _result_writer(
 
 def _rest(xml: bool) -> Callable[..., tuple[Parse, Serialize]]:
     def compile_rest(
-        model: Model, operation: dict[str, Any], _: Shape, target: Shape
+        model: Model, operation: dict[str, Any], _: Shape, target: Shape, max_body: int
     ) -> tuple[Parse, Serialize]:
         status = operation["http"].get("responseCode", 200)
         write_result = compile_rest_writer(model, target, status, xml)
         s3 = model.name == "s3"
 
         def write(result: Params | None, request_id: str) -> HttpResponse:
-            headers = (
-                [("x-amz-request-id", request_id), ("x-amz-id-2", request_id)]
-                if s3
-                else [("x-amzn-RequestId", request_id)]
-            )
+            headers = s3_ids(request_id) if s3 else [("x-amzn-RequestId", request_id)]
             response = write_result(result or {}, headers)
             if s3 and result and result.get("ContentRange"):
                 # AWS: the model knows one status; a part of an object is a 206 (RFC 9110, S3 API reference).
                 response.status = 206
             return response
 
-        return compile_rest_reader(model, operation, xml), write
+        return compile_rest_reader(model, operation, xml, max_body), write
 
     return compile_rest
 

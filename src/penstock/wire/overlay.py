@@ -111,6 +111,16 @@ OVERLAYS: Final[dict[str, dict[str, Any]]] = {
             for name in ("GetTags", "TagResource", "UntagResource")
         },
     },
+    "cloudformation": {
+        # A parameter without a key is none, though the model, which serves answers as well, would take it.
+        "shapes": {"Parameter": {"required": ["ParameterKey"]}},
+    },
+    "dynamodb": {
+        # AWS: the model makes them optional for replicas of a global table; any other table is refused without them.
+        "shapes": {
+            "CreateTableInput": {"required": ["AttributeDefinitions", "TableName", "KeySchema"]}
+        },
+    },
     "s3": {
         "metadata": {"xmlNamespace": "http://s3.amazonaws.com/doc/2006-03-01/"},
         "shapes": {

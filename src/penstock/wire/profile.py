@@ -19,6 +19,10 @@ class Profile:
     """The code under which violated model constraints are told; None where the service checks by itself."""
     enums: bool = False
     """Whether values outside an enum are such violations."""
+    bounds: bool = True
+    """Whether more is checked than that required members are there: patterns, lengths and values."""
+    schema: bool = False
+    """Whether a body without required members is told to be none of the published schema."""
     own: frozenset[str] = frozenset()
     """Shapes whose constraints the service tells in its own words."""
     namespace: str = ""
@@ -42,8 +46,8 @@ _DEFAULT: Final = Profile()
 
 # AWS: provenance of each row is in the dossier, sections 0.3, 0.4 and 5.13.
 _PROFILES: Final = {
-    "apigateway": Profile(constraints=None),
-    "apigatewayv2": Profile(constraints=None),
+    "apigateway": Profile(bounds=False),
+    "apigatewayv2": Profile(bounds=False),
     "cloudwatch": Profile(constraints="ValidationError", namespace="com.amazonaws.cloudwatch#"),
     "dynamodb": Profile(
         enums=True,
@@ -64,7 +68,7 @@ _PROFILES: Final = {
         blamed=True,
     ),
     "logs": Profile(constraints="InvalidParameterException", enums=True),
-    "s3": Profile(constraints=None, unreadable="MalformedXML"),
+    "s3": Profile(constraints=None, unreadable="MalformedXML", bounds=False, schema=True),
     "sqs": Profile(constraints=None, namespace="com.amazonaws.sqs#", queue_path=True, detail=True),
     "stepfunctions": Profile(namespace="com.amazonaws.swf.service.v2.model#"),
 }

@@ -41,7 +41,7 @@ def path_pattern(template: str) -> re.Pattern[str]:
 
 
 def compile_rest_reader(
-    model: Model, operation: dict[str, Any], xml: bool
+    model: Model, operation: dict[str, Any], xml: bool, max_body: int
 ) -> Callable[[HttpRequest], Params]:
     """The reader of an operation's requests. Raises `AwsError` when called with what it cannot read."""
     shape = model.optional(operation.get("input"))
@@ -50,6 +50,8 @@ def compile_rest_reader(
     read_query = _query_reader(model, shape)
     read_headers = _header_reader(model, shape)
     read_body = _body_reader(model, shape, xml)
+    # AWS: S3 keeps a compressed body as it is, for that is the object.
+    inflates = model.name != "s3"
 
     def read(request: HttpRequest) -> Params:
         params: Params = {}
@@ -57,12 +59,10 @@ def compile_rest_reader(
             read_path(request, params)
         if read_query is not None:
             read_query(request.query, params)
-        body = request.body
+        body = plain_body(request, max_body) if inflates else request.body
         trailers: dict[str, str] = {}
         if body and is_chunked(request):
-            body, trailers = dechunk(body)
-        elif body[:2] == b"\x1f\x8b" and model.name != "s3":
-            body = plain_body(request)
+            body, trailers = dechunk(request)
         if read_headers is not None:
             read_headers(request, trailers, params)
         if body:

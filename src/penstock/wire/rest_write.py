@@ -29,36 +29,61 @@ def compile_rest_writer(
     model: Model, shape: Shape, status: int, xml: bool
 ) -> Callable[[Result, Headers], HttpResponse]:
     """The writer of a structure's answers; the headers handed in come first."""
+    write_headers = compile_header_writer(model, shape)
+    status_member = next(
+        (name for name, member in model.members(shape) if member.get("location") == "statusCode"),
+        None,
+    )
+    write_body = _body_writer(model, shape, xml)
+    typed_by = next(
+        (
+            name
+            for name, wire_name, _ in _header_rows(model, shape)
+            if wire_name.lower() == "content-type"
+        ),
+        "",
+    )
+
+    def write(result: Result, headers: Headers) -> HttpResponse:
+        body, content_type = write_body(result)
+        write_headers(result, headers)
+        if content_type and result.get(typed_by) is None:
+            headers.append(("Content-Type", content_type))
+        code = result.get(status_member) if status_member else None
+        return HttpResponse(code or status, headers, body)
+
+    return write
+
+
+def compile_header_writer(model: Model, shape: Shape) -> Callable[[Result, Headers], None]:
+    """What appends the members that a structure has in headers."""
     rows = _header_rows(model, shape)
     prefixes = [
         (name, member.get("locationName", ""))
         for name, member in model.members(shape)
         if member.get("location") == "headers"
     ]
-    status_member = next(
-        (name for name, member in model.members(shape) if member.get("location") == "statusCode"),
-        None,
-    )
-    write_body = _body_writer(model, shape, xml)
-    typed_by_header = any(wire_name.lower() == "content-type" for _, wire_name, _ in rows)
 
-    def write(result: Result, headers: Headers) -> HttpResponse:
-        body, content_type = write_body(result)
-        given = False
+    def write(result: Result, headers: Headers) -> None:
         for name, wire_name, text in rows:
             value = result.get(name)
             if value is not None:
                 headers.append((wire_name, one_line(text(value))))
-                given = given or (typed_by_header and wire_name.lower() == "content-type")
         for name, prefix in prefixes:
             for key, value in (result.get(name) or {}).items():
                 headers.append((prefix + key, one_line(value)))
-        if content_type and not given:
-            headers.append(("Content-Type", content_type))
-        code = result.get(status_member) if status_member else None
-        return HttpResponse(code or status, headers, body)
 
     return write
+
+
+def s3_ids(request_id: str) -> Headers:
+    """The two ids of S3's answers."""
+    # AWS: 16 hexadecimal digits, and a longer text that means something to S3 alone (dossier, section 0.4).
+    digits = request_id.replace("-", "")[:16].upper()
+    return [
+        ("x-amz-request-id", digits),
+        ("x-amz-id-2", b64encode(request_id.encode()).decode()),
+    ]
 
 
 def one_line(text: str) -> str:
@@ -112,7 +137,7 @@ def _body_writer(model: Model, shape: Shape, xml: bool) -> BodyWriter:
 
 
 def _root(shape: Shape) -> str:
-    name: str = shape.get("locationName") or shape.name
+    name: str = shape.get("rootName") or shape.get("locationName") or shape.name
     return name
 
 

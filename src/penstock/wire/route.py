@@ -10,12 +10,12 @@ from urllib.parse import unquote_plus
 
 from penstock.api import HttpRequest, HttpResponse, refuse
 from penstock.core.errors import AwsError
-from penstock.wire.body import bucket_path, host_bucket
+from penstock.wire.body import MAX_BODY, bucket_path, host_bucket, plain_body
 from penstock.wire.error import ErrorCompiler
 from penstock.wire.model import Catalog, Model
 from penstock.wire.operation import Operation, compile_operation
 from penstock.wire.rest_route import RestTable
-from penstock.wire.sigv4 import credential_of
+from penstock.wire.sigv4 import Credential, credential_of
 
 _CBOR: Final = "smithy-rpc-v2-cbor"
 _REST: Final = ("rest-json", "rest-xml")
@@ -27,7 +27,8 @@ _KEPT_FORMS: Final = 1024
 class Wire:
     """The AWS APIs of a fixed set of services. Models are read and operations compiled when first needed."""
 
-    def __init__(self, services: Iterable[str]) -> None:
+    def __init__(self, services: Iterable[str], max_body: int = MAX_BODY) -> None:
+        self._max_body = max_body
         self._catalog = Catalog(services)
         self._operations: dict[tuple[str, str, str], Operation] = {}
         self._by_target: dict[str, Operation] = {}
@@ -70,12 +71,29 @@ class Wire:
             smithy = self._route_smithy(request)
             if smithy is not None:
                 return smithy
+        if request.body[:1] == b"\x1f" and _is_form(request):
+            plain_body(request, self._max_body)  # the action is in there
         action = _action(request)
         if action:
             form = self._route_query(request, action)
             if form is not None:
                 return form
         return self._route_rest(request)
+
+    def check_scope(self, request: HttpRequest, credential: Credential) -> None:
+        """Raise `AwsError` when a signature was made for another service than the one that the request names."""
+        target = request.headers.get("x-amz-target")
+        if not target and not request.path.startswith("/service/"):
+            return  # the scope itself is what names the service
+        prefix = target.rpartition(".")[0] if target else _smithy_prefix(request.path)
+        service = self._prefixes.get(prefix)
+        if service is not None and service not in self._signing.get(credential.service, ()):
+            metadata = self._catalog.metadata[service]
+            expected = metadata.get("signingName", metadata["endpointPrefix"])
+            raise AwsError(
+                "SignatureDoesNotMatch",
+                f"Credential should be scoped to correct service: '{expected}'.",
+            )
 
     def target_headers(self, signing_name: str, operation: str) -> dict[str, str]:
         """The headers that name an operation in a service's JSON protocol; none when it has no such protocol."""
@@ -105,7 +123,9 @@ class Wire:
             model = self._catalog.model(service)
             if name not in model.operations:
                 raise _unknown(name, protocol)
-            operation = self._operations[key] = compile_operation(model, name, protocol)
+            operation = self._operations[key] = compile_operation(
+                model, name, protocol, self._max_body
+            )
         return operation
 
     def _route_target(self, request: HttpRequest, target: str) -> Operation:
@@ -121,13 +141,10 @@ class Wire:
         return operation
 
     def _route_smithy(self, request: HttpRequest) -> Operation | None:
-        parts = request.path.split("/")
-        if len(parts) != 5 or parts[3] != "operation":
-            return None
-        service = self._prefixes.get(parts[2].rpartition(".")[2])
+        service = self._prefixes.get(_smithy_prefix(request.path))
         if service is None or _CBOR not in self._catalog.metadata[service]["protocols"]:
             return None
-        return self._compiled(service, parts[4], _CBOR)
+        return self._compiled(service, request.path.rpartition("/")[2], _CBOR)
 
     def _route_query(self, request: HttpRequest, action: str) -> Operation | None:
         credential = credential_of(request)
@@ -147,8 +164,14 @@ class Wire:
                         self._by_form.clear()
                     self._by_form[self._form_key(request)] = found
                 return found
-        if candidates:
+        if "sqs" in candidates:
             raise _unknown(action, "query")
+        if candidates:
+            # AWS: SQS has words of its own; the others tell the version as well (observed on IAM, STS, CloudFormation).
+            raise AwsError(
+                "InvalidAction",
+                f"Could not find operation {action[:256]} for version {version or 'NO_VERSION_SPECIFIED'}",
+            )
         return None
 
     @staticmethod
@@ -176,11 +199,7 @@ class Wire:
             if name is not None:
                 return self._compiled(service, name, model.metadata["protocol"])
         if candidates == ["s3"]:
-            raise AwsError(
-                "MethodNotAllowed",
-                "The specified method is not allowed against this resource.",
-                status=405,
-            )
+            raise _not_allowed(request)
         raise _unknown(request.path, "rest-json")
 
     def _rest_candidates(self, request: HttpRequest) -> list[str]:
@@ -193,6 +212,8 @@ class Wire:
         if named is None:
             raise refuse(f"the service {credential.service[:64]}")
         candidates = [name for name in named if name in self._rest]
+        if not candidates and self._catalog.metadata[named[0]]["protocol"] == "query":
+            raise AwsError("MissingAction", "The request must contain the parameter Action.")
         if not candidates:
             raise _unknown(request.path, self._catalog.metadata[named[0]]["protocol"])
         return candidates
@@ -223,12 +244,31 @@ class Wire:
         return "", "rest-json", ""
 
 
+def _not_allowed(request: HttpRequest) -> AwsError:
+    parts = [part for part in bucket_path(request).split("/", 2) if part]
+    return AwsError(
+        "MethodNotAllowed",
+        "The specified method is not allowed against this resource.",
+        status=405,
+        fields={
+            "Method": request.method,
+            "ResourceType": ("SERVICE", "BUCKET", "OBJECT")[len(parts)],
+        },
+    )
+
+
 def _unknown(name: str, protocol: str) -> AwsError:
     if protocol == "query":
         return AwsError(
             "InvalidAction", f"The action {name[:256]} is not valid for this endpoint.", status=400
         )
     return AwsError("UnknownOperationException", f"Unknown operation: {name[:256]}")
+
+
+def _smithy_prefix(path: str) -> str:
+    """The service of `/service/<its target prefix>/operation/<name>`; empty for any other path."""
+    parts = path.split("/")
+    return parts[2].rpartition(".")[2] if len(parts) == 5 and parts[3] == "operation" else ""
 
 
 def _action(request: HttpRequest) -> str | None:
@@ -238,10 +278,13 @@ def _action(request: HttpRequest) -> str | None:
     return None
 
 
+def _is_form(request: HttpRequest) -> bool:
+    return (request.headers.get("content-type") or "").lower().startswith(_FORM)
+
+
 def _field(request: HttpRequest, name: str) -> str | None:
     """One field, found without reading the whole form: service integrations send forms at full rate."""
-    content_type = request.headers.get("content-type") or ""
-    if request.method == "POST" and content_type.startswith(_FORM):
+    if request.method == "POST" and _is_form(request):
         text = _after(b"&" + request.body, b"&" + name.encode() + b"=")
         if text is not None:
             return unquote_plus(text.decode(errors="replace"))

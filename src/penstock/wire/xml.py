@@ -227,9 +227,7 @@ class XmlWriterCompiler:
         return self._contents[shape.name]
 
     def _repeated(self, shape: Shape, name: str) -> Write:
-        element = self._model.element(shape)
-        wire_name = shape.get("flatName") or element.get("locationName") or name
-        inner = self.writer(element, wire_name, _namespace(shape))
+        inner = self.writer(self._model.element(shape), shape.get("flatName", name))
 
         def write(out: list[str], value: Any) -> None:
             for item in value:

@@ -14,6 +14,15 @@ _TEXT_TAGS: Final = frozenset({"tag:yaml.org,2002:timestamp"})
 class _Loader(yaml.SafeLoader):
     """YAML as CloudFormation reads it: dates stay text, tags are functions, keys are text."""
 
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Read a node that is no alias: those make large documents of small ones."""
+        if self.check_event(yaml.AliasEvent):
+            # AWS: refused, in these words (observed with ValidateTemplate).
+            raise invalid(
+                "Template error: YAML aliases are not allowed in CloudFormation templates"
+            )
+        return super().compose_node(parent, index)
+
 
 def _function(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
     name = suffix if suffix in _BARE else f"Fn::{suffix}"
@@ -43,7 +52,11 @@ for _tag in _TEXT_TAGS:
 
 def parse_template(text: str) -> Template:
     """The template that `text` holds. Raises ValidationError naming the place where it is not well-formed."""
-    template = _json(text) if text.lstrip().startswith("{") else _yaml(text)
+    try:
+        template = _json(text) if text.lstrip().startswith("{") else _yaml(text)
+    except (RecursionError, ValueError, TypeError) as fault:
+        # A tag that does not fit its value, or brackets without end.
+        raise invalid("Template format error: unsupported structure.") from fault
     if not isinstance(template, dict):
         raise invalid("Template format error: unsupported structure.")
     return template

@@ -8,6 +8,7 @@ import orjson
 import yaml
 
 from penstock.api import refuse
+from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
 from penstock.services.apigateway.integrations import integration_response, new_integration
 from penstock.services.apigateway.methods import method_response, new_method
@@ -18,6 +19,8 @@ from penstock.services.apigateway.resources import add_resource
 _X: Final = "x-amazon-apigateway-"
 _VERBS: Final = ("get", "put", "post", "delete", "patch", "options", "head", f"{_X}any-method")
 _PLACES: Final = {"path": "path", "query": "querystring", "header": "header"}
+# AWS: a definition has at most 6 MB (API Gateway quotas).
+_MAX_EXPANDED: Final = 6 * 1024 * 1024
 _UNBUILT: Final = (
     "api-key-source",
     "policy",
@@ -39,15 +42,11 @@ def read(body: bytes, parameters: Mapping[str, str]) -> Document:
     if parameters.get("basepath", "ignore") != "ignore":
         raise refuse(f"the import parameter basepath={parameters['basepath']}")
     try:
-        document = orjson.loads(body) if body.lstrip()[:1] == b"{" else yaml.safe_load(body)
-    except (orjson.JSONDecodeError, yaml.YAMLError, UnicodeDecodeError):
-        raise bad_request(
-            "Unable to parse API definition because of a malformed definition"
-        ) from None
-    if not isinstance(document, dict):
-        raise bad_request("Unable to parse API definition because of a malformed definition")
-    # YAML dates and integer keys become what JSON would have had.
-    definition: Document = orjson.loads(orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS))
+        definition = _parsed(body)
+    except (orjson.JSONDecodeError, yaml.YAMLError, UnicodeDecodeError, RecursionError, TypeError):
+        raise _malformed() from None
+    if not isinstance(definition, dict) or not isinstance(definition.get("info", {}), dict):
+        raise _malformed()
     if not ("openapi" in definition or "swagger" in definition):
         raise bad_request(
             "Unable to parse API definition because of missing swagger or openapi version"
@@ -71,7 +70,36 @@ def load(api: Document, definition: Document, ids: Ids) -> None:
             api[name] = info[name]
     if definition.get(f"{_X}binary-media-types"):
         api["binaryMediaTypes"] = definition[f"{_X}binary-media-types"]
-    _Import(api, definition, ids).run()
+    try:
+        _Import(api, definition, ids).run()
+    except (AttributeError, KeyError, TypeError, ValueError) as fault:
+        # The walk takes the shapes of the specification for granted; what has others is no definition.
+        raise _malformed() from fault
+
+
+def _parsed(body: bytes) -> Any:
+    if body.lstrip()[:1] == b"{":
+        return orjson.loads(body)
+    document = yaml.safe_load(body)
+    if _expanded(document, {}) > _MAX_EXPANDED:
+        raise _malformed()
+    # YAML dates and integer keys become what JSON would have had.
+    return orjson.loads(orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS))
+
+
+def _expanded(node: Any, known: dict[int, int]) -> int:
+    """How many nodes and characters a document has when every alias is written out, for aliases of aliases are cheap."""
+    if not isinstance(node, (dict, list)):
+        return 1 + (len(node) if isinstance(node, str) else 0)
+    if id(node) not in known:
+        known[id(node)] = _MAX_EXPANDED  # what contains itself has no end
+        below = [*node, *node.values()] if isinstance(node, dict) else node
+        known[id(node)] = 1 + sum(_expanded(child, known) for child in below)
+    return known[id(node)]
+
+
+def _malformed() -> AwsError:
+    return bad_request("Unable to parse API definition because of a malformed definition")
 
 
 class _Import:

@@ -30,6 +30,8 @@ class Templates:
             stack, change_set = await find_change_set(self._store, self._stacks, ctx, request)
             deployment = change_set["deployment"]
         else:
+            if "StackName" not in request:
+                raise invalid("Either Stack Name or ChangeSet Name must be specified.")
             stack = await self._stacks.load(ctx, request["StackName"])
             deployment = stack["current"]
         if deployment is None:

@@ -56,6 +56,13 @@ class Credentials:
         document = orjson.dumps({**credential._asdict(), "status": status})
         await self._store.table.put(_CREDENTIALS, _ALL, access_key.encode(), document)
 
+    async def set_status(self, access_key: str, status: str) -> None:
+        """Make an access key Active or Inactive."""
+        row = await self._store.table.get(_CREDENTIALS, _ALL, access_key.encode())
+        if row is not None:
+            document = orjson.dumps({**orjson.loads(row.document), "status": status})
+            await self._store.table.put(_CREDENTIALS, _ALL, access_key.encode(), document)
+
     async def revoke(self, access_key: str) -> None:
         """Forget an access key."""
         await self._store.table.delete(_CREDENTIALS, _ALL, access_key.encode())

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from penstock.api import Context, Request, Result, operation
+from penstock.api import Context, Request, Result, operation, refuse
 from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
 from penstock.services.iam.credential import Credential, Credentials
@@ -18,6 +18,7 @@ from penstock.services.iam.entity import (
 
 # AWS: two access keys a user (IAM user guide, quotas).
 _KEY_LIMIT: Final = 2
+_STATUSES: Final = frozenset({"Active", "Inactive"})
 
 
 class Users:
@@ -100,6 +101,18 @@ class Users:
         """A user's access keys without their secrets."""
         user = await self._load(ctx, request)
         return page(user["keys"], request, "AccessKeyMetadata")
+
+    @operation("UpdateAccessKey")
+    async def update_key(self, ctx: Context, request: Request) -> None:
+        """Make an access key Active or Inactive; an inactive one is refused at the door."""
+        status = request["Status"]
+        if status not in _STATUSES:
+            raise refuse(f"the access key status {status}")
+        user = await self._load(ctx, request)
+        key = _find(user, request["AccessKeyId"])
+        key["Status"] = status
+        await self._credentials.set_status(key["AccessKeyId"], status)
+        await self._entities.save(USERS, ctx.account, user["UserName"], user)
 
     @operation("DeleteAccessKey")
     async def delete_key(self, ctx: Context, request: Request) -> None:
