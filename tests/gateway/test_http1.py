@@ -277,3 +277,12 @@ async def test_silent_connections_are_closed(c: Client, s: HttpServer, clock: Vi
 
     await clock.advance(200_000, settle)
     assert await c.ended()
+
+
+@scenario
+async def test_thousands_in_one_packet(c: Client, s: HttpServer, clock: VirtualClock) -> None:
+    """However many requests a client sends at once, each is answered, in order, and none on the stack of another."""
+    count = 3000
+    await c.send(b"".join(b"GET /%d HTTP/1.1\r\nhost: a\r\n\r\n" % n for n in range(count)))
+    paths = [(await c.answer())[1]["x-path"] for _ in range(count)]
+    assert paths == [f"/{n}" for n in range(count)]

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from types import coroutine
 from typing import Any, Final, cast
@@ -37,6 +38,8 @@ class Durability:
 MAX_HEADER: Final = 64 * 1024
 """Bytes of request line and header fields, as most servers allow."""
 _IDLE_MS: Final = 75_000
+_SWEEPS: Final = 3
+"""How often within that time connections are looked at."""
 _PIPELINED: Final = 16
 _REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 _BODILESS: Final = frozenset({204, 304})
@@ -67,6 +70,23 @@ class Fields(dict[str, str]):
     def items(self) -> Any:
         """Every field, in the order of first appearance."""
         return [*super().items(), *self.repeated] if self.repeated else super().items()
+
+
+@lru_cache(maxsize=1024)
+def _lower(name: bytes) -> str:
+    """A field's name as text: clients use the same few over and over."""
+    return name.decode("latin-1").lower()
+
+
+@lru_cache(maxsize=100)
+def _status_line(status: int) -> str:
+    return f"HTTP/1.1 {status} {_REASONS.get(status, '')}\r\n"
+
+
+def _on_one_line(field: tuple[str, str]) -> str:
+    """A field whose value must not become a field of its own by a line break."""
+    name, value = field
+    return f"{name}: {value.replace(chr(13), ' ').replace(chr(10), ' ')}\r\n"
 
 
 def _is_ambiguous(fields: Fields) -> bool:
@@ -149,10 +169,10 @@ class HttpServer:
     async def _sweep(self) -> None:
         """Close connections that have been silent for long, in the middle of a request or between two."""
         while True:
-            await self.clock.sleep_until(self.clock.now() + _IDLE_MS // 3)
-            oldest = self.clock.now() - _IDLE_MS
+            await self.clock.sleep_until(self.clock.now() + _IDLE_MS // _SWEEPS)
             for connection in list(self.connections):
-                if connection.heard_at < oldest:
+                connection.silent += 1
+                if connection.silent > _SWEEPS:
                     connection.close_if_idle()
 
 
@@ -160,8 +180,23 @@ class HttpConnection(asyncio.Protocol):
     """One client's connection: an asyncio protocol, and the callbacks of the parser."""
 
     __slots__ = (
-        "_body", "_busy", "_closing", "_fields", "_header_size", "_in_header", "_parser", "_pending", "_pieces", "_refusal",
-        "_server", "_size", "_task", "_transport", "_url", "heard_at",
+        "_body",
+        "_busy",
+        "_closing",
+        "_fields",
+        "_going",
+        "_header_size",
+        "_in_header",
+        "_parser",
+        "_pending",
+        "_pieces",
+        "_refusal",
+        "_server",
+        "_size",
+        "_task",
+        "_transport",
+        "_url",
+        "silent",
     )  # fmt: skip
 
     _transport: asyncio.Transport
@@ -171,6 +206,9 @@ class HttpConnection(asyncio.Protocol):
         self._server = server
         self._pending: deque[tuple[HttpRequest | HttpResponse, bool]] = deque()
         self._busy = False
+        self._going = False
+        self.silent = 0
+        """For how many sweeps nothing has been heard."""
         self._task: asyncio.Task[None] | None = None
         self._refusal: HttpResponse | None = None
         self._closing = False
@@ -189,7 +227,6 @@ class HttpConnection(asyncio.Protocol):
         """Begin to listen to a client."""
         self._transport = cast(asyncio.Transport, transport)
         self._parser = httptools.HttpRequestParser(self)
-        self.heard_at = self._server.clock.now()
         self._server.connections.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -200,7 +237,7 @@ class HttpConnection(asyncio.Protocol):
         """Feed the parser; answer what cannot be parsed."""
         if self._closing:
             return
-        self.heard_at = self._server.clock.now()
+        self.silent = 0
         in_header = self._in_header
         try:
             self._parser.feed_data(data)
@@ -233,7 +270,7 @@ class HttpConnection(asyncio.Protocol):
             if self._header_size > MAX_HEADER:
                 self._refuse(_HEADER_TOO_LARGE)
             return
-        key = name.decode("latin-1").lower()
+        key = _lower(name)
         fields = self._fields
         if key in fields:
             fields.repeated.append((key, value.decode("latin-1")))
@@ -330,6 +367,9 @@ class HttpConnection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Serve what is pending, one request after another, until one has to be waited for."""
+        if self._going:
+            return
+        self._going = True
         while self._pending and not self._busy:
             request, keep_alive = self._pending.popleft()
             if len(self._pending) == _PIPELINED - 1:
@@ -339,6 +379,7 @@ class HttpConnection(asyncio.Protocol):
                 self._reply(request, "GET", keep_alive)
             else:
                 self._serve(request, keep_alive)
+        self._going = False
 
     def _serve(self, request: HttpRequest, keep_alive: bool) -> None:
         """Begin to answer. Most answers are there at once; for the others a task goes on from where they first wait."""
@@ -386,16 +427,14 @@ class HttpConnection(asyncio.Protocol):
 
     def _write(self, response: HttpResponse, method: str, keep_alive: bool) -> None:
         status, body = response.status, response.body
-        head = f"HTTP/1.1 {status} {_REASONS.get(status, '')}\r\n"
+        head = _status_line(status)
         sized = status in _BODILESS
         for name, value in response.headers:
-            if "\n" in value or "\r" in value:
-                # A value with a line break of its own must not become a field of its own.
-                head += f"{name}: {value.replace(chr(13), ' ').replace(chr(10), ' ')}\r\n"
-                continue
             if name in _LENGTH_NAMES:
                 sized = True
             head += f"{name}: {value}\r\n"
+        if head.count("\n") > len(response.headers) + 1 or head.count("\r") > head.count("\n"):
+            head = _status_line(status) + "".join(map(_on_one_line, response.headers))
         if not sized:
             head += f"content-length: {len(body)}\r\n"
         if not keep_alive or self._server.stopping:
