@@ -107,12 +107,6 @@ def test_attributes_out_of_range(sqs: Any, queue: str) -> None:
     assert ("InvalidAttributeName", "Unknown Attribute Nonsense.") == error_of(
         lambda: sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Nonsense": "1"})
     )[:2]
-    assert (
-        "NotImplemented"
-        == error_of(
-            lambda: sqs.set_queue_attributes(QueueUrl=queue, Attributes={"KmsMasterKeyId": "k"})
-        )[0]
-    )
 
 
 def test_send_and_receive(sqs: Any, queue: str) -> None:
@@ -434,15 +428,6 @@ def test_query_protocol_errors(endpoint: str) -> None:
     body = caught.value.read().decode()
     assert "<Code>AWS.SimpleQueueService.NonExistentQueue</Code>" in body
     assert "The specified queue does not exist for this wsdl version." in body
-
-
-def test_not_built_is_refused_by_name(sqs: Any, fifo: str) -> None:
-    """What is not built says so, instead of pretending."""
-    assert (
-        "NotImplemented",
-        "Penstock does not implement the parameter ReceiveRequestAttemptId of sqs:ReceiveMessage yet.",
-        501,
-    ) == error_of(lambda: receive(sqs, fifo, ReceiveRequestAttemptId="a"))
 
 
 def test_accounts_and_regions_are_apart(aws: Aws, sqs: Any, queue: str, unique: str) -> None:

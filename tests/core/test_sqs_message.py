@@ -25,7 +25,7 @@ def test_system_attributes_of_a_fifo_message() -> None:
         "SentTimestamp": "1",
         "SenderId": "me",
         "ApproximateFirstReceiveTimestamp": "2",
-        "SequenceNumber": "18850000000000000007",
+        "SequenceNumber": "18849496460467696135",
         "MessageDeduplicationId": "d",
         "MessageGroupId": "g",
         "AWSTraceHeader": "Root=1",

@@ -58,10 +58,11 @@ class Model:
     visible_at: int
     leases: int = 0
     receipt: str = ""
+    sent_at: int = 0
 
 
 class QueueMachine(Machine):
-    """The Queue primitive against a list; `ordered` decides whether messages have groups."""
+    """The Queue primitive against a list; `kind` decides whether messages have groups, tenants or neither."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,17 +71,56 @@ class QueueMachine(Machine):
         self.messages: list[Model] = []
         self.dead: list[str] = []
 
-    @initialize(ordered=st.booleans())
-    def choose(self, ordered: bool) -> None:
-        self.ordered = ordered
+    @initialize(kind=st.sampled_from(["groups", "tenants", "neither"]))
+    def choose(self, kind: str) -> None:
+        self.kind = kind
 
-    @rule(delay=st.sampled_from([0, 0, 5]), group=st.sampled_from("xyz"))
-    def put(self, delay: int, group: str) -> None:
+    def new(self, delay: int, group: str) -> tuple[Model, NewMessage]:
         self.names += 1
-        model = Model(str(self.names), group if self.ordered else None, self.now + delay)
-        message = NewMessage(id=model.id, body=b"", visible_at=model.visible_at, group=model.group)
-        self.run(self.store.queue.put("q", [message], self.now))
-        self.messages.append(model)
+        visible_at = self.now + delay
+        model = Model(
+            str(self.names), group if self.kind == "groups" else None, visible_at, sent_at=self.now
+        )
+        message = NewMessage(
+            id=model.id,
+            body=b"",
+            visible_at=visible_at,
+            group=model.group,
+            tenant=group if self.kind == "tenants" else None,
+        )
+        return model, message
+
+    @rule(
+        delay=st.sampled_from([0, 0, 5]),
+        group=st.sampled_from("xyz"),
+        copies=st.sampled_from([1, 1, 1, 40]),
+    )
+    def put(self, delay: int, group: str, copies: int) -> None:
+        made = [self.new(delay, group) for _ in range(copies)]
+        self.run(self.store.queue.put("q", [message for _, message in made], self.now))
+        self.messages += [model for model, _ in made]
+
+    @rule(delay=st.sampled_from([0, 5]), group=st.sampled_from("xyz"))
+    def fail(self, delay: int, group: str) -> None:
+        """A transaction that puts, leases, settles and then fails has done nothing."""
+
+        async def work() -> None:
+            _, message = self.new(delay, group)
+            async with self.store.transaction() as tx:
+                await tx.queue.put("q", [message], self.now)
+                for leased in await tx.queue.lease("q", 2, LeaseTerms(until=1 << 40), self.now):
+                    await tx.queue.settle("q", leased.receipt, self.now)
+                raise KeyError
+
+        with pytest.raises(KeyError):
+            self.run(work())
+
+    @rule(age=st.integers(1, 20))
+    def expire(self, age: int) -> None:
+        before = self.now - age
+        old = [m for m in self.messages if m.sent_at < before and m.visible_at < before]
+        assert len(old) == self.run(self.store.queue.expire("q", before, 1_000))
+        self.messages = [m for m in self.messages if m not in old]
 
     @rule(limit=st.integers(1, 5), duration=st.sampled_from([3, 10]))
     def lease(self, limit: int, duration: int) -> None:
@@ -139,15 +179,17 @@ class QueueMachine(Machine):
             assert Hold.DONE is self.run(self.store.queue.settle("q", model.receipt, self.now))
             self.messages.remove(model)
 
-    @rule(data=st.data(), duration=st.sampled_from([0, 7]))
-    def extend(self, data: st.DataObject, duration: int) -> None:
+    @rule(data=st.data(), duration=st.sampled_from([0, 7]), strict=st.booleans())
+    def extend(self, data: st.DataObject, duration: int, strict: bool) -> None:
         held = [m for m in self.messages if m.receipt]
         if held:
             model = data.draw(st.sampled_from(held))
             result = self.run(
-                self.store.queue.extend("q", model.receipt, self.now + duration, self.now)
+                self.store.queue.extend(
+                    "q", model.receipt, self.now + duration, self.now, strict=strict
+                )
             )
-            if model.visible_at > self.now:
+            if model.visible_at > self.now or not strict:
                 assert Hold.DONE is result
                 model.visible_at = self.now + duration
             else:

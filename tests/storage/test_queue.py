@@ -1,7 +1,10 @@
 """Conformance of the Queue primitive, verb by verb, on every engine."""
 
 import contextlib
+import time
 from typing import Any
+
+import pytest
 
 from penstock.storage.primitives import Counts, Hold, LeaseTerms, NewMessage, Store
 
@@ -279,3 +282,170 @@ async def test_a_failed_look_keeps_what_is_known(store: Store) -> None:
     (second,) = await store.queue.put("q", [message("b")], 0)
 
     assert first.sequence + 1 == second.sequence
+
+
+async def test_a_failed_transaction_is_not_counted(store: Store) -> None:
+    """Counts are remembered, not read: what is undone must be taken off them again."""
+    await store.queue.put("q", [message("a"), message("b")], 0)
+    assert 2 == (await store.queue.count("q", 0)).visible
+    with contextlib.suppress(KeyError):
+        async with store.transaction() as tx:
+            (leased,) = await tx.queue.lease("q", 1, LeaseTerms(until=30), 0)
+            await tx.queue.settle("q", leased.receipt, 0)
+            await tx.queue.put("q", [message("c"), message("d", visible_at=9)], 0)
+            assert Counts(2, 0, 1, 0) == await tx.queue.count("q", 0)
+            raise KeyError
+
+    assert Counts(2, 0, 0, 0) == await store.queue.count("q", 0)
+
+
+async def test_counts_follow_time(store: Store) -> None:
+    """Leases end and delays pass without anybody doing anything."""
+    await store.queue.put("q", [message("a"), message("b", visible_at=20)], 0)
+    (leased,) = await store.queue.lease("q", 1, LeaseTerms(until=10), 0)
+
+    assert (0, 1, 1) == await numbers(store, 5)
+    await store.queue.extend("q", leased.receipt, 30, 5)
+    assert (0, 1, 1) == await numbers(store, 15)
+    assert (1, 1, 0) == await numbers(store, 20)
+    assert (2, 0, 0) == await numbers(store, 30)
+    await store.queue.settle("q", leased.receipt, 31)
+    assert (1, 0, 0) == await numbers(store, 31)
+
+
+async def numbers(store: Store, now: int) -> tuple[int, int, int]:
+    counts = await store.queue.count("q", now)
+    return counts.visible, counts.leased, counts.delayed
+
+
+@pytest.mark.parametrize("group", [None, "g"])
+async def test_no_more_leases_than_allowed(store: Store, group: str | None) -> None:
+    """A queue has so many leases at a time; what is settled or comes back makes room."""
+    await store.queue.put("q", [message(n, group=group) for n in "abcde"], 0)
+
+    first = await store.queue.lease("q", 2, LeaseTerms(until=30, max_leased=3), 0)
+    assert ["a", "b"] == [m.id for m in first]
+    if group is None:
+        assert ["c"] == await take(store, max_leased=3)
+    assert [] == await take(store, max_leased=2)
+    for leased in first:
+        await store.queue.settle("q", leased.receipt, 1)
+    assert 1 == len(await take(store, limit=1, now=1, max_leased=3))
+    assert 3 == len(await take(store, now=30, until=60, max_leased=3))
+    assert 3 == await store.queue.leased("q", 31)
+
+
+async def test_expire(store: Store) -> None:
+    """Messages that wait since before an instant are removed, so many at a time, and counted no more."""
+    await store.queue.put("q", [message(str(n)) for n in range(5)], 0)
+    await store.queue.put("q", [message("late", visible_at=50)], 50)
+
+    assert 3 == await store.queue.expire("q", 40, 3)
+    assert 2 == await store.queue.expire("q", 40, 3)
+    assert 0 == await store.queue.expire("q", 40, 3)
+    assert Counts(1, 0, 0, 50) == await store.queue.count("q", 60)
+
+
+async def test_expire_in_a_group(store: Store) -> None:
+    """A group goes on with its first message that has not expired."""
+    await store.queue.put("q", [message("a", group="g"), message("b", group="h")], 0)
+    await store.queue.put("q", [message("c", group="g", visible_at=50)], 50)
+
+    assert 2 == await store.queue.expire("q", 40, 10)
+    assert ["c"] == await take(store, now=60, until=90)
+
+
+async def test_extend_whatever_the_lease(store: Store) -> None:
+    """Where it is not strict, an old lease decides as well, also after its end."""
+    await store.queue.put("q", [message("a")], 0)
+    (first,) = await store.queue.lease("q", 1, LeaseTerms(until=30), 0)
+
+    assert Hold.DONE is await store.queue.extend("q", first.receipt, 60, 40, strict=False)
+    assert (0, 1, 0) == await numbers(store, 50)
+    (second,) = await store.queue.lease("q", 1, LeaseTerms(until=90), 60)
+    assert Hold.DONE is await store.queue.extend("q", first.receipt, 61, 61, strict=False)
+    assert [second.id] == await take(store, now=61, until=90)
+
+
+async def test_renew(store: Store) -> None:
+    """Leases that nobody touched are given again, whole, with the same receipts."""
+    await store.queue.put("q", [message(n, group="g") for n in "abc"], 0)
+    leased = await store.queue.lease("q", 2, LeaseTerms(until=30), 1)
+    receipts = [m.receipt for m in leased]
+
+    assert leased == await store.queue.renew("q", receipts, 30, 50, 10)
+    assert [] == await take(store, now=49)
+    assert (1, 2, 0) == await numbers(store, 49)
+    assert None is await store.queue.renew("q", receipts, 30, 90, 49)
+    assert None is await store.queue.renew("q", receipts, 50, 90, 50)
+
+
+async def test_renew_is_all_or_nothing(store: Store) -> None:
+    """One message that was settled, or whose lease was moved, ends it for the others."""
+    await store.queue.put("q", [message(n) for n in "ab"], 0)
+    leased = await store.queue.lease("q", 2, LeaseTerms(until=30), 0)
+    receipts = [m.receipt for m in leased]
+    await store.queue.extend("q", receipts[0], 40, 1)
+
+    assert None is await store.queue.renew("q", receipts, 30, 50, 2)
+    await store.queue.extend("q", receipts[0], 30, 3)
+    await store.queue.settle("q", receipts[1], 4)
+    assert None is await store.queue.renew("q", receipts, 30, 50, 5)
+    assert ["a"] == await take(store, now=30, until=60)
+
+
+async def test_keys_that_do_not_count(store: Store) -> None:
+    """A message that comes back keeps its key and is no duplicate of itself."""
+    await store.queue.put("q", [message("a", group="g", dedup="k")], 0)
+    (stored,) = await store.queue.put(
+        "q", [message("b", group="g", dedup="k")], 1, dedup_since=None
+    )
+
+    assert not stored.duplicate
+    leased = await store.queue.lease("q", 2, LeaseTerms(until=30), 1)
+    assert [("a", "k"), ("b", "k")] == [(m.id, m.dedup) for m in leased]
+
+
+async def test_tenants_with_many_messages_wait_behind_others(store: Store) -> None:
+    """One tenant's backlog does not keep the others' messages waiting."""
+    await store.queue.put("q", [message(f"n{n}", tenant="noisy") for n in range(300)], 0)
+    await store.queue.put("q", [message("q1", tenant="quiet"), message("own")], 1)
+
+    first = await take(store, limit=32, now=2)
+    assert {"q1", "own"} < set(first)
+    assert 270 == len(set(await take(store, limit=300, now=2)) - set(first))
+
+
+async def test_a_queue_behind_is_part_of_its_queue(engine: Any) -> None:
+    """Wherever a message waits, it is counted, extended, settled, expired and purged as its queue's, also after a restart."""
+    async with engine.open() as store:
+        await store.queue.put("q", [message(str(n), tenant="t") for n in range(60)], 0)
+        leased = await store.queue.lease("q", 60, LeaseTerms(until=30), 0)
+        assert 60 == len(leased)
+        assert Hold.DONE is await store.queue.settle("q", leased[-1].receipt, 1)
+        assert Hold.GONE is await store.queue.settle("q", leased[-1].receipt, 1)
+        assert Hold.DONE is await store.queue.extend("q", leased[-2].receipt, 20, 1)
+        assert 20 == await store.queue.next_due("q", 1)
+        assert Counts(1, 58, 0, 0) == await store.queue.count("q", 25)
+        await store.durable()
+        if engine.kind == "memory":
+            return
+    async with engine.open() as store:
+        assert Counts(1, 58, 0, 0) == await store.queue.count("q", 25)
+        assert [leased[-2].id] == await take(store, now=25, until=30)
+        assert 59 == await store.queue.expire("q", 40, 100)
+        await store.queue.put("q", [message(str(n), tenant="t") for n in range(60)], 0)
+        await store.queue.purge("q")
+        assert Counts(0, 0, 0, None) == await store.queue.count("q", 0)
+
+
+async def test_counting_does_not_grow_with_the_queue(store: Store) -> None:
+    """Whoever watches a queue must not slow it down: no count reads the messages again."""
+    for _ in range(30):
+        await store.queue.put("q", [message(str(n)) for n in range(1_000)], 0)
+    await store.queue.count("q", 0)
+
+    started = time.perf_counter()
+    for _ in range(20):
+        assert 30_000 == (await store.queue.count("q", 0)).visible
+    assert 0.005 > (time.perf_counter() - started) / 20

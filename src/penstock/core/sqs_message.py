@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import orjson
 
 # AWS: sequence numbers are opaque and have 20 digits; those that AWS shows begin near this one (SQS API reference).
-_FIRST_SEQUENCE: Final = 18_850_000_000_000_000_000
+_FIRST_SEQUENCE: Final = 18_849_496_460_467_696_128
 
 
 class Received(Protocol):

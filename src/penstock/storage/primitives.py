@@ -28,6 +28,8 @@ class NewMessage:
     """Hidden until then; the present instant for a message without delay."""
     group: str | None = None
     """Messages of one group are leased in order, and wait for the ones before them."""
+    tenant: str | None = None
+    """Where there are no groups: whose message it is. Those of a tenant with many wait behind those of others."""
     dedup: str | None = None
     """A second message with this key within the window is not stored."""
     source: str | None = None
@@ -77,6 +79,8 @@ class LeaseTerms:
     max_leases: int = 0
     source: str | None = None
     """What a dead-lettered message shall remember as its source."""
+    max_leased: int = 0
+    """How many messages of the queue may be leased at once; 0 for any number."""
 
 
 class Hold(Enum):
@@ -89,7 +93,10 @@ class Hold(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many messages of a queue can be leased, are leased, are delayed; and since when the oldest waits."""
+    """How many messages of a queue can be leased, are leased, are delayed; and since when the oldest waits.
+
+    The numbers are exact, the age is that of the oldest among those that come next.
+    """
 
     visible: int
     leased: int
@@ -101,9 +108,12 @@ class Queue(Protocol):
     """Messages that are hidden while leased, ordered within a group, gone once settled, dead-lettered past a count."""
 
     async def put(
-        self, queue: str, messages: Sequence[NewMessage], now: int, *, dedup_since: int = 0
+        self, queue: str, messages: Sequence[NewMessage], now: int, *, dedup_since: int | None = 0
     ) -> list[Stored]:
-        """Store messages in order. One whose `dedup` was put at or after `dedup_since` is answered, not stored."""
+        """Store messages in order.
+
+        One whose `dedup` was put at or after `dedup_since` is answered, not stored; with None keys do not count.
+        """
         ...
 
     async def lease(self, queue: str, limit: int, terms: LeaseTerms, now: int) -> list[Leased]:
@@ -114,8 +124,22 @@ class Queue(Protocol):
         """
         ...
 
-    async def extend(self, queue: str, receipt: str, until: int, now: int) -> Hold:
-        """Move the end of a lease; at or before `now` ends it."""
+    async def extend(
+        self, queue: str, receipt: str, until: int, now: int, *, strict: bool = True
+    ) -> Hold:
+        """Move the end of a lease; at or before `now` ends it.
+
+        Unless `strict`, any lease the message ever had decides when the message is next visible.
+        """
+        ...
+
+    async def renew(
+        self, queue: str, receipts: Sequence[str], held_until: int, until: int, now: int
+    ) -> list[Leased] | None:
+        """Move the end of leases made together and return their messages as they were leased.
+
+        None, and nothing done, unless every one is current and still ends at `held_until`.
+        """
         ...
 
     async def settle(self, queue: str, receipt: str, now: int, *, strict: bool = False) -> Hold:
@@ -127,7 +151,15 @@ class Queue(Protocol):
         ...
 
     async def count(self, queue: str, now: int) -> Counts:
-        """Count messages by state."""
+        """Count messages by state, in a time that does not grow with the queue."""
+        ...
+
+    async def leased(self, queue: str, now: int) -> int:
+        """How many messages are leased."""
+        ...
+
+    async def expire(self, queue: str, before: int, limit: int) -> int:
+        """Remove up to `limit` messages that were sent, and last became visible, before an instant. Returns how many."""
         ...
 
     async def purge(self, queue: str) -> None:

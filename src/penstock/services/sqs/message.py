@@ -18,7 +18,9 @@ _FORBIDDEN: Final = re.compile(
     "[^\\x09\\x0a\\x0d\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]"
 )
 _TOKEN: Final = re.compile(r"[!-~]{1,128}")
-_ATTRIBUTE_NAME: Final = re.compile(r"[A-Za-z0-9_.\-]+")
+# AWS: letters beyond ASCII are taken too, although the API reference says otherwise (recorded by LocalStack).
+_ATTRIBUTE_NAME: Final = re.compile(r"[\w.\-]+")
+_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _RESERVED: Final = ("aws.", "amazon.")
 SYSTEM_NAMES: Final = (
     "All",
@@ -46,17 +48,21 @@ def check_body(body: str | None) -> bytes:
             "MissingRequiredParameterException",
             "The request must contain the parameter MessageBody.",
         )
-    if not body.isprintable() and _FORBIDDEN.search(body):
-        raise AwsError(
-            "InvalidMessageContents",
-            "Invalid characters found. Valid unicode characters are"
-            " #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF",
-        )
+    if not body.isprintable() and (found := _FORBIDDEN.search(body)):
+        raise AwsError("InvalidMessageContents", _forbidden(found.group(), "message body"))
     return body.encode()
 
 
+def _forbidden(character: str, where: str) -> str:
+    # AWS: as users of several SDKs have reported it.
+    return (
+        f"Invalid binary character '#x{ord(character):X}' was found in the {where}, the set of allowed"
+        " characters is #x9 | #xA | #xD | [#x20-#xD7FF] | [#xE000-#xFFFD] | [#x10000-#x10FFFF]."
+    )
+
+
 def check_token(name: str, value: str | None) -> None:
-    """A group or deduplication id: 1 to 128 printable ASCII characters without spaces."""
+    """A group, deduplication or attempt id: 1 to 128 printable ASCII characters without spaces."""
     if value is not None and not _TOKEN.fullmatch(value):
         raise invalid(
             f"Value {value} for parameter {name} is invalid. Reason: {name} can only include"
@@ -109,16 +115,10 @@ def _check_attribute_value(name: str, value: Mapping[str, Any]) -> None:
         raise invalid(
             f"Message (user) attribute '{name}' must contain a non-empty value of type '{kind}'."
         )
-    if kind == "Number" and not _is_number(text or ""):
+    if kind == "Number" and not _NUMBER.fullmatch(text or ""):
         raise invalid(f"Can't cast the value of message (user) attribute '{name}' to a number.")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    if kind != "Binary" and (found := _FORBIDDEN.search(text or "")):
+        raise invalid(_forbidden(found.group(), f"message (user) attribute '{name}'"))
 
 
 def too_long(limit: int) -> AwsError:
@@ -161,9 +161,10 @@ def shown(leased: Leased, handle: str, request: Mapping[str, Any]) -> Result:
 def _select(
     attributes: Mapping[str, Mapping[str, Any]], names: Sequence[str]
 ) -> dict[str, Mapping[str, Any]]:
-    if "All" in names or ".*" in names:
+    # AWS: a lone star means all too, and a prefix need not end at a period (recorded by LocalStack).
+    if "All" in names or ".*" in names or "*" in names:
         return dict(attributes)
-    prefixes = tuple(name[:-1] for name in names if name.endswith(".*"))
+    prefixes = tuple(name[:-2] for name in names if name.endswith(".*"))
     return {
         name: value
         for name, value in attributes.items()

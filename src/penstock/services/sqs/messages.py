@@ -1,9 +1,8 @@
 """Operations on messages: send, receive, delete, change visibility, one by one and in batches."""
 
 import hashlib
-import re
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from penstock.api import Context, Request, Result, operation
@@ -16,7 +15,9 @@ from penstock.core.sqs_message import (
     md5_of_attributes,
     sequence_number,
 )
-from penstock.delivery.waiting import arrival
+from penstock.services.sqs.arrival import Arrivals
+from penstock.services.sqs.attempt import Attempts
+from penstock.services.sqs.batch import batch_result, entries_of, failure
 from penstock.services.sqs.message import (
     SYSTEM_NAMES,
     check_attributes,
@@ -26,27 +27,37 @@ from penstock.services.sqs.message import (
     shown,
     too_long,
 )
-from penstock.services.sqs.queue import QueueRecord
-from penstock.services.sqs.queues import Queues
+from penstock.services.sqs.queue import QueueRecord, missing_dedup
+from penstock.services.sqs.queues import MAX_IN_FLIGHT, Queues
 from penstock.services.sqs.receipts import Receipts
-from penstock.storage.primitives import Hold, NewMessage, Store, Stored
+from penstock.services.sqs.throttle import CallRates
+from penstock.storage.primitives import Hold, Leased, NewMessage, Store, Stored
 
 _DEDUP_MS: Final = 300_000
 _MAX_BATCH_BYTES: Final = 1_048_576
-_BATCH_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
+_MAX_HELD_MS: Final = 43_200_000
 
 
 class Messages:
     """Messages under the ARN of their queue."""
 
     def __init__(
-        self, store: Store, queues: Queues, receipts: Receipts, ids: Ids, clock: Clock
+        self,
+        store: Store,
+        queues: Queues,
+        receipts: Receipts,
+        attempts: Attempts,
+        ids: Ids,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._queues = queues
         self._receipts = receipts
+        self._attempts = attempts
         self._ids = ids
         self._clock = clock
+        self._arrivals = Arrivals(store, clock)
+        self._rates = CallRates()
         self._awaited: set[str] = set()
         self._released = False
 
@@ -61,6 +72,8 @@ class Messages:
         """Store one message."""
         queue = await self._queues.by_url(ctx, request)
         message, md5s = self._prepare(ctx, queue, request)
+        if queue.fifo:
+            self._rates.take(queue, "SendMessage", ctx.now, (str(message.group),))
         stored = await self._store.queue.put(
             queue.arn, (message,), ctx.now, dedup_since=ctx.now - _DEDUP_MS
         )
@@ -70,7 +83,7 @@ class Messages:
     async def send_message_batch(self, ctx: Context, request: Request) -> Result:
         """Store up to ten messages in order; each entry is answered for itself."""
         queue = await self._queues.by_url(ctx, request)
-        entries = _batch(request, "SendMessageBatch")
+        entries = entries_of(request, "SendMessageBatch")
         total = sum(
             len((e.get("MessageBody") or "").encode())
             + attributes_size(e.get("MessageAttributes") or {})
@@ -82,19 +95,21 @@ class Messages:
                 f"Batch requests cannot be longer than {_MAX_BATCH_BYTES} bytes."
                 f" You have sent {total} bytes.",
             )
-        if queue.fifo and any(e.get("MessageGroupId") is None for e in entries):
-            raise invalid("The request must contain the parameter MessageGroupId.")
+        if queue.fifo:
+            _check_fifo_batch(queue, entries)
+            groups = {entry["MessageGroupId"] for entry in entries}
+            self._rates.take(queue, "SendMessage", ctx.now, groups)
         prepared: list[tuple[str, NewMessage, Result]] = []
         failed: list[Result] = []
         for entry in entries:
             try:
                 prepared.append((entry["Id"], *self._prepare(ctx, queue, entry)))
             except AwsError as error:
-                failed.append(_failure(entry["Id"], error))
+                failed.append(failure(entry["Id"], error))
         stored = await self._store.queue.put(
             queue.arn, [m for _, m, _ in prepared], ctx.now, dedup_since=ctx.now - _DEDUP_MS
         )
-        return _batch_result(
+        return batch_result(
             [
                 {"Id": id_, **_sent(queue, one, md5s)}
                 for (id_, _, md5s), one in zip(prepared, stored, strict=True)
@@ -133,6 +148,7 @@ class Messages:
             attributes=encode_attributes(ctx.principal_id, attributes, trace, tenant),
             visible_at=ctx.now + delay,
             group=group if queue.fifo else None,
+            tenant=tenant,
             dedup=dedup,
         )
         return message, md5s
@@ -145,10 +161,7 @@ class Messages:
         check_token("MessageDeduplicationId", explicit)
         if not queue.fifo:
             if explicit is not None:
-                raise invalid(
-                    f"Value {explicit} for parameter MessageDeduplicationId is invalid. Reason:"
-                    " The request include parameter that is not valid for this queue type."
-                )
+                raise _not_for_this_type("MessageDeduplicationId", explicit)
             return None
         if group is None:
             raise AwsError(
@@ -170,14 +183,11 @@ class Messages:
             )
         if queue.fifo:
             if seconds:
-                raise invalid(
-                    f"Value {seconds} for parameter DelaySeconds is invalid. Reason:"
-                    " The request include parameter that is not valid for this queue type."
-                )
+                raise _not_for_this_type("DelaySeconds", seconds)
             return queue.delay_ms
         return int(seconds) * 1000
 
-    @operation("ReceiveMessage", refuses=("ReceiveRequestAttemptId",))
+    @operation("ReceiveMessage")
     async def receive_message(self, ctx: Context, request: Request) -> Result:
         """Lease up to ten messages, waiting for the first one if asked to."""
         queue = await self._queues.by_url(ctx, request)
@@ -198,34 +208,90 @@ class Messages:
             if name not in SYSTEM_NAMES:
                 raise AwsError("InvalidAttributeName", f"Unknown Attribute {name}.")
         until = ctx.now + (queue.wait_ms if wait is None else wait * 1000)
-        now = ctx.now
-        while True:
-            terms = await self._queues.lease_terms(queue, visibility, now)
-            leased = await self._store.queue.lease(queue.arn, limit, terms, now)
-            if leased or now >= until or self._released:
-                break
-            self._awaited.add(queue.arn)
-            await arrival(self._store, self._clock, queue.arn, until, now)
-            now = self._clock.now()
+        attempt = request.get("ReceiveRequestAttemptId")
+        if queue.fifo:
+            self._rates.take(queue, "ReceiveMessage", ctx.now)
+            if attempt is not None:
+                return await self._receive_again(ctx, queue, request, until, visibility)
+        elif attempt is not None:
+            raise _not_for_this_type("ReceiveRequestAttemptId", attempt)
+        leased, now = await self._lease(queue, limit, visibility, ctx.now, until)
+        return self._received(queue, leased, now, request)
+
+    async def _receive_again(
+        self,
+        ctx: Context,
+        queue: QueueRecord,
+        request: Request,
+        until: int,
+        visibility: int | None,
+    ) -> Result:
+        """A receive that may be repeated: the same attempt is given the same messages."""
+        attempt = request["ReceiveRequestAttemptId"]
+        check_token("ReceiveRequestAttemptId", attempt)
+        hidden_ms = queue.visibility_ms if visibility is None else visibility
+        again = await self._attempts.repeat(queue.arn, attempt, ctx.now + hidden_ms, ctx.now)
+        if again is not None:
+            return self._received(queue, again.messages, again.received_at, request)
+        limit = request.get("MaxNumberOfMessages", 1)
+        leased, now = await self._lease(queue, limit, visibility, ctx.now, until)
+        if leased:
+            await self._attempts.keep(queue.arn, attempt, leased, now + hidden_ms, now)
+        return self._received(queue, leased, now, request)
+
+    async def _lease(
+        self, queue: QueueRecord, limit: int, visibility: int | None, now: int, until: int
+    ) -> tuple[list[Leased], int]:
+        """Messages, and the instant at which they were leased; none if there is none by `until`."""
+        terms = await self._queues.lease_terms(queue, visibility, now)
+        leased = await self._store.queue.lease(queue.arn, limit, terms, now)
+        if leased:
+            return leased, now
+        if now >= until or self._released:
+            await self._check_in_flight(queue, now)
+            return leased, now
+        self._awaited.add(queue.arn)
+        try:
+            while not leased and now < until and not self._released:
+                await self._arrivals.wait(queue.arn, until, now)
+                now = self._clock.now()
+                terms = await self._queues.lease_terms(queue, visibility, now)
+                leased = await self._store.queue.lease(queue.arn, limit, terms, now)
+        finally:
+            self._arrivals.leave(queue.arn)
+        return leased, now
+
+    async def _check_in_flight(self, queue: QueueRecord, now: int) -> None:
+        # AWS: only a short poll of a standard queue is told; others are given nothing (developer guide, "quotas").
+        if not queue.fifo and await self._store.queue.leased(queue.arn, now) >= MAX_IN_FLIGHT:
+            raise AwsError(
+                "OverLimit", "The maximum number of in flight messages is reached for the queue."
+            )
+
+    def _received(
+        self, queue: QueueRecord, leased: Sequence[Leased], now: int, request: Request
+    ) -> Result:
         if not leased:
             return {}
         seal = self._receipts.seal
-        return {"Messages": [shown(m, seal(queue.arn, m.receipt), request) for m in leased]}
+        return {"Messages": [shown(m, seal(queue.arn, m.receipt, now), request) for m in leased]}
 
     @operation("DeleteMessage")
     async def delete_message(self, ctx: Context, request: Request) -> None:
         """Settle a message by its receipt handle."""
         queue = await self._queues.by_url(ctx, request)
+        if queue.fifo:
+            self._rates.take(queue, "DeleteMessage", ctx.now)
         await self._delete(ctx, queue, request)
 
     @operation("DeleteMessageBatch")
     async def delete_message_batch(self, ctx: Context, request: Request) -> Result:
         """Settle up to ten messages."""
-        return await self._each(ctx, request, "DeleteMessageBatch", self._delete)
+        return await self._each(ctx, request, "DeleteMessage", self._delete)
 
     async def _delete(self, ctx: Context, queue: QueueRecord, entry: Mapping[str, Any]) -> None:
         handle = entry["ReceiptHandle"] if entry.get("ReceiptHandle") else _no_handle()
-        receipt = self._receipts.open(queue.arn, handle)
+        receipt, _ = self._receipts.open(queue.arn, handle)
         held = await self._store.queue.settle(queue.arn, receipt, ctx.now, strict=queue.fifo)
         if queue.fifo and held is Hold.ENDED:
             # AWS: a FIFO message can be deleted only while it is in flight (recorded by LocalStack).
@@ -238,29 +304,34 @@ class Messages:
     async def change_message_visibility(self, ctx: Context, request: Request) -> None:
         """Move the end of a lease; 0 ends it now."""
         queue = await self._queues.by_url(ctx, request)
+        if queue.fifo:
+            self._rates.take(queue, "ChangeMessageVisibility", ctx.now)
         await self._change(ctx, queue, request)
 
     @operation("ChangeMessageVisibilityBatch")
     async def change_message_visibility_batch(self, ctx: Context, request: Request) -> Result:
         """Move the ends of up to ten leases."""
-        return await self._each(ctx, request, "ChangeMessageVisibilityBatch", self._change)
+        return await self._each(ctx, request, "ChangeMessageVisibility", self._change)
 
     async def _change(self, ctx: Context, queue: QueueRecord, entry: Mapping[str, Any]) -> None:
         handle = entry["ReceiptHandle"] if entry.get("ReceiptHandle") else _no_handle()
-        receipt = self._receipts.open(queue.arn, handle)
+        receipt, received_at = self._receipts.open(queue.arn, handle)
         visibility = _visibility(entry)
         if visibility is None:
             raise AwsError(
                 "MissingRequiredParameterException",
                 "The request must contain the parameter VisibilityTimeout.",
             )
-        held = await self._store.queue.extend(queue.arn, receipt, ctx.now + visibility, ctx.now)
-        if held is Hold.ENDED:
-            raise AwsError(
-                "MessageNotInflight",
-                f"Message ID {handle} is not in flight: its visibility timeout has passed.",
+        if received_at and ctx.now - received_at + visibility > _MAX_HELD_MS:
+            raise invalid(
+                f"Value {visibility // 1000} for parameter VisibilityTimeout is invalid. Reason: Total"
+                " VisibilityTimeout for the message is beyond the limit [43200 seconds]"
             )
-        if held is Hold.GONE:
+        # AWS: on a standard queue any handle of a message will do, also after its time (recorded by LocalStack).
+        held = await self._store.queue.extend(
+            queue.arn, receipt, ctx.now + visibility, ctx.now, strict=queue.fifo
+        )
+        if held is not Hold.DONE:
             raise invalid(
                 f"Value {handle} for parameter ReceiptHandle is invalid. Reason: Message does not exist"
                 " or is not available for visibility timeout change."
@@ -274,16 +345,19 @@ class Messages:
         act: Callable[[Context, QueueRecord, Mapping[str, Any]], Awaitable[None]],
     ) -> Result:
         queue = await self._queues.by_url(ctx, request)
+        entries = entries_of(request, f"{name}Batch")
+        if queue.fifo:
+            self._rates.take(queue, name, ctx.now)
         successful: list[Result] = []
         failed: list[Result] = []
-        for entry in _batch(request, name):
+        for entry in entries:
             try:
                 await act(ctx, queue, entry)
             except AwsError as error:
-                failed.append(_failure(entry["Id"], error))
+                failed.append(failure(entry["Id"], error))
             else:
                 successful.append({"Id": entry["Id"]})
-        return _batch_result(successful, failed)
+        return batch_result(successful, failed)
 
 
 def _visibility(entry: Mapping[str, Any]) -> int | None:
@@ -322,50 +396,18 @@ def _sent(queue: QueueRecord, stored: Stored, md5s: Result) -> Result:
     return result
 
 
-def _batch(request: Request, name: str) -> list[dict[str, Any]]:
-    """The entries of a batch. Raises what is wrong with it as a whole."""
-    entries: list[dict[str, Any]] = request.get("Entries") or []
-    if not entries:
-        raise AwsError(
-            "EmptyBatchRequest", f"There should be at least one {name}RequestEntry in the request."
-        )
-    if len(entries) > 10:
-        raise AwsError(
-            "TooManyEntriesInBatchRequest",
-            f"Maximum number of entries per request are 10. You have sent {len(entries)}.",
-        )
-    seen: set[str] = set()
-    for entry in entries:
-        id_ = entry.get("Id") or ""
-        if not _BATCH_ID.fullmatch(id_):
-            raise AwsError(
-                "InvalidBatchEntryId",
-                "A batch entry id can only contain alphanumeric characters, hyphens and underscores."
-                " It can be at most 80 letters long.",
-            )
-        if id_ in seen:
-            raise AwsError("BatchEntryIdsNotDistinct", f"Id {id_} repeated.")
-        seen.add(id_)
-    return entries
+def _check_fifo_batch(queue: QueueRecord, entries: Sequence[Mapping[str, Any]]) -> None:
+    """What every entry for a FIFO queue must have; AWS refuses the whole batch for one that has not."""
+    if any(entry.get("MessageGroupId") is None for entry in entries):
+        raise invalid("The request must contain the parameter MessageGroupId.")
+    if queue.attributes["ContentBasedDeduplication"] != "true" and any(
+        entry.get("MessageDeduplicationId") is None for entry in entries
+    ):
+        raise missing_dedup()
 
 
-def _failure(id_: str, error: AwsError) -> Result:
-    # AWS: a batch entry's failure names the query protocol's code (recorded: `InvalidParameterValue`).
-    code = {
-        "InvalidParameterValueException": "InvalidParameterValue",
-        "MissingRequiredParameterException": "MissingParameter",
-        "MessageNotInflight": "AWS.SimpleQueueService.MessageNotInflight",
-    }.get(error.code, error.code)
-    message = error.message.replace(
-        "are invalid. Reason: Message must be", "cannot be validated. Reason: Message must be"
+def _not_for_this_type(name: str, value: object) -> AwsError:
+    return invalid(
+        f"Value {value} for parameter {name} is invalid. Reason:"
+        " The request include parameter that is not valid for this queue type."
     )
-    return {"Id": id_, "SenderFault": True, "Code": code, "Message": message}
-
-
-def _batch_result(successful: list[Result], failed: list[Result]) -> Result:
-    result: Result = {}
-    if successful:
-        result["Successful"] = successful
-    if failed:
-        result["Failed"] = failed
-    return result

@@ -12,6 +12,7 @@ from penstock.clock import Clock
 from penstock.core.arn import parse_arn
 from penstock.core.errors import AwsError, PenstockError
 from penstock.core.ids import Ids
+from penstock.core.sqs_message import decode_attributes
 from penstock.services.sqs.queue import QueueRecord
 from penstock.services.sqs.queues import Queues
 from penstock.storage.primitives import LeaseTerms, NewMessage, Primitives, Store
@@ -105,6 +106,7 @@ class Moves:
     async def cancel_message_move_task(self, ctx: Context, request: Request) -> Result:
         """Stop a task after the chunk it is moving."""
         task_id, source_arn = _parse_handle(request.get("TaskHandle") or "")
+        await self._require(source_arn, "SourceArn")
         found = [t for t in await self._tasks(source_arn) if t["id"] == task_id]
         if not found:
             raise AwsError("ResourceNotFoundException", "Task does not exist.")
@@ -152,7 +154,7 @@ class Moves:
             if task["status"] != "RUNNING":
                 return
             rate = task["rate"]
-            pause = _CHUNK * 1000 // rate if rate else 0
+            pause = min(_CHUNK, rate) * 1000 // rate if rate else 0
             await self._clock.sleep_until(self._clock.now() + pause)
 
     async def _step(self, tx: Primitives, task: dict[str, Any]) -> None:
@@ -183,8 +185,10 @@ class Moves:
                 attributes=message.attributes,
                 visible_at=now,
                 group=message.group,
+                tenant=decode_attributes(message.attributes).tenant,
+                dedup=message.dedup,
             )
-            await tx.queue.put(target.arn, [moved], now)
+            await tx.queue.put(target.arn, [moved], now, dedup_since=None)
             await tx.queue.settle(task["source"], message.receipt, now)
             task["moved"] += 1
 

@@ -1,13 +1,12 @@
-"""What a queue is: its record, its attributes and what they may be."""
+"""What a queue is: its name, its record and what follows from its attributes."""
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
-from penstock.api import refuse
 from penstock.core.errors import AwsError
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
@@ -26,22 +25,6 @@ FIFO_DEFAULTS: Final[Mapping[str, str]] = {
     "FifoQueue": "true",
     "FifoThroughputLimit": "perQueue",
 }
-_RANGES: Final[Mapping[str, tuple[int, int]]] = {
-    "DelaySeconds": (0, 900),
-    "MaximumMessageSize": (1024, 1_048_576),
-    "MessageRetentionPeriod": (60, 1_209_600),
-    "ReceiveMessageWaitTimeSeconds": (0, 20),
-    "VisibilityTimeout": (0, 43_200),
-}
-_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
-    "SqsManagedSseEnabled": ("true", "false"),
-    "ContentBasedDeduplication": ("true", "false"),
-    "DeduplicationScope": ("queue", "messageGroup"),
-    "FifoThroughputLimit": ("perQueue", "perMessageGroupId"),
-}
-_FIFO_ONLY: Final = ("FifoQueue", "ContentBasedDeduplication")
-_FIFO_SCOPES: Final = ("DeduplicationScope", "FifoThroughputLimit")
-_KMS: Final = ("KmsMasterKeyId", "KmsDataKeyReusePeriodSeconds")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -63,6 +46,7 @@ class QueueRecord:
     wait_ms: int = 0
     max_bytes: int = 0
     fifo: bool = False
+    high_throughput: bool = False
     dead_letter: str | None = None
     max_receives: int = 0
 
@@ -74,6 +58,11 @@ class QueueRecord:
         self.wait_ms = int(attributes["ReceiveMessageWaitTimeSeconds"]) * 1000
         self.max_bytes = int(attributes["MaximumMessageSize"])
         self.fifo = attributes.get("FifoQueue") == "true"
+        # AWS: both attributes together are what lifts the limit of a FIFO queue (developer guide, "high throughput").
+        self.high_throughput = (
+            attributes.get("DeduplicationScope") == "messageGroup"
+            and attributes.get("FifoThroughputLimit") == "perMessageGroupId"
+        )
         redrive = attributes.get("RedrivePolicy")
         if redrive:
             policy = orjson.loads(redrive)
@@ -107,11 +96,7 @@ class QueueRecord:
         key = explicit
         if key is None:
             if self.attributes["ContentBasedDeduplication"] != "true":
-                raise AwsError(
-                    "InvalidParameterValueException",
-                    "The queue should either have ContentBasedDeduplication enabled or"
-                    " MessageDeduplicationId provided explicitly",
-                )
+                raise missing_dedup()
             key = content()
         if self.attributes["DeduplicationScope"] == "messageGroup":
             return f"{group}\n{key}"
@@ -127,100 +112,10 @@ def check_name(name: str) -> None:
         )
 
 
-def check_attributes(given: Mapping[str, str], *, fifo: bool, creating: bool) -> None:
-    """Raise the error AWS answers for the first attribute that is unknown or out of its range."""
-    for name, value in given.items():
-        _check_attribute(name, value, fifo=fifo, creating=creating)
-    if given.get("FifoThroughputLimit") == "perMessageGroupId":
-        scope = given.get("DeduplicationScope", "queue" if creating else "messageGroup")
-        if scope != "messageGroup":
-            raise AwsError(
-                "InvalidAttributeValue",
-                "The perMessageGroupId value is allowed only when the value for DeduplicationScope is messageGroup",
-            )
-
-
-def _check_attribute(name: str, value: str, *, fifo: bool, creating: bool) -> None:
-    if name in _RANGES:
-        _check_range(name, value)
-    elif name in _FIFO_ONLY or name in _FIFO_SCOPES:
-        _check_fifo(name, value, fifo=fifo, creating=creating)
-    elif name in _CHOICES:
-        _check_choice(name, value)
-    elif name in _KMS:
-        if value:
-            raise refuse(f"the attribute {name}")
-    elif name not in ("Policy", "RedrivePolicy", "RedriveAllowPolicy"):
-        raise AwsError("InvalidAttributeName", f"Unknown Attribute {name}.")
-    elif value:
-        _check_document(name, value)
-
-
-def _check_range(name: str, value: str) -> None:
-    low, high = _RANGES[name]
-    if not (value.isascii() and value.isdigit() and low <= int(value) <= high):
-        raise AwsError("InvalidAttributeValue", f"Invalid value for the parameter {name}.")
-
-
-def _check_choice(name: str, value: str) -> None:
-    if value not in _CHOICES[name]:
-        raise AwsError("InvalidAttributeValue", f"Invalid value for the parameter {name}.")
-
-
-def _check_fifo(name: str, value: str, *, fifo: bool, creating: bool) -> None:
-    if not fifo:
-        if name in _FIFO_ONLY:
-            raise AwsError("InvalidAttributeName", f"Unknown Attribute {name}.")
-        raise AwsError(
-            "InvalidAttributeName",
-            f"You can specify the {name} only when FifoQueue is set to true.",
-        )
-    if name == "FifoQueue":
-        if value != "true":
-            reason = "Modifying queue type is not supported."
-            raise AwsError(
-                "InvalidAttributeValue",
-                f"Invalid value for the parameter FifoQueue. Reason: {reason}"
-                if not creating
-                else "Invalid value for the parameter FifoQueue.",
-            )
-        return
-    _check_choice(name, value)
-
-
-def _check_document(name: str, value: str) -> None:
-    try:
-        document = orjson.loads(value)
-    except orjson.JSONDecodeError:
-        document = None
-    if not isinstance(document, dict):
-        raise AwsError("InvalidAttributeValue", f"Invalid value for the parameter {name}.")
-    if name == "RedrivePolicy":
-        _check_redrive(value, document)
-    elif name == "RedriveAllowPolicy" and document.get("redrivePermission") not in (
-        "allowAll",
-        "denyAll",
-        "byQueue",
-    ):
-        raise AwsError(
-            "InvalidParameterValueException",
-            f"Value {value} for parameter RedriveAllowPolicy is invalid."
-            " Reason: Amazon SQS can't create the redrive allow policy, as it's in an unsupported format.",
-        )
-
-
-def _check_redrive(text: str, policy: Mapping[str, Any]) -> None:
-    start = f"Value {text} for parameter RedrivePolicy is invalid. Reason: "
-    for member in ("deadLetterTargetArn", "maxReceiveCount"):
-        if member not in policy:
-            raise AwsError(
-                "InvalidParameterValueException",
-                f"{start}The required parameter '{member}' is missing",
-            )
-    count = str(policy["maxReceiveCount"])
-    if not (count.isascii() and count.isdigit() and 1 <= int(count) <= 1000):
-        raise AwsError(
-            "InvalidParameterValueException",
-            f"{start}Invalid value for maxReceiveCount: {count},"
-            " valid values are from 1 to 1000 both inclusive.",
-        )
+def missing_dedup() -> AwsError:
+    """The error for a message that nothing tells from its copies."""
+    return AwsError(
+        "InvalidParameterValueException",
+        "The queue should either have ContentBasedDeduplication enabled or"
+        " MessageDeduplicationId provided explicitly",
+    )

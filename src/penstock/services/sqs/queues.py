@@ -1,5 +1,8 @@
 """Operations on queues: create, find, describe, change, tag, purge, delete."""
 
+import base64
+import binascii
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -8,17 +11,18 @@ import orjson
 from penstock.api import Context, Request, Result, operation
 from penstock.core.arn import Arn, make_arn, parse_arn
 from penstock.core.errors import AwsError
-from penstock.services.sqs.queue import (
-    DEFAULTS,
-    FIFO_DEFAULTS,
-    QueueRecord,
-    check_attributes,
-    check_name,
-)
-from penstock.storage.primitives import LeaseTerms, Store
+from penstock.services.sqs.attribute import check_attributes, normalized
+from penstock.services.sqs.queue import DEFAULTS, FIFO_DEFAULTS, QueueRecord, check_name
+from penstock.services.sqs.tag import check_tags
+from penstock.storage.primitives import LeaseTerms, Row, Store
 
 TABLE: Final = "sqs/queues"
+# AWS: 120,000 messages in flight on either kind of queue (developer guide, "message quotas").
+MAX_IN_FLIGHT: Final = 120_000
+_DELETED: Final = "sqs/deleted"
 _PURGE_MS: Final = 60_000
+_DELETE_MS: Final = 60_000
+_EXPIRE_AT_ONCE: Final = 5_000
 _READ_ONLY: Final = (
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesDelayed",
@@ -36,6 +40,8 @@ class Queues:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._cache: dict[tuple[bytes, bytes], QueueRecord] = {}
+        self.on_create: Callable[[], None] = lambda: None
+        """Called when there is a new queue."""
 
     async def find(self, account: str, region: str, name: str) -> QueueRecord | None:
         """A queue by name. Decoded once for each version of its record."""
@@ -49,6 +55,20 @@ class Queues:
             record = self._cache[key] = QueueRecord.load(row.document, row.version)
         return record
 
+    def _decoded(self, row: Row) -> QueueRecord:
+        """The record of a row, out of the cache if it is there."""
+        record = self._cache.get((row.partition, row.sort))
+        if record is None or record.version != row.version:
+            return QueueRecord.load(row.document, row.version)
+        return record
+
+    async def pages(self) -> AsyncIterator[list[QueueRecord]]:
+        """All queues, a hundred at a time; they may change between two pages."""
+        after: tuple[bytes, bytes] | None = None
+        while rows := await self._store.table.scan(TABLE, after=after, limit=100):
+            yield [self._decoded(row) for row in rows]
+            after = (rows[-1].partition, rows[-1].sort)
+
     async def by_url(self, ctx: Context, request: Request) -> QueueRecord:
         """The queue that `QueueUrl` names: its last two components are the account and the name."""
         url = request.get("QueueUrl")
@@ -58,6 +78,8 @@ class Queues:
                 "The request must contain the parameter QueueUrl.",
             )
         parts = url.rsplit("/", 2)
+        if not parts[-1]:
+            raise AwsError("InvalidAddress", f"The address {url} is not valid for this endpoint.")
         account = parts[-2] if len(parts) > 1 and parts[-2].isdigit() else ctx.account
         record = await self.find(account, ctx.region, parts[-1])
         if record is None:
@@ -85,6 +107,7 @@ class Queues:
             dead_letter=dead_letter,
             max_leases=queue.max_receives,
             source=queue.arn,
+            max_leased=MAX_IN_FLIGHT,
         )
 
     async def sources_of(self, arn: str) -> list[QueueRecord]:
@@ -92,14 +115,14 @@ class Queues:
         parsed = parse_arn(arn)
         partition = f"{parsed.account}/{parsed.region}".encode()
         rows = await self._store.table.range(TABLE, partition, limit=1_000_000)
-        records = (QueueRecord.load(row.document, row.version) for row in rows)
+        records = (self._decoded(row) for row in rows)
         return [record for record in records if record.dead_letter == arn]
 
     @operation("CreateQueue")
     async def create_queue(self, ctx: Context, request: Request) -> Result:
         """Create a queue; the same request again answers the same URL."""
-        name = _required(request, "QueueName")
-        given = {k: v for k, v in request.get("Attributes", {}).items() if v != ""}
+        name = required(request, "QueueName")
+        given = normalized({k: v for k, v in request.get("Attributes", {}).items() if v != ""})
         fifo = given.get("FifoQueue") == "true"
         check_name(name)
         if fifo != name.endswith(".fifo"):
@@ -110,35 +133,50 @@ class Queues:
                 if fifo
                 else "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length",
             )
-        check_attributes(given, fifo=fifo, creating=True)
+        defaults = {**DEFAULTS, **FIFO_DEFAULTS} if fifo else DEFAULTS
+        check_attributes(given, defaults, fifo=fifo, creating=True)
         existing = await self.find(ctx.account, ctx.region, name)
         if existing is not None:
-            for attribute, value in given.items():
-                if existing.attributes.get(attribute) != value:
-                    raise AwsError(
-                        "QueueNameExists",
-                        "A queue already exists with the same name and a different value"
-                        f" for attribute {attribute}",
-                    )
+            _check_same(existing, given)
             return {"QueueUrl": queue_url(ctx, existing)}
+        tags = dict(request.get("tags") or {})
+        check_tags(name, tags)
         record = QueueRecord(
             name=name,
             arn=make_arn("sqs", ctx.region, ctx.account, name),
             account=ctx.account,
-            attributes={**DEFAULTS, **(FIFO_DEFAULTS if fifo else {}), **given},
-            tags=dict(request.get("tags") or {}),
+            attributes={**defaults, **given},
+            tags=tags,
             created_at=ctx.now,
             modified_at=ctx.now,
         )
+        await self._check_name_is_free(record, ctx.now)
         await self._check_dead_letter(record)
         await self._save(record, expect=0)
+        self.on_create()
         return {"QueueUrl": queue_url(ctx, record)}
+
+    async def _check_name_is_free(self, record: QueueRecord, now: int) -> None:
+        row = await self._store.table.get(_DELETED, _partition(record), record.name.encode())
+        if row is not None and now - int(row.document) < _DELETE_MS:
+            raise AwsError(
+                "QueueDeletedRecently",
+                "You must wait 60 seconds after deleting a queue before you can create another with the same name.",
+            )
+
+    async def forget_deleted(self, now: int) -> None:
+        """Free the names of queues that were deleted long enough ago."""
+        for row in await self._store.table.scan(_DELETED):
+            if now - int(row.document) >= _DELETE_MS:
+                await self._store.table.delete(
+                    _DELETED, row.partition, row.sort, expect=row.version
+                )
 
     @operation("GetQueueUrl")
     async def get_queue_url(self, ctx: Context, request: Request) -> Result:
         """The URL of a queue by name."""
         account = request.get("QueueOwnerAWSAccountId") or ctx.account
-        record = await self.find(account, ctx.region, _required(request, "QueueName"))
+        record = await self.find(account, ctx.region, required(request, "QueueName"))
         if record is None:
             raise missing_queue(ctx)
         return {"QueueUrl": queue_url(ctx, record)}
@@ -153,32 +191,31 @@ class Queues:
                 f"Value {limit} for parameter MaxResults is invalid. Reason: Must be between 1 and 1000, if provided.",
             )
         prefix = request.get("QueueNamePrefix", "").encode()
-        low = max(prefix, request.get("NextToken", "").encode())
         high = prefix + b"\xff" if prefix else None
         # AWS: at most 1,000 queues are listed, without a token unless MaxResults was given (API reference).
         rows = await self._store.table.range(
             TABLE,
             f"{ctx.account}/{ctx.region}".encode(),
-            low=low,
+            low=max(prefix, _after(request.get("NextToken"))),
             high=high,
             limit=(limit or 1000) + 1,
         )
-        page = rows[: limit or 1000]
-        result: Result = {}
-        if page:
-            result["QueueUrls"] = [
-                f"{ctx.endpoint}/{ctx.account}/{row.sort.decode()}" for row in page
-            ]
+        urls = [f"{ctx.endpoint}/{ctx.account}/{row.sort.decode()}" for row in rows]
+        page = urls[: limit or 1000]
+        result: Result = {"QueueUrls": page} if page else {}
         if limit and len(rows) > limit:
-            result["NextToken"] = rows[limit].sort.decode()
+            # AWS: the token is the last URL in base64 (recorded by LocalStack).
+            result["NextToken"] = base64.b64encode(page[-1].encode()).decode()
         return result
 
     @operation("DeleteQueue")
     async def delete_queue(self, ctx: Context, request: Request) -> None:
         """Delete a queue and its messages."""
         record = await self.by_url(ctx, request)
+        key = (_partition(record), record.name.encode())
         async with self._store.transaction() as tx:
-            await tx.table.delete(TABLE, _partition(record), record.name.encode())
+            await tx.table.delete(TABLE, *key)
+            await tx.table.put(_DELETED, *key, str(ctx.now).encode())
             await tx.queue.purge(record.arn)
 
     @operation("GetQueueAttributes")
@@ -208,17 +245,32 @@ class Queues:
     async def set_queue_attributes(self, ctx: Context, request: Request) -> None:
         """Change attributes; an empty RedrivePolicy or Policy removes it."""
         record = await self.by_url(ctx, request)
-        given = _required(request, "Attributes")
-        check_attributes(given, fifo=record.fifo, creating=False)
+        given = normalized(required(request, "Attributes"))
+        check_attributes(given, record.attributes, fifo=record.fifo, creating=False)
         attributes = dict(record.attributes)
         for name, value in given.items():
-            if value == "":
+            # AWS: what is not encrypted has no reuse period (recorded by LocalStack).
+            if value == "" or name == "KmsDataKeyReusePeriodSeconds":
                 attributes.pop(name, None)
             else:
                 attributes[name] = value
         changed = _changed(record, attributes=attributes, modified_at=ctx.now)
         await self._check_dead_letter(changed)
         await self._save(changed, expect=record.version)
+
+    async def set_attribute(
+        self, record: QueueRecord, name: str, value: str | None, now: int
+    ) -> None:
+        """Change one attribute, or remove it; the value has been checked."""
+        attributes = {k: v for k, v in record.attributes.items() if k != name}
+        if value is not None:
+            attributes[name] = value
+        changed = _changed(record, attributes=attributes, modified_at=now)
+        await self._save(changed, expect=record.version)
+
+    async def set_tags(self, record: QueueRecord, tags: Mapping[str, str]) -> None:
+        """Replace the tags."""
+        await self._save(_changed(record, tags=dict(tags)), expect=record.version)
 
     @operation("PurgeQueue")
     async def purge_queue(self, ctx: Context, request: Request) -> None:
@@ -255,28 +307,9 @@ class Queues:
             result["NextToken"] = str(start + limit)
         return result
 
-    @operation("TagQueue")
-    async def tag_queue(self, ctx: Context, request: Request) -> None:
-        """Add or replace tags."""
-        record = await self.by_url(ctx, request)
-        tags = {**record.tags, **request.get("Tags", {})}
-        await self._save(_changed(record, tags=tags), expect=record.version)
-
-    @operation("UntagQueue")
-    async def untag_queue(self, ctx: Context, request: Request) -> None:
-        """Remove tags."""
-        record = await self.by_url(ctx, request)
-        gone = set(request.get("TagKeys", []))
-        tags = {k: v for k, v in record.tags.items() if k not in gone}
-        await self._save(_changed(record, tags=tags), expect=record.version)
-
-    @operation("ListQueueTags")
-    async def list_queue_tags(self, ctx: Context, request: Request) -> Result:
-        """The tags."""
-        record = await self.by_url(ctx, request)
-        return {"Tags": record.tags} if record.tags else {}
-
     async def _counts(self, record: QueueRecord, now: int) -> dict[str, str]:
+        # What has expired must not be counted; what is left of a great many goes in the background.
+        await self._store.queue.expire(record.arn, now - record.retention_ms, _EXPIRE_AT_ONCE)
         counts = await self._store.queue.count(record.arn, now)
         return {
             "ApproximateNumberOfMessages": str(counts.visible),
@@ -293,11 +326,7 @@ class Queues:
             return
         text = record.attributes["RedrivePolicy"]
         start = f"Value {text} for parameter RedrivePolicy is invalid. Reason: "
-        parsed = _queue_arn(record.dead_letter)
-        if parsed is None:
-            raise AwsError(
-                "InvalidParameterValueException", f"{start}Invalid value for deadLetterTargetArn."
-            )
+        parsed = parse_arn(record.dead_letter)
         target = await self.by_arn(record.dead_letter)
         own = parse_arn(record.arn)
         if target is None or (parsed.account, parsed.region) != (own.account, own.region):
@@ -367,9 +396,32 @@ def _changed(record: QueueRecord, **changes: Any) -> QueueRecord:
     return QueueRecord(**{**values, **changes})
 
 
-def _required(request: Request, name: str) -> Any:
+def _check_same(existing: QueueRecord, given: Mapping[str, str]) -> None:
+    for attribute, value in given.items():
+        if existing.attributes.get(attribute) != value:
+            raise AwsError(
+                "QueueNameExists",
+                "A queue already exists with the same name and a different value"
+                f" for attribute {attribute}",
+            )
+
+
+def _after(token: str | None) -> bytes:
+    """The first name that may follow the queue in a token."""
+    try:
+        url = base64.b64decode(token or "", validate=True)
+    except (binascii.Error, ValueError):
+        url = b""
+    name = url.rpartition(b"/")[2]
+    if token and not name:
+        raise AwsError("InvalidParameterValueException", "Invalid or expired next token.")
+    return name + b"\0" if name else b""
+
+
+def required(request: Request, name: str) -> Any:
+    """A parameter that must be there and not be empty."""
     value = request.get(name)
-    if value is None or value == "":
+    if value in (None, "", [], {}):
         raise AwsError(
             "MissingRequiredParameterException", f"The request must contain the parameter {name}."
         )

@@ -1,6 +1,5 @@
 """Receipt handles: opaque, and nobody but this store can make one."""
 
-import base64
 import binascii
 import hashlib
 
@@ -13,23 +12,22 @@ class Receipts:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    def seal(self, queue_arn: str, receipt: str) -> str:
-        """The handle a client is given."""
-        data = receipt.encode()
-        return "AQEB" + base64.urlsafe_b64encode(self._sum(queue_arn, data) + data).decode()
+    def seal(self, queue_arn: str, receipt: str, received_at: int) -> str:
+        """The handle a client is given for what it received at an instant (ms; 0 if that is not known)."""
+        data = f"{receipt}@{received_at}".encode()
+        raw = self._sum(queue_arn, data) + data
+        return "AQEB" + binascii.b2a_base64(raw, newline=False).decode()
 
-    def open(self, queue_arn: str, handle: str) -> str:
-        """The storage receipt. Raises `ReceiptHandleIsInvalid` for a handle that was not sealed for this queue."""
+    def open(self, queue_arn: str, handle: str) -> tuple[str, int]:
+        """The receipt and its instant. Raises `ReceiptHandleIsInvalid` for what was not sealed for this queue."""
         try:
-            raw = base64.urlsafe_b64decode(handle[4:].encode("ascii", "strict"))
-        except (binascii.Error, UnicodeEncodeError, ValueError):
+            raw = binascii.a2b_base64(handle[4:], strict_mode=True)
+        except ValueError:
             raw = b""
-        if (
-            handle.startswith("AQEB")
-            and len(raw) > 12
-            and self._sum(queue_arn, raw[12:]) == raw[:12]
-        ):
-            return raw[12:].decode()
+        data = raw[12:]
+        if handle.startswith("AQEB") and data and self._sum(queue_arn, data) == raw[:12]:
+            receipt, _, received_at = data.decode().partition("@")
+            return receipt, int(received_at)
         raise AwsError(
             "ReceiptHandleIsInvalid",
             f'The input receipt handle "{handle}" is not a valid receipt handle.',

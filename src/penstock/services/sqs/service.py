@@ -6,11 +6,15 @@ from penstock.api import Service, operations_of
 from penstock.clock import Clock
 from penstock.core.ids import Ids
 from penstock.delivery.sources import QueueSource
+from penstock.services.sqs.attempt import Attempts
+from penstock.services.sqs.expiry import Expiry
 from penstock.services.sqs.messages import Messages
 from penstock.services.sqs.moves import Moves
+from penstock.services.sqs.permission import Permissions
 from penstock.services.sqs.queue import QueueRecord
-from penstock.services.sqs.queues import TABLE, Queues
+from penstock.services.sqs.queues import Queues
 from penstock.services.sqs.receipts import Receipts
+from penstock.services.sqs.tags import Tags
 from penstock.storage.primitives import LeaseTerms, Store
 
 
@@ -21,13 +25,20 @@ class Sqs:
         self._store = store
         self._queues = Queues(store)
         self._receipts = Receipts(receipt_key)
-        self._messages = Messages(store, self._queues, self._receipts, ids, clock)
+        attempts = Attempts(store)
+        self._messages = Messages(store, self._queues, self._receipts, attempts, ids, clock)
         self._moves = Moves(store, self._queues, ids, clock)
-        self.service = Service("sqs", operations_of(self._queues, self._messages, self._moves))
+        self._expiry = Expiry(store, self._queues, attempts, clock)
+        self._queues.on_create = self._expiry.start
+        operations = operations_of(
+            self._queues, self._messages, self._moves, Permissions(self._queues), Tags(self._queues)
+        )
+        self.service = Service("sqs", operations)
 
     async def restore(self) -> None:
         """Resume what a restart interrupted."""
         await self._moves.restore()
+        self._expiry.start()
 
     def release(self) -> None:
         """Answer everyone who waits for messages, so that nobody waits for a server that stops."""
@@ -36,6 +47,7 @@ class Sqs:
     async def close(self) -> None:
         """Stop background work."""
         await self._moves.close()
+        await self._expiry.close()
 
     def source(self, queue_arn: str) -> QueueSource:
         """Deliveries from a queue, on the queue's own terms at the time."""
@@ -48,26 +60,24 @@ class Sqs:
 
     async def overview(self, now: int) -> list[dict[str, Any]]:
         """Every queue with its depth and the age of its oldest message (ms), for operators."""
-        rows = await self._store.table.scan(TABLE, limit=100_000)
-        result = []
-        for row in rows:
-            queue = QueueRecord.load(row.document, row.version)
-            counts = await self._store.queue.count(queue.arn, now)
-            result.append(
-                {
-                    "name": queue.name,
-                    "arn": queue.arn,
-                    "visible": counts.visible,
-                    "in_flight": counts.leased,
-                    "delayed": counts.delayed,
-                    "oldest_ms": 0
-                    if counts.oldest_sent_at is None
-                    else now - counts.oldest_sent_at,
-                    "dead_letter": queue.dead_letter,
-                }
-            )
+        result: list[dict[str, Any]] = []
+        async for page in self._queues.pages():
+            result += [await self._overview(queue, now) for queue in page]
         return result
+
+    async def _overview(self, queue: QueueRecord, now: int) -> dict[str, Any]:
+        counts = await self._store.queue.count(queue.arn, now)
+        oldest = counts.oldest_sent_at
+        return {
+            "name": queue.name,
+            "arn": queue.arn,
+            "visible": counts.visible,
+            "in_flight": counts.leased,
+            "delayed": counts.delayed,
+            "oldest_ms": 0 if oldest is None else now - oldest,
+            "dead_letter": queue.dead_letter,
+        }
 
     def handle(self, queue_arn: str, receipt: str) -> str:
         """The receipt handle that a function sees in an event."""
-        return self._receipts.seal(queue_arn, receipt)
+        return self._receipts.seal(queue_arn, receipt, 0)

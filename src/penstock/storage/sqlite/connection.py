@@ -21,21 +21,28 @@ class Connection:
         self._execute = self._cursor.execute
         self._names: dict[str, int] = {}
         self._ordered: set[int] = set()
+        self._behind: dict[int, int] = {}
         self._next = 0
         self._reserved = 0
-        self._writes = 0
+        self.writes = 0
+        """How many statements have written: a stamp for what is remembered of their effects."""
         self.on_forget: list[Callable[[], None]] = []
         """What else to drop when a transaction did not happen."""
+        self.on_undo: list[Callable[[int], None]] = []
+        """As `on_forget`, for who can tell what is older: told the stamp up to which writes stand."""
         self.forget()
         group.on_rollback = self.forget
 
-    def forget(self) -> None:
-        """Drop what was remembered from a transaction that did not happen."""
+    def forget(self, stands: int = -1) -> None:
+        """Drop what was remembered from a transaction that did not happen; writes up to `stands` have."""
         self._names.clear()
         self._ordered.clear()
+        self._behind.clear()
         self._reserved = 0
         for drop in self.on_forget:
             drop()
+        for undo in self.on_undo:
+            undo(stands)
 
     def read(self, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
         """All rows of a query."""
@@ -47,7 +54,7 @@ class Connection:
     def run(self, sql: str, bindings: tuple[Any, ...]) -> None:
         """Run a statement that returns nothing in the open group."""
         self.group.begin()
-        self._writes += 1
+        self.writes += 1
         try:
             self._execute(sql, bindings)
         except apsw.Error as error:
@@ -56,7 +63,7 @@ class Connection:
     def write(self, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
         """Run a statement in the open group. Returns the rows it returns."""
         self.group.begin()
-        self._writes += 1
+        self.writes += 1
         try:
             return self._execute(sql, bindings).fetchall()
         except apsw.Error as error:
@@ -68,7 +75,7 @@ class Connection:
         self.group.begin()
         self.group.savepoints += 1
         name = f"s{self.group.savepoints}"
-        writes, reserved = self._writes, self._reserved
+        writes, reserved = self.writes, self._reserved
         try:
             self._cursor.execute(f"SAVEPOINT {name}")
             yield
@@ -77,10 +84,10 @@ class Connection:
             if self.driver.in_transaction:
                 self._cursor.execute(f"ROLLBACK TO {name}")
                 self._cursor.execute(f"RELEASE {name}")
-            if self._writes != writes:
+            if self.writes != writes:
                 # Numbers reserved before the block are still reserved.
                 still = reserved if self._reserved == reserved else 0
-                self.forget()
+                self.forget(writes)
                 self._reserved = still
             raise
         else:
@@ -90,27 +97,24 @@ class Connection:
 
     def name(self, text: str) -> int:
         """The number of a queue, log or table; it gets one on its first use."""
-        number = self._names.get(text)
+        number = self._names.get(text) or self.known(text)
         if number is None:
-            rows = self.read("SELECT id, ordered FROM name WHERE text = ?", (text,))
-            if not rows:
-                rows = self.write(
-                    "INSERT INTO name (text) VALUES (?) RETURNING id, ordered", (text,)
-                )
+            rows = self.write("INSERT INTO name (text) VALUES (?) RETURNING id", (text,))
             number = self._names[text] = rows[0][0]
-            if rows[0][1]:
-                self._ordered.add(number)
         return number
 
     def known(self, text: str) -> int | None:
         """The number of a queue, log or table that was written before."""
         number = self._names.get(text)
         if number is None:
-            rows = self.read("SELECT id, ordered FROM name WHERE text = ?", (text,))
+            rows = self.read("SELECT id, ordered, behind FROM name WHERE text = ?", (text,))
             if rows:
-                number = self._names[text] = rows[0][0]
-                if rows[0][1]:
+                number, ordered, behind = rows[0]
+                self._names[text] = number
+                if ordered:
                     self._ordered.add(number)
+                if behind:
+                    self._behind[number] = behind
         return number
 
     def is_ordered(self, number: int) -> bool:
@@ -122,6 +126,18 @@ class Connection:
         if number not in self._ordered:
             self.write(sql, (number,))
             self._ordered.add(number)
+
+    def behind(self, number: int) -> int | None:
+        """The queue whose messages wait behind those of `number`."""
+        return self._behind.get(number)
+
+    def set_behind(self, number: int, behind: int | None, sql: str) -> None:
+        """Remember, here and on disk, which queue waits behind `number`."""
+        self.write(sql, (behind or 0, number))
+        if behind is None:
+            self._behind.pop(number, None)
+        else:
+            self._behind[number] = behind
 
     def sequence(self) -> int:
         """The next number of the store's one rising sequence; none is used twice, also after a crash."""

@@ -1,40 +1,98 @@
 """The Queue primitive on SQLite."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from penstock.storage.primitives import Counts, Hold, Leased, LeaseTerms, NewMessage, Stored
 from penstock.storage.sql import load_queries
 from penstock.storage.sqlite.connection import Connection
+from penstock.storage.sqlite.tally import Tally
 
 _EXPIRE_AT_ONCE: Final = 5_000
+# AWS: a tenant with 30 messages in flight or more may count as noisy (SQS developer guide, "fair queues"). Here it is
+# judged when a message is put, by all that it has in the queue.
+_TENANT_SHARE: Final = 30
 
 
 class SqliteQueue:
-    """Messages in one table; the groups of ordered queues in a second one that says which may be served."""
+    """Messages in one table; the groups of ordered queues in a second one that says which may be served.
+
+    What tenants with many messages put goes to a queue behind the queue, which is leased from when there is room.
+    """
 
     def __init__(self, connection: Connection, notify: Callable[[str, int], None]) -> None:
         self._db = connection
         self._notify = notify
         self._sql = load_queries("penstock.storage.sqlite", "queue.sql")
         self._put_sql = self._sql["put_message"]
-        self._lease_sql = self._sql["lease_messages"]
+        self._find_sql = self._sql["find_visible"]
+        self._lease_sql = self._sql["lease_message"]
+        self._tallies: dict[int, Tally] = {}
+        connection.on_undo.append(self._undo)
+
+    def _undo(self, stands: int) -> None:
+        """Forget what was counted of writes that did not happen."""
+        undone = [number for number, tally in self._tallies.items() if tally.stamp > stands]
+        for number in undone:
+            del self._tallies[number]
+
+    def _tally(self, queue: int, now: int) -> Tally:
+        """The queue's tally, counted once."""
+        tally = self._tallies.get(queue)
+        if tally is None:
+            tally = self._tallies[queue] = Tally()
+            tally.total = self._db.read(self._sql["count_messages"], (queue,))[0][0]
+            for until, leased, messages in self._db.read(self._sql["count_hidden"], (queue, now)):
+                (tally.leased if leased else tally.delayed).add(until, messages)
+            # What was counted may yet be undone.
+            tally.stamp = self._db.writes
+        return tally
+
+    def _numbers(self, queue: str) -> tuple[int, ...]:
+        """The queue and, if there is one, the queue behind it."""
+        number = self._db.known(queue)
+        if number is None:
+            return ()
+        behind = self._db.behind(number)
+        return (number,) if behind is None else (number, behind)
 
     async def put(
-        self, queue: str, messages: Sequence[NewMessage], now: int, *, dedup_since: int = 0
+        self, queue: str, messages: Sequence[NewMessage], now: int, *, dedup_since: int | None = 0
     ) -> list[Stored]:
         """Store messages in order; see `primitives.Queue`."""
         number = self._db.name(queue)
-        if len(messages) == 1 and messages[0].group is None and messages[0].dedup is None:
-            stored = [self._insert(number, messages[0], now)]
+        first = messages[0] if len(messages) == 1 else None
+        if first is not None and first.group is first.tenant is first.dedup is None:
+            stored = [self._insert(number, first, now)]
         else:
             with self._db.atomic():
-                stored = [self._put_one(number, m, now, dedup_since) for m in messages]
+                stored = [
+                    self._put_one(
+                        number if m.tenant is None else self._place(queue, number, m.tenant),
+                        m,
+                        now,
+                        dedup_since,
+                    )
+                    for m in messages
+                ]
         self._notify(queue, len(messages))
         return stored
 
-    def _put_one(self, queue: int, message: NewMessage, now: int, dedup_since: int) -> Stored:
-        if message.dedup is None:
+    def _place(self, queue: str, number: int, tenant: str) -> int:
+        """The queue for a tenant's next message: the one behind when the tenant has many already."""
+        behind = self._db.behind(number)
+        keys = (tenant, number, behind or number, _TENANT_SHARE)
+        if self._db.read(self._sql["count_of_tenant"], keys)[0][0] < _TENANT_SHARE:
+            return number
+        if behind is None:
+            behind = self._db.name(f"{queue}\nbehind")
+            self._db.set_behind(number, behind, self._sql["set_behind"])
+        return behind
+
+    def _put_one(
+        self, queue: int, message: NewMessage, now: int, dedup_since: int | None
+    ) -> Stored:
+        if message.dedup is None or dedup_since is None:
             return self._insert(queue, message, now)
         found = self._db.read(self._sql["find_dedup"], (queue, message.dedup, dedup_since))
         if found:
@@ -58,12 +116,17 @@ class SqliteQueue:
                 now if message.sent_at is None else message.sent_at,
                 message.id,
                 message.group,
+                message.tenant,
                 message.dedup,
                 message.source,
                 message.attributes,
                 message.body,
             ),
         )
+        tally = self._tallies.get(queue)
+        if tally is not None:
+            tally.put(message.visible_at, message.leases, now)
+            tally.stamp = self._db.writes
         if message.group is not None:
             self._db.set_ordered(queue, self._sql["mark_ordered"])
             self._db.run(
@@ -76,30 +139,47 @@ class SqliteQueue:
         number = self._db.known(queue)
         if number is None:
             return []
-        if self._db.is_ordered(number):
+        behind = self._db.behind(number)
+        if terms.max_leased:
+            leased = self._tally(number, now).leased.at(now)
+            if behind is not None:
+                leased += self._tally(behind, now).leased.at(now)
+            limit = min(limit, terms.max_leased - leased)
+            if limit <= 0:
+                return []
+        taken = self._lease_from(number, limit, terms, now)
+        if behind is not None and len(taken) < limit:
+            taken += self._lease_from(behind, limit - len(taken), terms, now)
+        return taken
+
+    def _lease_from(self, queue: int, limit: int, terms: LeaseTerms, now: int) -> list[Leased]:
+        if self._db.is_ordered(queue):
             with self._db.atomic():
-                return self._lease_groups(number, limit, terms, now)
-        # A look that finds nothing must not cost a write.
-        if not self._db.read(self._sql["any_visible"], (number, now)):
-            return []
-        return self._lease_free(number, limit, terms, now)
+                taken = self._lease_groups(queue, limit, terms, now)
+        else:
+            taken = self._lease_free(queue, limit, terms, now)
+        tally = self._tallies.get(queue)
+        if taken and tally is not None and terms.until > now:
+            tally.leased.add(terms.until, len(taken))
+            tally.stamp = self._db.writes
+        return taken
 
     def _lease_free(self, queue: int, limit: int, terms: LeaseTerms, now: int) -> list[Leased]:
         taken: list[Leased] = []
         while True:
-            rows = self._db.write(self._lease_sql, (terms.until, now, queue, limit - len(taken)))
-            rows.sort()
+            rows = self._db.read(self._find_sql, (queue, now, limit - len(taken)))
             removed = 0
             for row in rows:
-                message = _leased(row)
+                message = _leased(row, row[2] + 1, now)
                 if self._unfit(queue, message, terms, now):
                     removed += 1
                 else:
+                    self._db.run(self._lease_sql, (terms.until, now, message.sequence))
                     taken.append(message)
             if not removed or terms.until <= now:
                 return taken
             # Where one has expired there may be a million: remove those that wait in few statements.
-            self._db.run(self._sql["expire_messages"], (queue, terms.oldest, _EXPIRE_AT_ONCE))
+            self._expire(queue, terms.oldest, _EXPIRE_AT_ONCE)
 
     def _lease_groups(self, queue: int, limit: int, terms: LeaseTerms, now: int) -> list[Leased]:
         taken: list[Leased] = []
@@ -121,14 +201,14 @@ class SqliteQueue:
         while len(taken) < limit:
             rows = self._db.read(self._sql["group_prefix"], (queue, group, limit - len(taken)))
             removed = 0
-            for sequence, visible_at in rows:
-                if visible_at > now:
+            for row in rows:
+                if row[-1] > now:
                     return
-                row = self._db.write(self._sql["lease_message"], (terms.until, now, sequence))[0]
-                message = _leased(row)
+                message = _leased(row[:-1], row[2] + 1, now)
                 if self._unfit(queue, message, terms, now):
                     removed += 1
                 else:
+                    self._db.run(self._lease_sql, (terms.until, now, message.sequence))
                     taken.append(message)
             if not removed or terms.until <= now:
                 return
@@ -140,6 +220,7 @@ class SqliteQueue:
         if not (expired or dead):
             return False
         self._db.run(self._sql["remove_message"], (message.sequence,))
+        self._count_gone(queue, 1)
         if dead and not expired:
             assert terms.dead_letter is not None
             moved = NewMessage(
@@ -150,33 +231,84 @@ class SqliteQueue:
                 group=message.group,
                 dedup=message.dedup,
                 source=terms.source,
-                sent_at=message.sent_at,
+                # AWS: only on a standard queue does retention go on from the first sending (developer guide,
+                # "dead-letter queues").
+                sent_at=message.sent_at if message.group is None else None,
                 leases=message.leases - 1,
             )
             self._insert(self._db.name(terms.dead_letter), moved, now)
             self._notify(terms.dead_letter, 1)
         return True
 
-    def _place_group(self, queue: int, group: str) -> None:
-        head = self._db.read(self._sql["group_head"], (queue, group))
-        if head:
-            self._db.run(self._sql["set_group"], (queue, group, head[0][0], self._db.sequence()))
-        else:
-            self._db.run(self._sql["drop_group"], (queue, group))
+    def _count_gone(self, queue: int, messages: int) -> None:
+        """So many messages less that were not hidden."""
+        tally = self._tallies.get(queue)
+        if tally is not None:
+            tally.total -= messages
+            tally.stamp = self._db.writes
 
-    async def extend(self, queue: str, receipt: str, until: int, now: int) -> Hold:
+    def _place_group(self, queue: int, group: str) -> int | None:
+        """Move a group to its place in the order of service. Returns when its oldest message is visible."""
+        head = self._db.read(self._sql["group_head"], (queue, group))
+        if not head:
+            self._db.run(self._sql["drop_group"], (queue, group))
+            return None
+        visible_at: int = head[0][0]
+        self._db.run(self._sql["set_group"], (queue, group, visible_at, self._db.sequence()))
+        return visible_at
+
+    async def extend(
+        self, queue: str, receipt: str, until: int, now: int, *, strict: bool = True
+    ) -> Hold:
         """Move the end of a lease; see `primitives.Queue`."""
-        number = self._db.known(queue)
         key = _parse_receipt(receipt)
-        if number is None or key is None:
+        if key is None:
             return Hold.GONE
-        rows = self._db.write(self._sql["extend_lease"], (until, key[0], number, key[1], now))
-        if not rows:
-            return self._absence(number, key[0])
-        if rows[0][0] is not None:
-            self._place_group(number, rows[0][0])
-        self._notify(queue, 1)
-        return Hold.DONE
+        for number in self._numbers(queue):
+            rows = self._db.read(self._sql["find_lease"], (key[0], number))
+            if rows:
+                leases, held_until, group = rows[0]
+                if strict and (leases != key[1] or held_until <= now):
+                    return Hold.ENDED
+                self._db.run(self._sql["set_visible"], (until, key[0]))
+                self._move_end(number, held_until, until, now)
+                if group is not None:
+                    self._place_group(number, group)
+                self._notify(queue, 1)
+                return Hold.DONE
+        return Hold.GONE
+
+    def _move_end(self, queue: int, held_until: int, until: int, now: int) -> None:
+        tally = self._tallies.get(queue)
+        if tally is not None:
+            tally.leased.remove(held_until)
+            if until > now:
+                tally.leased.add(until)
+            tally.stamp = self._db.writes
+
+    async def renew(
+        self, queue: str, receipts: Sequence[str], held_until: int, until: int, now: int
+    ) -> list[Leased] | None:
+        """Move the end of leases made together; see `primitives.Queue`."""
+        keys = [key for receipt in receipts if (key := _parse_receipt(receipt)) is not None]
+        found: list[tuple[int, int, str | None]] = []
+        for number in self._numbers(queue):
+            for sequence, leases in keys:
+                rows = self._db.read(self._sql["find_lease"], (sequence, number))
+                if rows and rows[0][:2] == (leases, held_until):
+                    found.append((sequence, number, rows[0][2]))
+        if not found or len(found) != len(receipts) or held_until <= now:
+            return None
+        renewed: list[Leased] = []
+        with self._db.atomic():
+            for sequence, number, group in found:
+                row = self._db.read(self._sql["find_message"], (sequence,))[0]
+                renewed.append(_leased(row, row[2], now))
+                self._db.run(self._sql["set_visible"], (until, sequence))
+                self._move_end(number, held_until, until, now)
+                if group is not None:
+                    self._place_group(number, group)
+        return renewed
 
     async def settle(self, queue: str, receipt: str, now: int, *, strict: bool = False) -> Hold:
         """Remove a leased message; see `primitives.Queue`."""
@@ -184,19 +316,30 @@ class SqliteQueue:
         key = _parse_receipt(receipt)
         if number is None or key is None:
             return Hold.GONE
-        if strict:
-            rows = self._db.write(self._sql["settle_held"], (key[0], number, key[1], now))
-        else:
+        held_at = now if strict else None
+        held = self._settle(queue, number, key, held_at)
+        if held is Hold.GONE and (behind := self._db.behind(number)) is not None:
+            held = self._settle(queue, behind, key, held_at)
+        return held
+
+    def _settle(self, queue: str, number: int, key: tuple[int, int], held_at: int | None) -> Hold:
+        """Remove a message by its last lease, which must not have ended by `held_at`."""
+        if held_at is None:
             rows = self._db.write(self._sql["settle_message"], (key[0], number, key[1]))
+        else:
+            rows = self._db.write(self._sql["settle_held"], (key[0], number, key[1], held_at))
         if not rows:
-            return self._absence(number, key[0])
-        if rows[0][0] is not None:
-            self._place_group(number, rows[0][0])
+            there = self._db.read(self._sql["find_lease"], (key[0], number))
+            return Hold.ENDED if there else Hold.GONE
+        group, visible_at = rows[0]
+        tally = self._tallies.get(number)
+        if tally is not None:
+            tally.gone(visible_at, key[1])
+            tally.stamp = self._db.writes
+        if group is not None and self._place_group(number, group) is not None:
+            # Those who wait for the group's next message did not know when it would be visible.
             self._notify(queue, 1)
         return Hold.DONE
-
-    def _absence(self, queue: int, sequence: int) -> Hold:
-        return Hold.ENDED if self._db.read(self._sql["exists"], (sequence, queue)) else Hold.GONE
 
     async def settle_many(self, queue: str, receipts: Sequence[str], now: int) -> None:
         """Remove leased messages; see `primitives.Queue`."""
@@ -205,47 +348,75 @@ class SqliteQueue:
 
     async def count(self, queue: str, now: int) -> Counts:
         """Count messages by state; see `primitives.Queue`."""
-        number = self._db.known(queue)
-        if number is None:
-            return Counts(0, 0, 0, None)
-        visible = self._db.read(self._sql["count_visible"], (number, now))[0][0]
-        leased, delayed = self._db.read(self._sql["count_hidden"], (number, now))[0]
-        oldest = self._db.read(self._sql["oldest"], (number,))
-        return Counts(visible, leased, delayed, oldest[0][0] if oldest else None)
+        total = leased = delayed = 0
+        oldest: list[int] = []
+        for number in self._numbers(queue):
+            tally = self._tally(number, now)
+            total += tally.total
+            leased += tally.leased.at(now)
+            delayed += tally.delayed.at(now)
+            sent_at = self._db.read(self._sql["oldest"], (number,))[0][0]
+            if sent_at is not None:
+                oldest.append(sent_at)
+        return Counts(total - leased - delayed, leased, delayed, min(oldest, default=None))
+
+    async def leased(self, queue: str, now: int) -> int:
+        """How many messages are leased; see `primitives.Queue`."""
+        return sum(self._tally(number, now).leased.at(now) for number in self._numbers(queue))
+
+    async def expire(self, queue: str, before: int, limit: int) -> int:
+        """Remove messages that are too old; see `primitives.Queue`."""
+        removed = 0
+        for number in self._numbers(queue):
+            if self._db.read(self._sql["any_visible_before"], (number, before)):
+                removed += self._expire(number, before, limit - removed)
+        return removed
+
+    def _expire(self, queue: int, before: int, limit: int) -> int:
+        with self._db.atomic():
+            rows = self._db.write(self._sql["expire_messages"], (queue, before, limit))
+            self._count_gone(queue, len(rows))
+            for group in {row[0] for row in rows} - {None}:
+                self._place_group(queue, group)
+        return len(rows)
 
     async def purge(self, queue: str) -> None:
         """Remove every message; see `primitives.Queue`."""
-        number = self._db.known(queue)
-        if number is None:
+        numbers = self._numbers(queue)
+        if not numbers:
             return
         with self._db.atomic():
-            for name in ("purge_messages", "purge_groups", "purge_dedup"):
-                self._db.run(self._sql[name], (number,))
+            for number in numbers:
+                for name in ("purge_messages", "purge_groups", "purge_dedup"):
+                    self._db.run(self._sql[name], (number,))
+                self._tallies[number] = Tally(stamp=self._db.writes)
+            if len(numbers) > 1:
+                self._db.set_behind(numbers[0], None, self._sql["set_behind"])
 
     async def next_due(self, queue: str, now: int) -> int | None:
         """When the next hidden message may be leased; see `primitives.Queue`."""
-        number = self._db.known(queue)
-        if number is None:
-            return None
-        name = "next_group_due" if self._db.is_ordered(number) else "next_due"
-        rows = self._db.read(self._sql[name], (number, now))
-        return rows[0][0] if rows else None
+        due: list[int] = []
+        for number in self._numbers(queue):
+            name = "next_group_due" if self._db.is_ordered(number) else "next_due"
+            due += [row[0] for row in self._db.read(self._sql[name], (number, now))]
+        return min(due, default=None)
 
 
-def _leased(row: tuple[object, ...]) -> Leased:
-    sequence, id_, leases, sent_at, first, body, attributes, group, dedup, source = row
+def _leased(row: tuple[Any, ...], leases: int, now: int) -> Leased:
+    """The message of a row, as it is leased for that many times."""
+    sequence, id_, _, sent_at, first, body, attributes, group, dedup, source = row
     return Leased(
-        id_,  # type: ignore[arg-type]
+        id_,
         f"{sequence}-{leases}",
-        sequence,  # type: ignore[arg-type]
-        body,  # type: ignore[arg-type]
-        attributes,  # type: ignore[arg-type]
-        sent_at,  # type: ignore[arg-type]
-        first,  # type: ignore[arg-type]
-        leases,  # type: ignore[arg-type]
-        group,  # type: ignore[arg-type]
-        dedup,  # type: ignore[arg-type]
-        source,  # type: ignore[arg-type]
+        sequence,
+        body,
+        attributes,
+        sent_at,
+        first or now,
+        leases,
+        group,
+        dedup,
+        source,
     )
 
 

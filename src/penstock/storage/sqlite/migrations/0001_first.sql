@@ -5,11 +5,13 @@ CREATE TABLE counter (
   value INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- Queues, logs and tables by name; `ordered` is set once a queue has had a message of a group.
+-- Queues, logs and tables by name; `ordered` is set once a queue has had a message of a group, `behind` names the
+-- queue that holds what tenants with many messages have put.
 CREATE TABLE name (
   id INTEGER PRIMARY KEY,
   text TEXT NOT NULL UNIQUE,
-  ordered INTEGER NOT NULL DEFAULT 0
+  ordered INTEGER NOT NULL DEFAULT 0,
+  behind INTEGER NOT NULL DEFAULT 0
 );
 
 -- Fixed-size columns first, the payload last: SQLite reads a row only as far as it must.
@@ -22,6 +24,7 @@ CREATE TABLE message (
   first_leased_at INTEGER NOT NULL,
   id TEXT NOT NULL,
   group_name TEXT,
+  tenant TEXT,
   dedup TEXT,
   source TEXT,
   attributes BLOB NOT NULL,
@@ -29,6 +32,7 @@ CREATE TABLE message (
 );
 CREATE INDEX message_ready ON message (queue, visible_at);
 CREATE INDEX message_in_group ON message (queue, group_name, sequence) WHERE group_name IS NOT NULL;
+CREATE INDEX message_of_tenant ON message (tenant, queue) WHERE tenant IS NOT NULL;
 
 -- One row for each group that has messages; `visible_at` is that of the group's oldest message.
 CREATE TABLE message_group (

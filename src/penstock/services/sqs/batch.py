@@ -1,0 +1,59 @@
+"""Batches: what they must be as a whole, and how each entry is answered."""
+
+import re
+from typing import Any, Final
+
+from penstock.api import Request, Result
+from penstock.core.errors import AwsError
+
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
+
+
+def entries_of(request: Request, name: str) -> list[dict[str, Any]]:
+    """The entries of a batch. Raises what is wrong with it as a whole."""
+    entries: list[dict[str, Any]] = request.get("Entries") or []
+    if not entries:
+        raise AwsError(
+            "EmptyBatchRequest", f"There should be at least one {name}RequestEntry in the request."
+        )
+    if len(entries) > 10:
+        raise AwsError(
+            "TooManyEntriesInBatchRequest",
+            f"Maximum number of entries per request are 10. You have sent {len(entries)}.",
+        )
+    seen: set[str] = set()
+    for entry in entries:
+        id_ = entry.get("Id") or ""
+        if not _ID.fullmatch(id_):
+            raise AwsError(
+                "InvalidBatchEntryId",
+                "A batch entry id can only contain alphanumeric characters, hyphens and underscores."
+                " It can be at most 80 letters long.",
+            )
+        if id_ in seen:
+            raise AwsError("BatchEntryIdsNotDistinct", f"Id {id_} repeated.")
+        seen.add(id_)
+    return entries
+
+
+def failure(id_: str, error: AwsError) -> Result:
+    """How an entry that failed is told."""
+    # AWS: a batch entry's failure names the query protocol's code (recorded: `InvalidParameterValue`).
+    code = {
+        "InvalidParameterValueException": "InvalidParameterValue",
+        "MissingRequiredParameterException": "MissingParameter",
+    }.get(error.code, error.code)
+    message = error.message.replace(
+        "are invalid. Reason: Message must be", "cannot be validated. Reason: Message must be"
+    )
+    return {"Id": id_, "SenderFault": True, "Code": code, "Message": message}
+
+
+def batch_result(successful: list[Result], failed: list[Result]) -> Result:
+    """The answer to a batch; a list that is empty is left out."""
+    result: Result = {}
+    if successful:
+        result["Successful"] = successful
+    if failed:
+        result["Failed"] = failed
+    return result
