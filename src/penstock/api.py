@@ -111,9 +111,13 @@ class LateResponse(HttpResponse):
         self._make = make
 
     @property
-    def body(self) -> bytes:  # type: ignore[override]
+    def body(self) -> bytes:
         """The bytes."""
         return self._make()
+
+    @body.setter
+    def body(self, body: bytes) -> None:
+        self._make = lambda: body
 
 
 def operation(name: str, *, refuses: Sequence[str] = ()) -> Callable[[Any], Any]:

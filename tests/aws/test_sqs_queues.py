@@ -492,3 +492,67 @@ def test_handles_of_a_standard_queue(sqs: Any, queue: str, unique: str) -> None:
         "is not available for visibility timeout change."
         in (error_of(lambda: sqs.change_message_visibility(VisibilityTimeout=1, **old))[1])
     )
+
+
+def _get(url: str, query: str = "", accept: str = "*/*") -> tuple[int, str]:
+    """A signed GET of a queue's URL, as a browser extension or a script sends it."""
+    headers = {
+        "Accept": accept,
+        "Authorization": "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sqs/aws4_request,"
+        " SignedHeaders=host, Signature=00",
+    }
+    request = urllib.request.Request(f"{url}{query}", headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_queue_url_without_an_action(sqs: Any, queue: str) -> None:
+    """A bare GET of a queue's URL is no operation, and AWS says so without its usual envelope."""
+    status, text = _get(queue)
+    assert (status, text.strip()) == (404, "<UnknownOperationException/>")
+
+
+def test_queue_url_takes_operations_on_queues_only(sqs: Any, queue: str) -> None:
+    """ListQueues is not an operation on a queue; a receive is, and its empty result is one tag."""
+    status, text = _get(queue, "?Action=ListQueues")
+    assert status == 400
+    assert "<Code>InvalidAction</Code>" in text
+    assert "The action ListQueues is not valid for this endpoint" in text
+    assert "<ReceiveMessageResult/>" in _get(queue, "?Action=ReceiveMessage")[1]
+
+
+def test_json_for_who_asks_for_it(sqs: Any, queue: str) -> None:
+    """A form is answered in JSON when nothing else is accepted, errors included."""
+    url = queue.rsplit("/", 2)[0]
+    listed = json.loads(_get(url, "/?Action=ListQueues", "application/json")[1])
+    assert queue in listed["ListQueuesResponse"]["ListQueuesResult"]["QueueUrl"]
+    status, text = _get(queue, "?Action=ListQueues", "application/json")
+    assert (status, json.loads(text)["Error"]["Code"]) == (400, "InvalidAction")
+
+
+def test_inline_policy_of_a_template(aws: Callable[..., Any], sqs: Any, unique: str) -> None:
+    """A stack can set the policy of one queue, and takes it back when it is deleted."""
+    url = sqs.create_queue(QueueName=unique)["QueueUrl"]
+    arn = attribute(sqs, url, "QueueArn")
+    allow = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": arn}
+    policy = {"Version": "2012-10-17", "Statement": [allow]}
+    resource = {
+        "Type": "AWS::SQS::QueueInlinePolicy",
+        "Properties": {"Queue": url, "PolicyDocument": policy},
+    }
+    stacks = aws("cloudformation")
+    template = json.dumps({"Resources": {"Policy": resource}})
+
+    def found() -> Any:
+        answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])
+        return answer.get("Attributes", {}).get("Policy")
+
+    stacks.create_stack(StackName=unique, TemplateBody=template)
+    stacks.get_waiter("stack_create_complete").wait(StackName=unique, WaiterConfig={"Delay": 1})
+    assert json.loads(found()) == policy
+    stacks.delete_stack(StackName=unique)
+    stacks.get_waiter("stack_delete_complete").wait(StackName=unique, WaiterConfig={"Delay": 1})
+    assert found() is None

@@ -13,11 +13,13 @@ from penstock.api import Answering, Context, Handler, HttpRequest, HttpResponse,
 from penstock.clock import Clock
 from penstock.core.errors import AwsError, Conflict, StoreError
 from penstock.core.ids import Ids
+from penstock.core.query_json import json_of
 from penstock.gateway.identity import Identities, Identity
 from penstock.wire import Operation, Wire
 from penstock.wire.sigv4 import credential_of, verify
 
 _log: Final = logging.getLogger("penstock.gateway")
+_JSON: Final = "application/json"
 
 
 class Exchange:
@@ -133,7 +135,10 @@ class Pipeline:
         request_id = context.request_id if context is not None else self._ids.uuid()
         if exchange.operation is None:
             return self._wire.error(exchange.request, error, request_id)
-        return exchange.operation.error(error, request_id)
+        response = exchange.operation.error(error, request_id)
+        if exchange.operation.protocol == "query":
+            _negotiate(exchange.request, response)
+        return response
 
     def identify(self, exchange: Exchange) -> Awaitable[None] | None:
         """Take the caller's word for who it is (`--auth off`, loopback only)."""
@@ -205,6 +210,19 @@ class Pipeline:
         exchange.response = exchange.operation.serialize(
             exchange.result, exchange.context.request_id
         )
+        if exchange.operation.protocol == "query":
+            _negotiate(exchange.request, exchange.response)
+
+
+def _negotiate(request: HttpRequest, response: HttpResponse) -> None:
+    """AWS: query services answer in JSON to who accepts nothing else (recorded by LocalStack)."""
+    if request.headers.get("accept") == _JSON:
+        xml = response.body.decode()
+        response.headers = [
+            (name, _JSON if name.lower() == "content-type" else value)
+            for name, value in response.headers
+        ]
+        response.body = json_of(xml).encode()
 
 
 def _session_token(request: HttpRequest) -> str | None:

@@ -34,6 +34,8 @@ class Profile:
     blamed: bool = False
     """Whether a REST-JSON error body says whose fault it was (`Type`)."""
     queue_path: bool = False
+    not_on_queues: frozenset[str] = frozenset()
+    """Operations that the URL of a queue does not take."""
     """Whether a form sent to a path means the queue of that path."""
     unreadable: str = "SerializationException"
     """The code for a request that cannot be read."""
@@ -69,7 +71,13 @@ _PROFILES: Final = {
     ),
     "logs": Profile(constraints="InvalidParameterException", enums=True),
     "s3": Profile(constraints=None, unreadable="MalformedXML", bounds=False, schema=True),
-    "sqs": Profile(constraints=None, namespace="com.amazonaws.sqs#", queue_path=True, detail=True),
+    "sqs": Profile(
+        constraints=None,
+        namespace="com.amazonaws.sqs#",
+        queue_path=True,
+        not_on_queues=frozenset({"CreateQueue", "ListQueues"}),
+        detail=True,
+    ),
     "stepfunctions": Profile(namespace="com.amazonaws.swf.service.v2.model#"),
 }
 

@@ -14,6 +14,7 @@ from penstock.wire.body import MAX_BODY, bucket_path, host_bucket, plain_body
 from penstock.wire.error import ErrorCompiler
 from penstock.wire.model import Catalog, Model
 from penstock.wire.operation import Operation, compile_operation
+from penstock.wire.profile import profile_of
 from penstock.wire.rest_route import RestTable
 from penstock.wire.sigv4 import Credential, credential_of
 
@@ -109,12 +110,31 @@ class Wire:
     def error(self, request: HttpRequest, error: AwsError, request_id: str) -> HttpResponse:
         """The answer to a request that could not be routed, in the envelope that its client most likely expects."""
         service, protocol, version = self._guess(request)
+        if (
+            error.code == "UnknownOperationException"
+            and service
+            and self._is_queue(service, request)
+        ):
+            # AWS: a queue's URL without an action answers this, in no envelope at all (recorded by LocalStack).
+            return HttpResponse(
+                404, [("Content-Type", "text/xml")], b"<UnknownOperationException/>\n"
+            )
         key = (service, protocol + version)
         compiler = self._errors.get(key)
         if compiler is None:
             model = self._catalog.model(service) if service else None
             compiler = self._errors[key] = ErrorCompiler(model, protocol, version)
         return compiler.write(error, request_id)
+
+    @staticmethod
+    def _is_queue(service: str, request: HttpRequest) -> bool:
+        """Whether the request is to a queue's URL, and does not name an operation."""
+        return (
+            profile_of(service, "query").queue_path
+            and request.path.count("/") > 1
+            and not request.headers.get("x-amz-target")
+            and not _action(request)
+        )
 
     def _compiled(self, service: str, name: str, protocol: str) -> Operation:
         key = (service, name, protocol)

@@ -1,13 +1,11 @@
 """AWS integrations: the mapped request is sent to a service as AWS's own API would get it."""
 
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Final, cast
 from urllib.parse import urlencode
-from xml.etree.ElementTree import Element, ParseError, fromstring
-
-import orjson
 
 from penstock.api import Context, Dispatcher, Headers, HttpRequest, HttpResponse
+from penstock.core.query_json import json_of
 from penstock.services.apigateway.call import Body, Call
 from penstock.services.apigateway.gateway_response import internal_error
 from penstock.services.apigateway.mapping import Answer, RequestMapping, ResponseMapping
@@ -26,14 +24,7 @@ class XmlBody(Body):
 
     def read(self) -> str:
         """The XML as the JSON that AWS's query services answer to `Accept: application/json`."""
-        text = super().read()
-        try:
-            root = fromstring(text)
-        except ParseError:
-            return text
-        document = _plain(root)
-        name = _tag(root)
-        return orjson.dumps(document if name == "ErrorResponse" else {name: document}).decode()
+        return json_of(super().read())
 
 
 class AwsIntegration:
@@ -149,28 +140,3 @@ def _content_type(response: HttpResponse) -> str:
         if name.lower() == "content-type":
             return value
     return ""
-
-
-def _tag(element: Element) -> str:
-    return element.tag.rpartition("}")[2]
-
-
-def _plain(element: Element) -> Any:
-    """An element as JSON: text, an object of its children, or the list of its members."""
-    children = list(element)
-    if not children:
-        return element.text
-    tags = [_tag(child) for child in children]
-    if set(tags) == {"member"}:
-        return [_plain(child) for child in children]
-    # AWS: SQS's messages come as the list `messages` (observed in its JSON answers).
-    if _tag(element) == "ReceiveMessageResult":
-        return {"messages": [_plain(child) for child in children]}
-    table: dict[str, Any] = {}
-    for tag, child in zip(tags, children, strict=True):
-        value = _plain(child)
-        if tags.count(tag) > 1:
-            table.setdefault(tag, []).append(value)
-        else:
-            table[tag] = value
-    return table

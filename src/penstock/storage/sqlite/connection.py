@@ -60,6 +60,11 @@ class Connection:
         except apsw.Error as error:
             raise self.group.failed(error) from error
 
+    def change(self, sql: str, bindings: tuple[Any, ...]) -> bool:
+        """Run a statement in the open group. Returns whether it changed a row."""
+        self.run(sql, bindings)
+        return bool(self.driver.changes())
+
     def write(self, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
         """Run a statement in the open group. Returns the rows it returns."""
         self.group.begin()

@@ -9,6 +9,8 @@ from penstock.storage.sqlite.connection import Connection
 from penstock.storage.sqlite.tally import Tally
 
 _EXPIRE_AT_ONCE: Final = 5_000
+_TRIM_EVERY: Final = 16
+_KNOWN_GROUPS: Final = 100_000
 # AWS: a tenant with 30 messages in flight or more may count as noisy (SQS developer guide, "fair queues"). Here it is
 # judged when a message is put, by all that it has in the queue.
 _TENANT_SHARE: Final = 30
@@ -27,11 +29,17 @@ class SqliteQueue:
         self._put_sql = self._sql["put_message"]
         self._find_sql = self._sql["find_visible"]
         self._lease_sql = self._sql["lease_message"]
+        self._take_dedup_sql = self._sql["take_dedup"]
         self._tallies: dict[int, Tally] = {}
+        self._groups: set[tuple[int, str]] = set()
+        """Some of the groups that have messages."""
+        self._untrimmed: dict[int, int] = {}
+        """Deduplication keys that were added since a queue's were last trimmed."""
         connection.on_undo.append(self._undo)
 
     def _undo(self, stands: int) -> None:
         """Forget what was counted of writes that did not happen."""
+        self._groups.clear()
         undone = [number for number, tally in self._tallies.items() if tally.stamp > stands]
         for number in undone:
             del self._tallies[number]
@@ -92,20 +100,28 @@ class SqliteQueue:
     def _put_one(
         self, queue: int, message: NewMessage, now: int, dedup_since: int | None
     ) -> Stored:
-        if message.dedup is None or dedup_since is None:
-            return self._insert(queue, message, now)
-        found = self._db.read(self._sql["find_dedup"], (queue, message.dedup, dedup_since))
-        if found:
-            return Stored(found[0][0], found[0][1], True)
-        stored = self._insert(queue, message, now)
-        self._db.run(
-            self._sql["put_dedup"], (queue, message.dedup, now, message.id, stored.sequence)
-        )
-        self._db.run(self._sql["trim_dedup"], (queue, dedup_since))
-        return stored
-
-    def _insert(self, queue: int, message: NewMessage, now: int) -> Stored:
         sequence = self._db.sequence()
+        if message.dedup is not None and dedup_since is not None:
+            key = (queue, message.dedup, now, message.id, sequence, dedup_since)
+            if not self._db.change(self._take_dedup_sql, key):
+                found = self._db.read(self._sql["find_dedup"], (queue, message.dedup, dedup_since))
+                return Stored(found[0][0], found[0][1], True)
+            self._trim_dedup(queue, dedup_since)
+        return self._insert(queue, message, now, sequence)
+
+    def _trim_dedup(self, queue: int, before: int) -> None:
+        """Now and then forget more keys than were added since, so that the table stays short."""
+        added = self._untrimmed.get(queue, 0) + 1
+        if added == _TRIM_EVERY:
+            self._db.run(self._sql["trim_dedup"], (queue, before, 2 * _TRIM_EVERY))
+            added = 0
+        self._untrimmed[queue] = added
+
+    def _insert(
+        self, queue: int, message: NewMessage, now: int, sequence: int | None = None
+    ) -> Stored:
+        if sequence is None:
+            sequence = self._db.sequence()
         self._db.run(
             self._put_sql,
             (
@@ -127,11 +143,14 @@ class SqliteQueue:
         if tally is not None:
             tally.put(message.visible_at, message.leases, now)
             tally.stamp = self._db.writes
-        if message.group is not None:
+        if message.group is not None and (queue, message.group) not in self._groups:
             self._db.set_ordered(queue, self._sql["mark_ordered"])
             self._db.run(
                 self._sql["add_to_group"], (queue, message.group, message.visible_at, sequence)
             )
+            if len(self._groups) >= _KNOWN_GROUPS:
+                self._groups.clear()
+            self._groups.add((queue, message.group))
         return Stored(message.id, sequence)
 
     async def lease(self, queue: str, limit: int, terms: LeaseTerms, now: int) -> list[Leased]:
@@ -251,6 +270,7 @@ class SqliteQueue:
         """Move a group to its place in the order of service. Returns when its oldest message is visible."""
         head = self._db.read(self._sql["group_head"], (queue, group))
         if not head:
+            self._groups.discard((queue, group))
             self._db.run(self._sql["drop_group"], (queue, group))
             return None
         visible_at: int = head[0][0]
@@ -385,6 +405,7 @@ class SqliteQueue:
         numbers = self._numbers(queue)
         if not numbers:
             return
+        self._groups.clear()
         with self._db.atomic():
             for number in numbers:
                 for name in ("purge_messages", "purge_groups", "purge_dedup"):

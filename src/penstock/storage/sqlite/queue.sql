@@ -24,14 +24,15 @@ ON CONFLICT (queue, name) DO NOTHING;
 -- The message that was put with this key since an instant.
 SELECT id, sequence FROM dedup WHERE queue = ? AND key = ? AND at >= ?;
 
--- name: put_dedup
--- Remember a key; an older use of it has fallen out of the window.
-INSERT OR REPLACE INTO dedup (queue, key, at, id, sequence) VALUES (?, ?, ?, ?, ?);
+-- name: take_dedup
+-- Remember a key, unless it was used within the window.
+INSERT INTO dedup (queue, key, at, id, sequence) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (queue, key) DO UPDATE SET at = excluded.at, id = excluded.id, sequence = excluded.sequence WHERE at < ?6;
 
 -- name: trim_dedup
--- Forget two keys that fell out of the window: each put removes more than it adds, so the table stays short.
+-- Forget keys that fell out of the window.
 DELETE FROM dedup WHERE (queue, key) IN (
-  SELECT queue, key FROM dedup WHERE queue = ?1 AND at < ?2 ORDER BY at LIMIT 2
+  SELECT queue, key FROM dedup WHERE queue = ?1 AND at < ?2 ORDER BY at LIMIT ?3
 );
 
 -- name: find_visible

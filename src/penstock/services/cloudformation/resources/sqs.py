@@ -101,6 +101,17 @@ async def _delete_policy(target: Target) -> None:
     await _clear(target, target.properties["Queues"])
 
 
+async def _put_inline_policy(target: Target) -> Made:
+    url = target.properties["Queue"]
+    policy = _text(target.properties["PolicyDocument"])
+    await target.call("sqs", "SetQueueAttributes", _request(url, policy))
+    return Made(url, {})
+
+
+async def _delete_inline_policy(target: Target) -> None:
+    await _clear(target, [target.properties["Queue"]])
+
+
 ROWS: Final = (
     ResourceType(
         name="AWS::SQS::Queue",
@@ -118,5 +129,14 @@ ROWS: Final = (
         create=_put_policy,
         update=_put_policy,
         delete=_delete_policy,
+    ),
+    ResourceType(
+        name="AWS::SQS::QueueInlinePolicy",
+        properties=frozenset({"PolicyDocument", "Queue"}),
+        required=frozenset({"PolicyDocument", "Queue"}),
+        immutable=frozenset({"Queue"}),
+        create=_put_inline_policy,
+        update=_put_inline_policy,
+        delete=_delete_inline_policy,
     ),
 )
