@@ -38,6 +38,13 @@ class Context:
     protocol: str = "json"
     """`json`, `query`, `rest-json`, `rest-xml` or `smithy-rpc-v2-cbor`."""
     operation: str = ""
+    connection: "Connection | None" = None
+    """Where the request came in; None inside."""
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody is there any more to hear the answer."""
+        return self.connection is not None and self.connection.closed
 
     def child(self, **changes: Any) -> "Context":
         """The context of a call made on behalf of this one."""
@@ -59,6 +66,9 @@ class Headers(Protocol):
 
 class Connection(Protocol):
     """Where a request came in; looked at only when somebody asks."""
+
+    @property
+    def closed(self) -> bool: ...  # noqa: D102
 
     @property
     def client(self) -> str: ...  # noqa: D102

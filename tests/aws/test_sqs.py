@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import socket
 import threading
 import time
 import urllib.parse
@@ -457,3 +458,20 @@ def test_foreign_token(sqs: Any, queue: str) -> None:
     """A token that was not given out is the client's error."""
     with pytest.raises(ClientError, match="InvalidParameterValue"):
         sqs.list_dead_letter_source_queues(QueueUrl=queue, MaxResults=1, NextToken="nonsense")
+
+
+def test_abandoned_poll_takes_nothing(sqs: Any, queue: str, endpoint: str) -> None:
+    """A worker that is killed while it waits does not take the next message into its grave."""
+    host, _, port = endpoint.removeprefix("http://").partition(":")
+    body = json.dumps({"QueueUrl": queue, "WaitTimeSeconds": 20}).encode()
+    head = (
+        f"POST / HTTP/1.1\r\nHost: {host}\r\nX-Amz-Target: AmazonSQS.ReceiveMessage\r\n"
+        f"Content-Type: application/x-amz-json-1.0\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection((host, int(port))) as poll:
+        poll.sendall(head.encode() + body)
+        sqs.list_queues()  # the poll was read before this
+    sqs.list_queues()  # and its end before this
+    sqs.send_message(QueueUrl=queue, MessageBody="for the living")
+    (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
+    assert message["Body"] == "for the living"

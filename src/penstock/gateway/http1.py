@@ -347,6 +347,11 @@ class HttpConnection(asyncio.Protocol):
         self._enqueue(request, keep_alive=keep_alive)
 
     @property
+    def closed(self) -> bool:
+        """Whether the client is gone."""
+        return self._transport.is_closing()
+
+    @property
     def client(self) -> str:
         """`address:port` of the client."""
         peer = self._transport.get_extra_info("peername")

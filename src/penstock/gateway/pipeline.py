@@ -183,6 +183,7 @@ class Pipeline:
             access_key=access_key,
             endpoint=f"{request.scheme}://{headers.get('host') or 'localhost'}",
             trace=headers.get("x-amzn-trace-id"),
+            connection=request.connection,
         )
 
     def route(self, exchange: Exchange) -> None:

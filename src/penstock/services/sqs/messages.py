@@ -215,7 +215,7 @@ class Messages:
                 return await self._receive_again(ctx, queue, request, until, visibility)
         elif attempt is not None:
             raise _not_for_this_type("ReceiveRequestAttemptId", attempt)
-        leased, now = await self._lease(queue, limit, visibility, ctx.now, until)
+        leased, now = await self._lease(ctx, queue, limit, visibility, until)
         return self._received(queue, leased, now, request)
 
     async def _receive_again(
@@ -234,15 +234,16 @@ class Messages:
         if again is not None:
             return self._received(queue, again.messages, again.received_at, request)
         limit = request.get("MaxNumberOfMessages", 1)
-        leased, now = await self._lease(queue, limit, visibility, ctx.now, until)
+        leased, now = await self._lease(ctx, queue, limit, visibility, until)
         if leased:
             await self._attempts.keep(queue.arn, attempt, leased, now + hidden_ms, now)
         return self._received(queue, leased, now, request)
 
     async def _lease(
-        self, queue: QueueRecord, limit: int, visibility: int | None, now: int, until: int
+        self, ctx: Context, queue: QueueRecord, limit: int, visibility: int | None, until: int
     ) -> tuple[list[Leased], int]:
         """Messages, and the instant at which they were leased; none if there is none by `until`."""
+        now = ctx.now
         terms = await self._queues.lease_terms(queue, visibility, now)
         leased = await self._store.queue.lease(queue.arn, limit, terms, now)
         if leased:
@@ -255,6 +256,10 @@ class Messages:
             while not leased and now < until and not self._released:
                 await self._arrivals.wait(queue.arn, until, now)
                 now = self._clock.now()
+                if ctx.abandoned:
+                    # Whoever waits next gets what this one was woken for.
+                    self._store.notifier.notify(queue.arn)
+                    break
                 terms = await self._queues.lease_terms(queue, visibility, now)
                 leased = await self._store.queue.lease(queue.arn, limit, terms, now)
         finally:
