@@ -77,21 +77,24 @@ class FormCompiler:
         known = self._structures.get(shape.name)
         if known is not None:
             return known
-        rows: list[tuple[str, tuple[str, ...], Callable[[Node], Any]]] = []
+        rows: dict[str, tuple[str, tuple[str, ...], Callable[[Node], Any]]] = {}
 
         def read(node: Node) -> dict[str, Any]:
+            # A form has far fewer fields than the structure has names.
             out = {}
-            for name, wire_names, convert in rows:
-                for wire_name in wire_names:
-                    child = node.get(wire_name)
-                    if child is not None:
+            for wire_name, child in node.items():
+                row = rows.get(wire_name)
+                if row is not None:
+                    name, likelier, convert = row
+                    if not (likelier and any(each in node for each in likelier)):
                         out[name] = convert(child)
-                        break
             return out
 
         self._structures[shape.name] = read
         for name, member in self._model.members(shape):
-            rows.append((name, self._names(name, member), self.reader(member)))
+            wire_names, convert = self._names(name, member), self.reader(member)
+            for at, wire_name in enumerate(wire_names):
+                rows.setdefault(wire_name, (name, wire_names[:at], convert))
         return read
 
     def _names(self, name: str, member: Shape) -> tuple[str, ...]:

@@ -153,6 +153,10 @@ class Call:
             self._context = Context(self)
         return self._context
 
+    def end(self) -> None:
+        """Let go of what holds on to the call: a cycle in every call would keep the garbage collector busy."""
+        self._context = None
+
     @property
     def overridden(self) -> bool:
         """Whether a template has touched an override."""

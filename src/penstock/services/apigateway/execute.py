@@ -81,6 +81,7 @@ class Execution:
                 return _FORBIDDEN
             call = Call(request, stage, path, self._clock.now(), self._ids.uuid(), host)
             response = await self._answer(call)
+            call.end()
             response.headers += (
                 ("x-amzn-requestid", call.request_id),
                 ("x-amz-apigw-id", call.extended_id),
