@@ -21,7 +21,8 @@ RATES: dict[str, tuple[Callable[[System], Any], int, float, float | None]] = {
     "API Gateway to SQS": (work.api, 64, 5, None),
     "DynamoDB PutItem": (work.put, 64, 4, None),
     "DynamoDB GetItem": (work.get, 64, 6, None),
-    "Lambda Invoke (warm)": (work.invoke, 4, 20, None),
+    "Lambda Invoke (warm)": (work.invoke, 4, 30, 0.7),
+    "Lambda Invoke (Event)": (work.accept, 64, 100, None),
 }
 
 
@@ -36,7 +37,12 @@ def main() -> None:
         for name, (prepare, connections, _, share) in RATES.items():
             if wanted(name):
                 console.print(f"measuring {name}")
-                results[name] = _rates(prepare, connections, peers, limit if share else None)
+                own_limit = prepare is work.invoke
+                shared = limit if share and not own_limit else None
+                results[name] = _rates(prepare, connections, peers, shared)
+                if own_limit:
+                    rate = work.runtime_limit(connections)
+                    results[name]["limit"] = {"rate": rate}
     for name, measure in (
         ("start", _start),
         ("first invocation", _cold),
@@ -49,6 +55,8 @@ def main() -> None:
         ("backlog", "a queue with a million messages", work.backlog),
         ("group", "a FIFO queue with 216,000 messages in one group", work.group),
         ("queues", "10,000 queues", work.queues),
+        ("drain", "asynchronous invocations as they are done", work.drain),
+        ("functions", "10,000 functions", work.functions),
     ):
         if wanted(name):
             console.print(f"measuring {told}")
@@ -123,7 +131,7 @@ def _print(console: Console, results: dict[str, Any]) -> None:
         rates = {peer: {"rate": rate} for peer, rate in results["orders pipeline"].items()}
         table.add_row("orders pipeline", *_row(rates, 3, None))
     console.print(table)
-    for name in ("first invocation", "start", "backlog", "group", "queues"):
+    for name in ("first invocation", "start", "backlog", "group", "queues", "drain", "functions"):
         if name in results:
             console.print(f"{name}: {results[name]}")
 

@@ -117,6 +117,20 @@ def running(name: str) -> Iterator[System]:
             process.wait()
 
 
+def processes(system: System) -> list[int]:
+    """The process ids of a system."""
+    return _tree(system.process.pid)
+
+
+def private_mb(pid: int) -> float:
+    """What a process has for itself alone."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return (
+        sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_"))
+        / 1024
+    )
+
+
 def _tree(pid: int) -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children")
     try:

@@ -1,5 +1,6 @@
 """The work: each scenario prepares a system with boto3 and says which requests to send."""
 
+import base64
 import contextlib
 import io
 import json
@@ -10,7 +11,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from bench.systems import ROOT, System
+from bench.systems import ROOT, System, private_mb, processes
 
 BODY = "x" * 200
 HIGH_THROUGHPUT = {"DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId"}
@@ -223,6 +224,83 @@ def invoke(system: System) -> list[Request]:
     return [
         ("POST", "/2015-03-31/functions/echo/invocations", headers("lambda"), '{"hello": "world"}')
     ]
+
+
+def runtime_limit(environments: int = 4, seconds: float = 3) -> float:
+    """Events a second that awslambdaric takes from an empty Runtime API."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            str(ROOT / "bench" / "runtime_limit.py"),
+            str(environments),
+            str(seconds),
+        ],
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return float(done.stdout)
+
+
+def accept(system: System) -> list[Request]:
+    """Asynchronous Invoke of an echo."""
+    make_function(system, "events", ECHO)
+    system.client("lambda").invoke(FunctionName="events", Payload=b"{}")
+    sent = headers("lambda") | {"x-amz-invocation-type": "Event"}
+    return [("POST", "/2015-03-31/functions/events/invocations", sent, '{"hello": "world"}')]
+
+
+def drain(system: System, events: int = 3000) -> dict[str, float]:
+    """Asynchronous events from the first to the last that a success destination has heard of, per second; and synchronous ones."""
+    sync = load(system, invoke(system), connections=4)["rate"]
+    sqs, functions = system.client("sqs"), system.client("lambda")
+    url = sqs.create_queue(QueueName="bench-told")["QueueUrl"]
+    arn = "arn:aws:sqs:us-east-1:000000000000:bench-told"
+    make_function(system, "drained", ECHO)
+    functions.put_function_event_invoke_config(
+        FunctionName="drained", DestinationConfig={"OnSuccess": {"Destination": arn}}
+    )
+    functions.invoke(FunctionName="drained", Payload=b"{}")
+    sent = headers("lambda") | {"x-amz-invocation-type": "Event"}
+    request = ("POST", "/2015-03-31/functions/drained/invocations", sent, '{"hello": "world"}')
+    started = time.perf_counter()
+    load(system, [request] * events, connections=64, once=True)
+    while True:
+        answer = sqs.get_queue_attributes(
+            QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"]
+        )
+        if int(answer["Attributes"]["ApproximateNumberOfMessages"]) >= events:
+            break
+        time.sleep(0.02)
+    rate = events / (time.perf_counter() - started)
+    return {"asynchronous": round(rate, 1), "synchronous": sync}
+
+
+def functions(system: System, count: int = 10_000) -> dict[str, float]:
+    """MB that functions cost: deployed ones for all together, and one idle environment by itself."""
+    before = system.memory_mb()
+    make_function(system, "first", ECHO)
+    code = base64.b64encode(zipped("main.py", ECHO)).decode()
+    create = {
+        "Runtime": f"python3.{sys.version_info.minor}",
+        "Role": ROLE,
+        "Handler": "main.handler",
+        "Code": {"ZipFile": code},
+    }
+    requests = [
+        (
+            "POST",
+            "/2015-03-31/functions",
+            headers("lambda") | {"content-type": "application/json"},
+            json.dumps(create | {"FunctionName": f"bench-{n}"}),
+        )
+        for n in range(count)
+    ]
+    load(system, requests, connections=8, once=True)
+    deployed = system.memory_mb() - before
+    known = set(processes(system))
+    system.client("lambda").invoke(FunctionName="first", Payload=b"{}")
+    own = [private_mb(pid) for pid in processes(system) if pid not in known]
+    return {"MB for all": round(deployed, 1), "MB of an environment": round(max(own), 1)}
 
 
 def cold(system: System, rounds: int = 5) -> float:
