@@ -692,3 +692,60 @@ def test_throughput_of_a_new_index_is_refused(dynamodb, unique, member):
             ],
         )
     assert member in caught.value.response["Error"]["Message"]
+
+
+def test_expressions_of_one_text_keep_their_own_values(dynamodb, table):
+    """Requests that differ in their values alone must not see each other's, within a transaction and after it."""
+
+    def update(key, status, more, limit="0"):
+        return {
+            "TableName": table,
+            "Key": {"id": {"S": key}},
+            "UpdateExpression": "SET #s = :s ADD seen :more",
+            "ConditionExpression": "attribute_not_exists(#s) OR seen < :limit",
+            "ExpressionAttributeNames": {"#s": "status"},
+            "ExpressionAttributeValues": {
+                ":s": {"S": status},
+                ":more": {"N": more},
+                ":limit": {"N": limit},
+            },
+        }
+
+    items = [{"Update": update("a", "one", "1")}, {"Update": update("b", "two", "2")}]
+    dynamodb.transact_write_items(TransactItems=items)
+    found = {
+        key: dynamodb.get_item(TableName=table, Key={"id": {"S": key}})["Item"] for key in "ab"
+    }
+    assert found["a"] == {"id": {"S": "a"}, "status": {"S": "one"}, "seen": {"N": "1"}}
+    assert found["b"] == {"id": {"S": "b"}, "status": {"S": "two"}, "seen": {"N": "2"}}
+    with pytest.raises(dynamodb.exceptions.ConditionalCheckFailedException):
+        dynamodb.update_item(**update("b", "three", "1", "2"))
+    dynamodb.update_item(**update("b", "three", "1", "2.5"))
+    item = dynamodb.get_item(TableName=table, Key={"id": {"S": "b"}})["Item"]
+    assert (item["status"], item["seen"]) == ({"S": "three"}, {"N": "3"})
+
+
+def test_expressions_are_checked_for_every_request(dynamodb, table):
+    """What is wrong with the values of a request is told, however often its text has been right before."""
+
+    def put(condition, values):
+        dynamodb.put_item(
+            TableName=table,
+            Item={"id": {"S": "checked"}, "n": {"N": "5"}, "kind": {"S": "x"}},
+            ConditionExpression=condition,
+            **({} if values is None else {"ExpressionAttributeValues": values}),
+        )
+
+    dynamodb.put_item(TableName=table, Item={"id": {"S": "checked"}, "n": {"N": "5"}})
+    put("n BETWEEN :low AND :high", {":low": {"N": "1"}, ":high": {"N": "9"}})
+    with pytest.raises(ClientError, match="upper bound"):
+        put("n BETWEEN :low AND :high", {":low": {"N": "9"}, ":high": {"N": "1"}})
+    put("attribute_type(kind, :t)", {":t": {"S": "S"}})
+    with pytest.raises(ClientError, match="Invalid attribute type name"):
+        put("attribute_type(kind, :t)", {":t": {"S": "X"}})
+    put("attribute_exists(n)", None)
+    with pytest.raises(ClientError, match="must not be empty"):
+        put("attribute_exists(n)", {})
+    put("n = :n", {":n": {"N": "5.0"}})
+    with pytest.raises(ClientError, match="invalid value"):
+        put("n = :n", {":n": {"N": "five"}})

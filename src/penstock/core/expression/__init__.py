@@ -4,7 +4,7 @@ from penstock.core.expression.condition import Condition, ConditionBinder
 from penstock.core.expression.key_condition import KeyCondition, bind_key_condition
 from penstock.core.expression.parser import parse_condition, parse_projection, parse_update
 from penstock.core.expression.projection import Tree, bind_projection, path_tree, project
-from penstock.core.expression.scope import Scope
+from penstock.core.expression.scope import Scope, check_values
 from penstock.core.expression.update import Update, bind_update
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "bind_key_condition",
     "bind_projection",
     "bind_update",
+    "check_values",
     "parse_condition",
     "parse_projection",
     "parse_update",

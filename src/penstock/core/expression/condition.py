@@ -78,8 +78,9 @@ class ConditionBinder:
         """The function that finds an operand's value; None where there is none."""
         match node:
             case ValueRef():
-                value = self._scope.value(node, self._kind)
-                return lambda _: value
+                self._scope.value(node, self._kind)
+                values, name = self._scope.values, node.name
+                return lambda _: values[name]
             case Path():
                 path = self.path(node)
                 if len(path) == 1:
@@ -120,6 +121,7 @@ class ConditionBinder:
         operand = self.operand(node.operand)
         low, high = self.operand(node.low), self.operand(node.high)
         if isinstance(node.low, ValueRef) and isinstance(node.high, ValueRef):
+            self._scope.varies = True
             self.check_bounds(
                 self._scope.value(node.low, self._kind), self._scope.value(node.high, self._kind)
             )
@@ -178,6 +180,7 @@ class ConditionBinder:
                 "Incorrect operand type for operator or function; operator or function: attribute_type,"
                 " operand type: {document path}"
             )
+        self._scope.varies = True
         wanted = self._scope.value(type_operand, self._kind)["S"]
         if wanted not in TYPES:
             raise self._error(

@@ -13,23 +13,23 @@ _VALUE: Final = re.compile(r":[A-Za-z0-9_]{1,254}")
 
 
 class Scope:
-    """The substitutions of one request. Checks and canonicalizes the values. Raises `AwsError`."""
+    """The substitutions of one request. Checks and canonicalizes the values. Raises `AwsError`.
+
+    What is bound in a scope finds its values in `values` when it is evaluated, so that it serves another request, too, whose
+    values have the same names and types and take the place of these: unless `varies` says that it depends on more.
+    """
 
     def __init__(
         self, names: Mapping[str, str] | None = None, values: Mapping[str, Value] | None = None
     ) -> None:
         self._names = names or {}
-        self._values = values or {}
+        self.values = dict(values or {})
+        self.varies = False
+        """Whether what was bound depends on what a value is, beyond its type."""
         self._used: set[str] = set()
         _check_keys("ExpressionAttributeNames", names, _NAME)
         _check_keys("ExpressionAttributeValues", values, _VALUE)
-        for key, value in self._values.items():
-            try:
-                canonicalize_value(value)
-            except AwsError as error:
-                raise invalid(
-                    f"ExpressionAttributeValues contains invalid value: {error.message} for key {key}"
-                ) from None
+        check_values(self.values)
 
     def path(self, path: Path, kind: str) -> DocumentPath:
         """The attributes that a path leads through."""
@@ -52,7 +52,7 @@ class Scope:
         """The value that a reference stands for."""
         self._used.add(reference.name)
         try:
-            return self._values[reference.name]
+            return self.values[reference.name]
         except KeyError:
             raise invalid(
                 f"Invalid {kind}: An expression attribute value used in expression is not defined;"
@@ -61,13 +61,24 @@ class Scope:
 
     def finish(self) -> None:
         """Refuse names and values that no expression has used."""
-        for what, given in (("Names", self._names), ("Values", self._values)):
+        for what, given in (("Names", self._names), ("Values", self.values)):
             unused = [key for key in given if key not in self._used]
             if unused:
                 raise invalid(
                     f"Value provided in ExpressionAttribute{what} unused in expressions:"
                     f" keys: {{{', '.join(unused)}}}"
                 )
+
+
+def check_values(values: Mapping[str, Value]) -> None:
+    """Check values, and write their numbers in one way. Raises `AwsError`."""
+    for key, value in values.items():
+        try:
+            canonicalize_value(value)
+        except AwsError as error:
+            raise invalid(
+                f"ExpressionAttributeValues contains invalid value: {error.message} for key {key}"
+            ) from None
 
 
 def _check_keys(

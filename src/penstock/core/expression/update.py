@@ -106,8 +106,9 @@ class _Binder:
     def source(self, node: Node) -> _Source:
         match node:
             case ValueRef():
-                value = self._scope.value(node, _KIND)
-                return lambda _: value
+                self._scope.value(node, _KIND)
+                values, name = self._scope.values, node.name
+                return lambda _: values[name]
             case Path():
                 path = self._scope.path(node, _KIND)
                 return lambda item: _present(read(item, path))
@@ -162,9 +163,10 @@ class _Binder:
 
     def adder(self, node: Node) -> Callable[[Value | None], Value | None]:
         """ADD: the sum of numbers, the union of sets."""
-        kind, content = self._operand("ADD", node, ("N", *SETS))
+        kind, operand = self._operand("ADD", node, ("N", *SETS))
 
         def add(found: Value | None) -> Value:
+            content = operand()
             if found is None:
                 return {kind: content}
             current = _content(found, kind)
@@ -176,25 +178,30 @@ class _Binder:
 
     def deleter(self, node: Node) -> Callable[[Value | None], Value | None]:
         """DELETE: the difference of sets; None when nothing is left."""
-        kind, content = self._operand("DELETE", node, tuple(SETS))
+        kind, operand = self._operand("DELETE", node, tuple(SETS))
 
         def delete(found: Value | None) -> Value | None:
             if found is None:
                 return None
+            content = operand()
             left = [element for element in _content(found, kind) if element not in content]
             return {kind: left} if left else None
 
         return delete
 
-    def _operand(self, operator: str, node: Node, allowed: tuple[str, ...]) -> tuple[str, Any]:
+    def _operand(
+        self, operator: str, node: Node, allowed: tuple[str, ...]
+    ) -> tuple[str, Callable[[], Any]]:
+        """The type of a value, and what finds its content."""
         assert isinstance(node, ValueRef)
-        ((kind, content),) = self._scope.value(node, _KIND).items()
+        (kind,) = self._scope.value(node, _KIND)
         if kind not in allowed:
             raise _error(
                 f"Incorrect operand type for operator or function; operator: {operator},"
                 f" operand type: {_NAMES[kind]}, typeSet: ALLOWED_FOR_{operator}_OPERAND"
             )
-        return kind, content
+        values, name = self._scope.values, node.name
+        return kind, lambda: values[name][kind]
 
 
 def _error(detail: str) -> AwsError:

@@ -1,10 +1,11 @@
 """The expressions of a request: parsed once for each text, bound once for each request."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from penstock.core.dynamo_value import invalid
+from penstock.core.dynamo_value import Value, invalid
 from penstock.core.expression import (
     Condition,
     ConditionBinder,
@@ -15,6 +16,7 @@ from penstock.core.expression import (
     bind_key_condition,
     bind_projection,
     bind_update,
+    check_values,
     parse_condition,
     parse_projection,
     parse_update,
@@ -23,10 +25,21 @@ from penstock.core.expression import (
 _CACHED: Final = 2048
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a write does and on what condition, bound but for the values."""
+
+    values: dict[str, Value]
+    """Where both look for the values of the request that is being carried out."""
+    update: Update | None
+    condition: Condition | None
+
+
 class Expressions:
     """Parses expressions and remembers the latest."""
 
     def __init__(self) -> None:
+        self._plans: dict[tuple[Any, ...], Plan] = {}
         self._condition = lru_cache(_CACHED)(parse_condition)
         self._update = lru_cache(_CACHED)(parse_update)
         self._projection = lru_cache(_CACHED)(parse_projection)
@@ -51,6 +64,35 @@ class Expressions:
                     f" {' and '.join(users)} {verb} null"
                 )
         return Scope(names, values)
+
+    def plan(
+        self, request: Mapping[str, Any], parameters: Sequence[str], keys: Collection[str] = ()
+    ) -> Plan:
+        """The plan of a write whose expressions are `parameters`; the update may not change `keys`.
+
+        Writes that differ in nothing but what their values are share one: put the values in before it is used.
+        """
+        names = request.get("ExpressionAttributeNames")
+        values = request.get("ExpressionAttributeValues")
+        shape = (
+            *map(request.get, parameters),
+            None if names is None else tuple(names.items()),
+            None if values is None else tuple((name, *value) for name, value in values.items()),
+            *keys,
+        )
+        plan = self._plans.get(shape)
+        if plan is not None:
+            check_values(values or {})
+            return plan
+        scope = self.scope(request, parameters)
+        update = self.update(request, scope, keys) if "UpdateExpression" in parameters else None
+        plan = Plan(scope.values, update, self.condition(request, scope))
+        scope.finish()
+        if not scope.varies:
+            if len(self._plans) >= _CACHED:
+                self._plans.clear()
+            self._plans[shape] = plan
+        return plan
 
     def condition(self, request: Mapping[str, Any], scope: Scope) -> Condition | None:
         """The request's ConditionExpression."""

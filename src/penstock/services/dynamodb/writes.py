@@ -7,6 +7,7 @@ from typing import Any, Final
 from penstock.api import refuse
 from penstock.core.dynamo_value import (
     Item,
+    Value,
     canonicalize,
     dump_item,
     invalid,
@@ -16,12 +17,13 @@ from penstock.core.dynamo_value import (
 from penstock.core.errors import AwsError
 from penstock.core.expression import Condition, Update
 from penstock.services.dynamodb.capacity import Consumption, write_units
-from penstock.services.dynamodb.expressions import Expressions
+from penstock.services.dynamodb.expressions import Expressions, Plan
 from penstock.services.dynamodb.table import Index, Place, TableRecord
 from penstock.storage.primitives import Primitives
 
 # AWS: an item has at most 400 KB, names included (DynamoDB quotas).
 MAX_ITEM: Final = 409_600
+_UPDATE_EXPRESSIONS: Final = ("UpdateExpression", "ConditionExpression")
 _EXPRESSION_PARAMETERS: Final = frozenset(
     ("ConditionExpression", "ExpressionAttributeNames", "ExpressionAttributeValues")
 )
@@ -86,32 +88,43 @@ class Writer:
         """An UpdateItem, or an Update of a transaction."""
         key: Item = request["Key"]
         canonicalize(key)
-        scope = self._expressions.scope(request, ("UpdateExpression", "ConditionExpression"))
-        update = self._expressions.update(request, scope, table.schema)
-        condition = self._expressions.condition(request, scope)
-        scope.finish()
+        plan = self._expressions.plan(request, _UPDATE_EXPRESSIONS, table.schema)
+        values = request.get("ExpressionAttributeValues") or {}
 
         def change(old: Item | None) -> Item:
             base = dict(key) if old is None else old
-            if update is None:
+            if plan.update is None:
                 return base
-            new = update.apply(base)
+            plan.values.update(values)
+            new = plan.update.apply(base)
             for index in table.secondary.values():
                 index.check(new)
             return new
 
-        write = Write(table, table.place_of_key(key), change, condition, update)
+        write = Write(table, table.place_of_key(key), change, _on_values(plan, values), plan.update)
         write.shows_failed = request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
         return write
 
     def _conditional(self, write: Write, request: Mapping[str, Any]) -> Write:
         if _EXPRESSION_PARAMETERS.isdisjoint(request):
             return write
-        scope = self._expressions.scope(request, ("ConditionExpression",))
-        write.condition = self._expressions.condition(request, scope)
-        scope.finish()
+        plan = self._expressions.plan(request, ("ConditionExpression",))
+        write.condition = _on_values(plan, request.get("ExpressionAttributeValues") or {})
         write.shows_failed = request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
         return write
+
+
+def _on_values(plan: Plan, values: Mapping[str, Value]) -> Condition | None:
+    """The plan's condition, for a request's values."""
+    condition = plan.condition
+    if condition is None:
+        return None
+
+    def holds(item: Item) -> bool:
+        plan.values.update(values)
+        return condition(item)
+
+    return holds
 
 
 async def decide(tx: Primitives, write: Write) -> Decided:

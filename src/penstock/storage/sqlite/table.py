@@ -66,11 +66,11 @@ class SqliteTable:
             self._remember((number, partition, sort), row)
             return version
         if expect == 0:
-            done = self._db.write(
+            done = self._db.change(
                 self._sql["add_document"], (number, partition, sort, version, document)
             )
         else:
-            done = self._db.write(
+            done = self._db.change(
                 self._sql["replace_document"], (version, document, number, partition, sort, expect)
             )
         if not done:
@@ -92,7 +92,7 @@ class SqliteTable:
             if (rows[0][1] if rows else 0) != expect:
                 raise Conflict(f"{table}: not version {expect}")
         self._rows.pop((number, partition, sort), None)
-        return bool(self._db.write(self._sql["delete_document"], (number, partition, sort)))
+        return self._db.change(self._sql["delete_document"], (number, partition, sort))
 
     async def range(
         self,

@@ -9,15 +9,15 @@ ON CONFLICT (tbl, partition, sort) DO UPDATE SET version = excluded.version, bod
 -- name: add_document
 -- Store a document where none was.
 INSERT INTO document (tbl, partition, sort, version, body) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (tbl, partition, sort) DO NOTHING RETURNING version;
+ON CONFLICT (tbl, partition, sort) DO NOTHING;
 
 -- name: replace_document
 -- Store a document over a known version.
 UPDATE document SET version = ?1, body = ?2
-WHERE tbl = ?3 AND partition = ?4 AND sort = ?5 AND version = ?6 RETURNING version;
+WHERE tbl = ?3 AND partition = ?4 AND sort = ?5 AND version = ?6;
 
 -- name: delete_document
-DELETE FROM document WHERE tbl = ? AND partition = ? AND sort = ? RETURNING version;
+DELETE FROM document WHERE tbl = ? AND partition = ? AND sort = ?;
 
 -- name: range_up
 -- Documents of a partition from `low`, in order.
