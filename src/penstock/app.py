@@ -28,6 +28,8 @@ from penstock.gateway.pipeline import Pipeline
 from penstock.gateway.server import Door, Gateway
 from penstock.gateway.steering import Steering
 from penstock.runtime.concurrency import ConcurrencyLedger
+from penstock.runtime.interpreter import Interpreters
+from penstock.runtime.launcher import Launcher
 from penstock.runtime.process import ProcessRuntime
 from penstock.services.apigateway import ApiGateway
 from penstock.services.cloudformation import cloudformation_service
@@ -78,7 +80,12 @@ class App:
             clock=clock,
             ids=ids,
             endpoint_url=config.url,
-            folder=folder,
+            launcher=Launcher(
+                Interpreters(config.search_path, Path.home(), config.cache),
+                config.search_path,
+                config.sandbox,
+                folder,
+            ),
         )
         self.sqs = Sqs(store, ids, clock, receipt_key)
         names = [
@@ -152,7 +159,8 @@ class App:
                 ("POST", "/_penstock/faults"): steering.set_faults,
             },
         )
-        doors: list[Door] = [control, apigateway.door, pipeline.handle]
+        function_door = self.functions.door(pipeline.admit)
+        doors: list[Door] = [control, apigateway.door, function_door, pipeline.handle]
         durability = Durability(store, pipeline.unavailable)
         # Connections live in the machine's time, as their clients do.
         self.gateway = Gateway(doors, durability, SystemClock(), config.max_body)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
@@ -25,6 +25,12 @@ class Config:
     region: str = "us-east-1"
     account: str = "000000000000"
     max_body: int = 128 * 1024 * 1024
+    sandbox: Literal["auto", "none", "bwrap"] = "auto"
+    """Whether functions run in bubblewrap: where it works, never, or always."""
+    search_path: str = os.defpath
+    """Where interpreters and tools are looked for, as in `PATH`."""
+    cache: Path = field(default_factory=lambda: Path.home() / ".cache" / "penstock")
+    """Where what can be fetched again is kept between runs."""
     seed: int | None = None
     """What identifiers and jitter are drawn from, so that a run can be repeated; None for chance."""
 
@@ -32,6 +38,8 @@ class Config:
         """Raise `ConfigError` for settings that cannot be, or are unsafe together."""
         if self.auth not in ("off", "sigv4"):
             raise ConfigError(f"auth must be off or sigv4, not {self.auth!r}")
+        if self.sandbox not in ("auto", "none", "bwrap"):
+            raise ConfigError(f"sandbox must be auto, none or bwrap, not {self.sandbox!r}")
         if not 0 <= self.port < 65536:
             raise ConfigError(f"port must be from 0 to 65535, not {self.port}")
         if self.auth == "off" and self.host not in LOOPBACK:
@@ -55,10 +63,13 @@ def from_environment(environment: Mapping[str, str] | None = None, **given: obje
     """Settings from `PENSTOCK_*` variables; `given` (those not None) come first."""
     source = os.environ if environment is None else environment
     values: dict[str, object] = {}
-    for name in ("host", "data", "auth", "region", "account"):
+    for name in ("host", "data", "auth", "region", "account", "sandbox"):
         text = source.get(f"PENSTOCK_{name.upper()}")
         if text:
             values[name] = text
+    values["search_path"] = source.get("PATH", os.defpath)
+    if cache := source.get("XDG_CACHE_HOME"):
+        values["cache"] = Path(cache) / "penstock"
     if port := source.get("PENSTOCK_PORT"):
         if not (port.isascii() and port.isdigit()):
             raise ConfigError(f"PENSTOCK_PORT must be a number, not {port!r}")

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 Aws = Callable[..., Any]
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 OTHER_ARCHITECTURE = "arm64" if platform.machine() == "x86_64" else "x86_64"
+NO_LAYER = "arn:aws:lambda:us-east-1:000000000000:layer:no-such-layer:1"
 NO_QUEUE = "arn:aws:sqs:us-east-1:000000000000:no-such-queue"
 TRUST = {
     "Version": "2012-10-17",
@@ -384,7 +385,7 @@ def test_permissions_and_tags(functions: Any, create: Callable[..., str]) -> Non
     functions.remove_permission(FunctionName=name, StatementId="api")
     assert error_of(lambda: functions.get_policy(FunctionName=name)) == (
         "ResourceNotFoundException",
-        "No policy is associated with the given resource.",
+        "The resource you requested does not exist.",
     )
     arn = functions.get_function_configuration(FunctionName=name)["FunctionArn"]
     functions.tag_resource(Resource=arn, Tags={"b": "2"})
@@ -406,14 +407,13 @@ def damaged() -> bytes:
         ({"Code": {"ZipFile": b"no zip"}}, "InvalidParameterValueException"),
         ({"Code": {"ZipFile": damaged()}}, "InvalidParameterValueException"),
         ({"DeadLetterConfig": {"TargetArn": NO_QUEUE}}, "InvalidParameterValueException"),
-        ({"EphemeralStorage": {"Size": 1024}}, "NotImplemented"),
         ({"Architectures": [OTHER_ARCHITECTURE]}, "NotImplemented"),
         ({"Environment": {"Variables": {"AWS_REGION": "x"}}}, "InvalidParameterValueException"),
         ({"Timeout": 901}, "InvalidParameterValueException"),
         ({"Role": "nonsense"}, "ValidationException"),
         ({"Role": "arn:aws:iam::000000000000:role/none"}, "InvalidParameterValueException"),
-        ({"Layers": ["arn:aws:lambda:us-east-1:000000000000:layer:tools:1"]}, "NotImplemented"),
-        ({"Runtime": "nodejs20.x"}, "NotImplemented"),
+        ({"Layers": [NO_LAYER]}, "InvalidParameterValueException"),
+        ({"Runtime": "java21"}, "NotImplemented"),
     ],
 )
 def test_create_refuses(create: Callable[..., str], options: dict[str, Any], code: str) -> None:

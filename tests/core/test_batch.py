@@ -34,6 +34,9 @@ def test_success(response: bytes) -> None:
         b'{"batchItemFailures": [{"wrong": "a"}]}',
         b'{"batchItemFailures": [{"itemIdentifier": "unknown"}]}',
         b'{"batchItemFailures": [{"itemIdentifier": "a"}, {"itemIdentifier": "z"}]}',
+        b'{"batchItemFailures": [{"itemIdentifier": "a"}, {"itemIdentifier": "a"}]}',
+        b'{"batchItemFailures": [{"itemIdentifier": 1}]}',
+        b'{"batchItemFailures": [{"itemIdentifier": ["a"]}]}',
         b'{"batchItemFailures": ["a"]}',
     ],
 )

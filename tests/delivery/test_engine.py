@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from penstock.clock import VirtualClock
 from penstock.core.retry import (
-    LAMBDA_ASYNC,
+    AsyncRetryPolicy,
     DeadLetter,
     Decision,
     Leave,
@@ -22,6 +22,7 @@ from penstock.delivery.model import (
     Failed,
     Outcome,
     PartiallyFailed,
+    Scaling,
     Subscription,
 )
 from penstock.delivery.sources import QueueSource
@@ -56,6 +57,9 @@ class Receiver:
 class QueuePolicy:
     """As an SQS mapping decides: what failed waits for its visibility timeout."""
 
+    def hold(self, throttles: int, until: int, now: int) -> int | None:
+        return None
+
     def decide(self, message: Leased, outcome: Outcome, now: int) -> Decision:
         match outcome:
             case Delivered():
@@ -74,11 +78,14 @@ class QueuePolicy:
 class AsyncPolicy:
     """As an asynchronous invocation is retried, with a dead-letter queue."""
 
+    def hold(self, throttles: int, until: int, now: int) -> int | None:
+        return None
+
     def decide(self, message: Leased, outcome: Outcome, now: int) -> Decision:
         if isinstance(outcome, Delivered):
             return Settle()
         return after_failure(
-            LAMBDA_ASYNC, attempts=message.leases, enqueued_at=message.sent_at, now=now
+            AsyncRetryPolicy(), attempts=message.leases, enqueued_at=message.sent_at, now=now
         )
 
     def follow_up(
@@ -109,18 +116,25 @@ class World:
         batch: BatchPolicy,
         concurrency: int = 5,
         policy: QueuePolicy | AsyncPolicy | None = None,
+        scaling: Scaling | None = None,
+        renew_ms: int = 0,
+        faults: Faults | None = None,
     ) -> None:
         async def terms(now: int) -> LeaseTerms:
             return LeaseTerms(until=now + LEASE_MS)
 
+        if faults is not None:
+            self.engine = DeliveryEngine(self.store, self.clock, faults)
         self.engine.add(
             Subscription(
                 id="s",
-                source=QueueSource(self.store, "q", terms),
+                source=QueueSource("q", terms),
                 target=receiver,
                 policy=policy or QueuePolicy(),
                 batch=batch,
-                concurrency=concurrency,
+                scaling=scaling or Scaling(start=concurrency, most=concurrency),
+                renew_ms=renew_ms,
+                arns=frozenset("x"),
             )
         )
 
@@ -344,7 +358,7 @@ async def test_a_fault_does_not_end_a_subscription(w: World) -> None:
     w.engine.add(
         Subscription(
             id="s",
-            source=QueueSource(w.store, "q", terms),
+            source=QueueSource("q", terms),
             target=receiver,
             policy=QueuePolicy(),
             batch=BatchPolicy(),

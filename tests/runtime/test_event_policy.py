@@ -6,19 +6,17 @@ from typing import Any
 import orjson
 
 from penstock.clock import VirtualClock
-from penstock.core.retry import DeadLetter, Retry, Settle
+from penstock.core.ids import Ids
+from penstock.core.retry import DeadLetter, Drop, Postpone, Retry
 from penstock.core.sqs_message import decode_attributes
 from penstock.delivery.model import Delivered, Failed, Throttled
 from penstock.runtime.model import InvocationResult
-from penstock.services.lambda_.asynchronous import (
-    NOT_FOUND,
-    EventPolicy,
-    EventTarget,
-    queue_of,
-)
+from penstock.services.lambda_.asynchronous import NOT_FOUND, EventTarget
 from penstock.services.lambda_.destinations import Recipients
+from penstock.services.lambda_.event_policy import EventPolicy
+from penstock.services.lambda_.report import DESTINATIONS, ReportPolicy
 from penstock.services.lambda_.repository import Function, Ref, Repository
-from penstock.storage.primitives import Leased, NewMessage
+from penstock.storage.primitives import Leased
 from penstock.storage.sqlite import SqliteStore
 
 REF = Ref("123456789012", "eu-west-1", "f", None)
@@ -38,7 +36,7 @@ async def there(arn: str) -> bool:
 
 def policy(**config: Any) -> EventPolicy:
     of = {**document(**config), "config": {}}
-    return EventPolicy(REF, of, Recipients(of, there), lambda: "new-id")
+    return EventPolicy(REF, of, Recipients(of, None, there), lambda: "new-id")
 
 
 class Nothing:
@@ -52,7 +50,7 @@ class Nothing:
 
 
 def event(tries: int, throttles: int = 0) -> Leased:
-    history = orjson.dumps({"q": None, "t": None, "n": throttles})
+    history = orjson.dumps({"t": "Root=1-0-0", "n": throttles})
     return Leased("id-1", "receipt", 1, b'{"a":1}', history, BEGAN, BEGAN, tries)
 
 
@@ -71,15 +69,12 @@ def test_retry_that_cannot_start_in_time_is_not_awaited() -> None:
 
 
 def test_throttles_back_off_and_are_no_tries() -> None:
-    """One second, doubled each time; the event goes back with the count of tries that it had."""
+    """One second, doubled each time; the event goes back as if it had not been taken."""
     for throttles, delay in ((0, 1_000), (1, 2_000), (2, 4_000), (12, 300_000)):
-        message, outcome = event(1, throttles), Throttled("busy")
-        decision = policy().decide(message, outcome, BEGAN)
-        assert Settle() == decision
-        ((queue, again),) = policy().follow_up(message, outcome, decision, BEGAN)
-        assert queue_of(REF) == queue
-        assert (BEGAN + delay, 0, BEGAN) == (again.visible_at, again.leases, again.sent_at)
-        assert again.id == "id-1"
+        decision = policy().decide(event(1, throttles), Throttled("busy"), BEGAN)
+        assert isinstance(decision, Postpone)
+        assert BEGAN + delay == decision.at
+        assert {"t": "Root=1-0-0", "n": throttles + 1} == orjson.loads(decision.attributes)
 
 
 def test_failure_record() -> None:
@@ -99,6 +94,42 @@ def test_failure_record() -> None:
     assert expected == record.body
 
 
+def test_record_without_room_leaves_payloads_out() -> None:
+    """A record that its destination would refuse is told without what makes it large, rather than not at all."""
+    told = policy(DestinationConfig={"OnFailure": {"Destination": QUEUE}})
+    outcome = Failed(orjson.dumps({"errorMessage": "x" * 1_048_576}))
+    ((_, record),) = told.follow_up(event(3), outcome, DeadLetter("RetriesExhausted"), BEGAN)
+    found = orjson.loads(record.body)
+    assert ({"a": 1}, None) == (found["requestPayload"], found["responsePayload"])
+
+
+def test_record_tells_the_version_that_ran() -> None:
+    """An alias is what was asked for; the version behind it is what ran."""
+    of = {
+        "config": {},
+        "event_invoke": {"live": {"DestinationConfig": {"OnSuccess": {"Destination": QUEUE}}}},
+    }
+    ref = REF._replace(qualifier="live")
+    told = EventPolicy(ref, of, Recipients(of, "live", there), lambda: "new-id")
+    outcome = Delivered(b"1", "7")
+    ((_, record),) = told.follow_up(event(1), outcome, told.decide(event(1), outcome, BEGAN), BEGAN)
+    found = orjson.loads(record.body)
+    assert f"{REF.arn}:live" == found["requestContext"]["functionArn"]
+    assert "7" == found["responseContext"]["executedVersion"]
+
+
+def test_other_services_are_told_by_a_delivery_of_their_own() -> None:
+    """The record is on disk with the end of the event, and reaches its service however often that is down."""
+    bucket = "arn:aws:s3:::records"
+    told = policy(DestinationConfig={"OnFailure": {"Destination": bucket}})
+    follow_ups = told.follow_up(event(3), Failed(b"{}"), DeadLetter("RetriesExhausted"), BEGAN)
+    ((queue, message),) = follow_ups
+    report = orjson.loads(message.attributes)
+    assert DESTINATIONS == queue
+    assert (bucket, f"{REF.arn}:$LATEST") == (report["to"], report["function"])
+    assert "Lineage=" in report["trace"]
+
+
 def test_success_without_destination_says_nothing() -> None:
     """Most functions have no destination."""
     decision = policy().decide(event(1), Delivered(b"1"), BEGAN)
@@ -110,7 +141,7 @@ def test_event_of_a_deleted_version_is_a_failure() -> None:
     of = document(
         DestinationConfig={"OnSuccess": {"Destination": QUEUE}, "OnFailure": {"Destination": QUEUE}}
     )
-    told = EventPolicy(REF, of, Recipients(of, there), lambda: "new-id")
+    told = EventPolicy(REF, of, Recipients(of, None, there), lambda: "new-id")
     message, outcome = event(1), Failed(b'{"errorMessage":"Function not found: f:2"}', NOT_FOUND)
     decision = told.decide(message, outcome, BEGAN)
     assert DeadLetter("RetriesExhausted") == decision
@@ -130,11 +161,11 @@ def test_missing_version_is_found_out_when_the_event_runs() -> None:
 
     async def scenario() -> None:
         store = await SqliteStore.open(":memory:")
-        repository = Repository(store)
-        of = {**document(), "code": ""}
-        await repository.create(REF, of, queue_of(REF))
-        target = EventTarget(repository, Nothing(), VirtualClock(), REF, Recipients(of, there))
-        history = orjson.dumps({"q": "7", "t": None})
+        repository = Repository(store, Ids(1))
+        of = document()
+        ref = REF._replace(qualifier="7")
+        target = EventTarget(repository, Nothing(), VirtualClock(), ref, Recipients(of, "7", there))
+        history = orjson.dumps({"t": "Root=1-0-0"})
         waiting = Leased("id-1", "receipt", 1, b"{}", history, BEGAN, BEGAN, 1)
         outcome = await target.deliver([waiting])
         assert isinstance(outcome, Failed)
@@ -151,28 +182,22 @@ def test_result_for_a_queue_that_is_gone_is_lost() -> None:
         return arn != QUEUE
 
     of = document(DestinationConfig={"OnFailure": {"Destination": QUEUE}})
-    recipients = Recipients(of, gone)
-    asyncio.run(recipients.look(None))
+    recipients = Recipients(of, None, gone)
+    asyncio.run(recipients.look())
     told = EventPolicy(REF, of, recipients, lambda: "new-id")
     follow_ups = told.follow_up(event(3), Failed(b"{}"), DeadLetter("RetriesExhausted"), BEGAN)
     assert [LETTERS] == [queue for queue, _ in follow_ups]
 
 
-def test_function_of_the_same_name_begins_without_events() -> None:
-    """Events that waited for a deleted function go with it, and never reach its successor."""
+def report(tries: int) -> Leased:
+    """A report that was taken so many times."""
+    return Leased("id-1", "receipt", 1, b"{}", b"{}", BEGAN, BEGAN, tries)
 
-    async def scenario() -> None:
-        store = await SqliteStore.open(":memory:")
-        repository, queue = Repository(store), queue_of(REF)
-        waiting = NewMessage(id="id-1", body=b"{}", visible_at=BEGAN)
-        await repository.create(REF, document(), queue)
-        await store.queue.put(queue, [waiting], BEGAN)
-        await repository.delete(REF, queue)
-        assert 0 == (await store.queue.count(queue, BEGAN)).visible
-        # A throttled event that was in flight goes back after its function was deleted.
-        await store.queue.put(queue, [waiting], BEGAN)
-        await repository.create(REF, document(), queue)
-        assert 0 == (await store.queue.count(queue, BEGAN)).visible
-        await store.close()
 
-    asyncio.run(scenario())
+def test_report_is_retried_while_its_service_is_down() -> None:
+    """A destination that is throttled gets its record when it takes one again, up to six hours later."""
+    policy = ReportPolicy()
+    down = Throttled("SlowDown")
+    assert Retry(BEGAN + 4_000) == policy.decide(report(3), down, BEGAN)
+    assert Drop("SlowDown") == policy.decide(report(80), down, BEGAN + 6 * 3_600_000)
+    assert Drop("NoSuchBucket") == policy.decide(report(1), Failed(b"NoSuchBucket"), BEGAN)

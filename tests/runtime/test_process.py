@@ -2,167 +2,57 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from penstock.clock import VirtualClock
-from penstock.core.ids import Ids
-from penstock.runtime.model import FunctionSpec, Invocation, InvocationResult, LogLine
-from penstock.runtime.process import IDLE_MS, ProcessRuntime, supported_runtime
+from penstock.runtime.process import IDLE_MS
+from tests.runtime.bench import OWN_RUNTIME, Bench, Scenario, why_no_sandbox
+from tests.runtime.bench import play as play_on
 
-HANDLER = """
-import logging, os, sys, time
-count = 0
-log = logging.getLogger()
-log.setLevel("INFO")
-
-def handler(event, context):
-    global count
-    count += 1
-    what = event.get("do")
-    if what == "print":
-        print("one")
-        log.info("two\\nlines")
-        print("three", file=sys.stderr)
-    if what == "flood":
-        for _ in range(event["lines"]):
-            print("x" * 65535)
-    if what == "raise":
-        raise KeyError("missing")
-    if what == "exit":
-        sys.exit(event["code"])
-    if what == "kill":
-        os.kill(os.getpid(), 9)
-    if what == "sleep":
-        time.sleep(event["seconds"])
-    if what == "big":
-        return "x" * 6291556
-    if what == "memory":
-        return len(bytearray(600 * 1024 * 1024))
-    if what == "environment":
-        return dict(os.environ)
-    if what == "background":
-        import threading
-        threading.Timer(0.05, lambda: os._exit(0)).start()
-    return {"count": count, "pid": os.getpid(), "id": context.aws_request_id, "arn": context.invoked_function_arn,
-            "left": context.get_remaining_time_in_millis(), "cwd": os.getcwd()}
-"""
+Play = Callable[[Scenario], None]
 
 
-class ListSink:
-    """A LogSink that remembers."""
-
-    def __init__(self) -> None:
-        self.lines: list[LogLine] = []
-        self.streams: set[str] = set()
-        self.open = asyncio.Event()
-        self.open.set()
-
-    async def write(
-        self, account: str, region: str, group: str, stream: str, lines: Sequence[LogLine]
-    ) -> None:
-        await self.open.wait()
-        self.streams.add(stream)
-        self.lines += lines
+@pytest.fixture(params=["none", "bwrap"])
+def play(tmp_path: Path, request: pytest.FixtureRequest) -> Play:
+    """Run a scenario against a new runtime, outside and inside the sandbox."""
+    mode = request.param
+    if mode == "bwrap" and (why := why_no_sandbox(tmp_path)):
+        pytest.skip(why)
+    return lambda scenario: play_on(tmp_path, scenario, mode=mode)
 
 
-class Bench:
-    """A runtime with one function."""
-
-    def __init__(self, folder: Path) -> None:
-        self.clock = VirtualClock()
-        self.sink = ListSink()
-        self.runtime = ProcessRuntime(
-            sink=self.sink,
-            clock=self.clock,
-            ids=Ids(1),
-            endpoint_url="http://127.0.0.1:9",
-            folder=folder / "runtime",
-        )
-        code = folder / "code"
-        code.mkdir()
-        (code / "app.py").write_text(HANDLER)
-        (code / "broken.py").write_text("import not_there\n")
-        self.code = code
-        self.number = 0
-
-    def spec(self, **changes: Any) -> FunctionSpec:
-        values: dict[str, Any] = {
-            "key": "k1",
-            "name": "f",
-            "version": "$LATEST",
-            "arn": "arn:aws:lambda:eu-west-1:123456789012:function:f",
-            "runtime": supported_runtime(),
-            "handler": "app.handler",
-            "code": self.code,
-            "memory_mb": 256,
-            "timeout_ms": 3000,
-            "environment": {"MINE": "yes"},
-            "log_group": "/aws/lambda/f",
-            "account": "123456789012",
-            "region": "eu-west-1",
-        }
-        return FunctionSpec(**{**values, **changes})
-
-    async def run(self, event: Any, **changes: Any) -> InvocationResult:
-        self.number += 1
-        invocation = Invocation(
-            request_id=f"request-{self.number}",
-            payload=json.dumps(event).encode(),
-            invoked_arn="arn:aws:lambda:eu-west-1:123456789012:function:f:live",
-        )
-        return await self.runtime.invoke(self.spec(**changes), invocation)
-
-
-Scenario = Callable[[Bench], Awaitable[None]]
-
-
-@pytest.fixture
-def play(tmp_path: Path) -> Callable[[Scenario], None]:
-    """Run a scenario against a new runtime."""
-
-    async def whole(scenario: Scenario) -> None:
-        bench = Bench(tmp_path)
-        await bench.runtime.start()
-        try:
-            await scenario(bench)
-        finally:
-            await bench.runtime.close()
-
-    return lambda scenario: asyncio.run(whole(scenario))
-
-
-def test_warm_environment_keeps_its_state(play: Callable[[Scenario], None]) -> None:
+def test_warm_environment_keeps_its_state(play: Play) -> None:
     """A second event must meet the globals of the first: caches and connections rely on it."""
 
     async def scenario(bench: Bench) -> None:
         first = json.loads((await bench.run({})).payload)
         second = json.loads((await bench.run({})).payload)
-        assert (first["pid"], 1, 2) == (second["pid"], first["count"], second["count"])
+        assert (first["process"], 1, 2) == (second["process"], first["count"], second["count"])
         assert second["id"] == "request-2"
         assert second["arn"].endswith(":live")
         assert 0 < second["left"] <= 3000
-        assert str(bench.code) == second["cwd"]
+        expected = "/var/task" if bench.mode == "bwrap" else str(bench.code)
+        assert expected == second["cwd"]
 
     play(scenario)
 
 
-def test_concurrent_events_get_environments_of_their_own(play: Callable[[Scenario], None]) -> None:
+def test_concurrent_events_get_environments_of_their_own(play: Play) -> None:
     """One environment works on one event at a time."""
 
     async def scenario(bench: Bench) -> None:
         results = await asyncio.gather(
             *(bench.run({"do": "sleep", "seconds": 0.2}) for _ in range(3))
         )
-        assert len({json.loads(result.payload)["pid"] for result in results}) == 3
+        assert len({json.loads(result.payload)["process"] for result in results}) == 3
 
     play(scenario)
 
 
-def test_environment_variables(play: Callable[[Scenario], None]) -> None:
+def test_environment_variables(play: Play) -> None:
     """SDKs and tools in a function find their way by these names, and see nothing of the server's own."""
 
     async def scenario(bench: Bench) -> None:
@@ -179,14 +69,14 @@ def test_environment_variables(play: Callable[[Scenario], None]) -> None:
     play(scenario)
 
 
-def test_log_lines(play: Callable[[Scenario], None]) -> None:
+def test_log_lines(play: Play) -> None:
     """Log tools parse START, END and REPORT; a record of several lines stays one event."""
 
     async def scenario(bench: Bench) -> None:
         result = await bench.run({"do": "print"})
         await bench.runtime.flush_logs()
         messages = [line.message for line in bench.sink.lines]
-        assert messages[0].startswith("INIT_START Runtime Version: python3.")
+        assert messages[0].startswith("INIT_START Runtime Version: python:3.")
         assert messages[1] == "START RequestId: request-1 Version: $LATEST"
         assert messages[2] == "one"
         assert messages[3].startswith("[INFO]\t")
@@ -199,7 +89,7 @@ def test_log_lines(play: Callable[[Scenario], None]) -> None:
     play(scenario)
 
 
-def test_a_flood_of_lines_waits_in_the_pipe(play: Callable[[Scenario], None]) -> None:
+def test_a_flood_of_lines_waits_in_the_pipe(play: Play) -> None:
     """A function that prints faster than its log is written must not fill the server's memory."""
 
     async def scenario(bench: Bench) -> None:
@@ -218,7 +108,7 @@ def test_a_flood_of_lines_waits_in_the_pipe(play: Callable[[Scenario], None]) ->
     play(scenario)
 
 
-def test_unhandled_exception(play: Callable[[Scenario], None]) -> None:
+def test_unhandled_exception(play: Play) -> None:
     """The error document is AWS's client's own, and the environment lives on."""
 
     async def scenario(bench: Bench) -> None:
@@ -239,7 +129,7 @@ def test_unhandled_exception(play: Callable[[Scenario], None]) -> None:
         ({"do": "kill"}, "Runtime exited with error: signal: killed"),
     ],
 )
-def test_process_exit(play: Callable[[Scenario], None], event: dict[str, Any], ending: str) -> None:
+def test_process_exit(play: Play, event: dict[str, Any], ending: str) -> None:
     """An event whose process dies is answered, and the next one gets a new process."""
 
     async def scenario(bench: Bench) -> None:
@@ -254,7 +144,7 @@ def test_process_exit(play: Callable[[Scenario], None], event: dict[str, Any], e
     play(scenario)
 
 
-def test_timeout_kills(play: Callable[[Scenario], None]) -> None:
+def test_timeout_kills(play: Play) -> None:
     """A function past its timeout is ended, not merely abandoned."""
 
     async def scenario(bench: Bench) -> None:
@@ -269,7 +159,7 @@ def test_timeout_kills(play: Callable[[Scenario], None]) -> None:
     play(scenario)
 
 
-def test_init_error(play: Callable[[Scenario], None]) -> None:
+def test_init_error(play: Play) -> None:
     """A module that cannot be imported answers with what the runtime client posted."""
 
     async def scenario(bench: Bench) -> None:
@@ -282,7 +172,7 @@ def test_init_error(play: Callable[[Scenario], None]) -> None:
     play(scenario)
 
 
-def test_response_too_large(play: Callable[[Scenario], None]) -> None:
+def test_response_too_large(play: Play) -> None:
     """AWS's limit of 6,291,556 bytes holds for the response."""
 
     async def scenario(bench: Bench) -> None:
@@ -292,25 +182,33 @@ def test_response_too_large(play: Callable[[Scenario], None]) -> None:
     play(scenario)
 
 
-def test_memory_is_limited(play: Callable[[Scenario], None]) -> None:
-    """A function that takes more than its memory fails instead of taking the machine with it."""
+def test_memory_is_limited(play: Play) -> None:
+    """A function that takes more than its memory dies, and its neighbours live."""
 
     async def scenario(bench: Bench) -> None:
+        neighbour = asyncio.create_task(bench.run({"do": "sleep", "seconds": 1}))
         result = await bench.run({"do": "memory"})
-        assert json.loads(result.payload)["errorType"] == "MemoryError"
+        expected = {
+            "errorType": "Runtime.ExitError",
+            "errorMessage": "RequestId: request-1 Error: Runtime exited with error: signal: killed",
+        }
+        assert expected == json.loads(result.payload)
+        assert b"\tMemory Size: 256 MB\tMax Memory Used: 256 MB\t" in result.log_tail
+        assert result.log_tail.endswith(b"\tStatus: error\tError Type: Runtime.OutOfMemory\n")
+        assert None is (await neighbour).error
 
     play(scenario)
 
 
 def test_environment_that_died_between_events_is_replaced(
-    play: Callable[[Scenario], None],
+    play: Play,
 ) -> None:
     """A caller must not pay for what a background thread did after the event before."""
 
     async def scenario(bench: Bench) -> None:
         first = json.loads((await bench.run({"do": "background"})).payload)
         second = await bench.run({"do": "sleep", "seconds": 0.0})
-        while json.loads(second.payload).get("pid") == first["pid"]:
+        while json.loads(second.payload).get("process") == first["process"]:
             second = await bench.run({})
             if second.error is not None:
                 break  # the process ended in the middle of this event, which is that event's own
@@ -321,7 +219,7 @@ def test_environment_that_died_between_events_is_replaced(
     play(scenario)
 
 
-def test_idle_environments_end(play: Callable[[Scenario], None]) -> None:
+def test_idle_environments_end(play: Play) -> None:
     """Environments that nothing uses give their memory back, by Penstock's clock."""
 
     async def scenario(bench: Bench) -> None:
@@ -336,7 +234,7 @@ def test_idle_environments_end(play: Callable[[Scenario], None]) -> None:
     play(scenario)
 
 
-def test_retire(play: Callable[[Scenario], None]) -> None:
+def test_retire(play: Play) -> None:
     """After an update no event may meet the old code."""
 
     async def scenario(bench: Bench) -> None:
@@ -349,16 +247,40 @@ def test_retire(play: Callable[[Scenario], None]) -> None:
     play(scenario)
 
 
-def test_zygote_death_is_survived(play: Callable[[Scenario], None]) -> None:
+def test_zygote_death_is_survived(play: Play) -> None:
     """The parent of all environments is only a process: when it dies another one takes its place."""
 
     async def scenario(bench: Bench) -> None:
         await bench.run({})
-        spawner = bench.runtime._spawner
-        assert spawner is not None and spawner._process is not None
+        spawner = (await bench.launcher.parent(OWN_RUNTIME)).spawner
+        assert spawner._process is not None
         spawner._process.kill()
         spawner._process.wait()
         await asyncio.sleep(0.05)
         assert None is (await bench.run({})).error
 
     play(scenario)
+
+
+def test_provisioned_environments(tmp_path: Path) -> None:
+    """Provisioned environments are initialised before the first event, outlast idleness, and are made up for."""
+
+    async def scenario(bench: Bench) -> None:
+        assert 2 == await bench.runtime.provision(bench.spec(), 2)
+        found = json.loads((await bench.run({"do": "environment"})).payload)
+        assert "provisioned-concurrency" == found["AWS_LAMBDA_INITIALIZATION_TYPE"]
+        first = json.loads((await bench.run({})).payload)["process"]
+
+        async def settle() -> None:
+            await asyncio.sleep(0)
+
+        await bench.clock.advance(IDLE_MS + 1, settle)
+        assert first == json.loads((await bench.run({})).payload)["process"]
+        assert 3 == await bench.runtime.provision(bench.spec(), 3)
+        assert 3 == len(bench.runtime._all)
+        assert 0 == await bench.runtime.provision(bench.spec(), 0)
+        await bench.clock.advance(IDLE_MS + 1, settle)
+        assert 0 == len(bench.runtime._all)
+        assert 0 == await bench.runtime.provision(bench.spec(handler="broken.handler", key="k2"), 2)
+
+    play_on(tmp_path, scenario)

@@ -2,25 +2,41 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from penstock.runtime.closure import closure
+from penstock.runtime.sandbox import interpreted
 from penstock.runtime.spawner import Spawner, SpawnError
+
+PYTHON = Path(sys.executable).resolve()
 
 
 def request(folder: Path, **environ: str) -> dict[str, Any]:
     """A process that complains that it has no Runtime API, and ends."""
-    return {"cwd": str(folder), "handler": "app.handler", "environ": environ, "memory_mb": 128}
+    return {
+        "command": None,
+        "cwd": str(folder),
+        "path": [],
+        "handler": "app.handler",
+        "environ": environ,
+        "memory_mb": 128,
+    }
 
 
-def play(scenario: Callable[[Spawner, int, int], Awaitable[None]]) -> None:
+def play(folder: Path, scenario: Callable[[Spawner, int, int], Awaitable[None]]) -> None:
     """Run a scenario with a spawner and a pipe."""
 
     async def whole() -> None:
-        spawner = Spawner()
+        sdk = folder / "sdk"
+        sdk.mkdir()
+        for entry in closure():
+            (sdk / Path(entry).name).symlink_to(entry)
+        spawner = Spawner(interpreted(PYTHON), {"sdk": str(sdk)})
         read_end, write_end = os.pipe()
         try:
             await scenario(spawner, read_end, write_end)
@@ -45,7 +61,7 @@ def test_answer_to_a_cancelled_spawn_is_not_taken_for_the_next(tmp_path: Path) -
         assert 1 == await child.exited
         assert b"Traceback" in os.read(read_end, 65_536)
 
-    play(scenario)
+    play(tmp_path, scenario)
 
 
 def test_request_that_cannot_be_sent_fails_alone(tmp_path: Path) -> None:
@@ -57,4 +73,4 @@ def test_request_that_cannot_be_sent_fails_alone(tmp_path: Path) -> None:
             await spawner.spawn(request(tmp_path, HUGE="x" * 2_000_000), write_end)
         assert 1 == await child.exited
 
-    play(scenario)
+    play(tmp_path, scenario)

@@ -53,12 +53,16 @@ def penstock(
 
 
 @app.command()
-def up(
+def up(  # noqa: PLR0913, PLR0917 - each is an option
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on (4566).")] = None,
     data: Annotated[str | None, typer.Option(help="Data folder (.penstock), or :memory:.")] = None,
     auth: Annotated[str | None, typer.Option(help="off (loopback only) or sigv4.")] = None,
     region: Annotated[str | None, typer.Option(help="Region of unsigned requests.")] = None,
+    sandbox: Annotated[
+        str | None,
+        typer.Option(help="Functions in bubblewrap: auto (where it works), none or bwrap."),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Draw identifiers from this number, to repeat a run.")
     ] = None,
@@ -66,7 +70,15 @@ def up(
     """Start Penstock and serve until Ctrl+C or SIGTERM."""
     from penstock.cli.up import run
 
-    run(host=host, port=port, data=data, auth=auth, region=region, seed=seed)
+    run(
+        host=host,
+        port=port,
+        data=data,
+        auth=auth,
+        region=region,
+        seed=seed,
+        sandbox=sandbox,
+    )
 
 
 @app.command()
@@ -78,15 +90,30 @@ def deploy(
     parameter: Annotated[
         list[str] | None, typer.Option("--parameter", help="Name=Value; repeat it.")
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on, and deploy code folders again as they change.")
+    ] = False,
     endpoint: Endpoint = _DEFAULT,
 ) -> None:
     """Package the code beside a template and deploy it as a stack, showing each step."""
-    from penstock.cli.deploy import DeployError
+    from penstock.cli.deploy import DeployError, functions_of
     from penstock.cli.deploy import deploy as run
+    from penstock.cli.watch import Watch
     from penstock.core.errors import PenstockError
 
-    with _explained(DeployError, PenstockError):
-        outputs = run(template, stack, _pairs(parameter or []), endpoint, _show_event)
+    while True:
+        with _explained(DeployError, PenstockError):
+            outputs = run(template, stack, _pairs(parameter or []), endpoint, _show_event)
+        _show_outputs(outputs, endpoint)
+        if not watch:
+            return
+        with _explained(PenstockError):
+            functions = functions_of(template, stack, endpoint)
+            typer.echo(f"Watching {len(functions)} functions' code and {template}; Ctrl+C ends it.")
+            Watch(functions, endpoint, typer.echo).run(template)
+
+
+def _show_outputs(outputs: dict[str, str], endpoint: str) -> None:
     for name, value in outputs.items():
         typer.echo(f"{name} = {value}")
         stage = _STAGE.fullmatch(value)

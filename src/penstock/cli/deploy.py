@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.cli.client import ClientError, make_client
-from penstock.cli.package import package
+from penstock.cli.package import local_folders, package
 from penstock.core.template.parse import parse_template
 
 BUCKET = "penstock-deployments"
@@ -53,6 +53,19 @@ def deploy(
     cloudformation.execute_change_set(StackName=stack, ChangeSetName=name)
     _follow(cloudformation, stack, seen, show)
     return _outputs(cloudformation, stack)
+
+
+def functions_of(template_path: Path, stack: str, endpoint: str) -> dict[str, Path]:
+    """The functions of a deployed stack whose code is a folder beside the template, with that folder."""
+    template = parse_template(template_path.read_text("utf-8"))
+    folders = local_folders(template, template_path.parent)
+    cloudformation = make_client("cloudformation", endpoint)
+    resources = cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
+    return {
+        resource["PhysicalResourceId"]: folders[resource["LogicalResourceId"]]
+        for resource in resources
+        if resource["LogicalResourceId"] in folders
+    }
 
 
 def _make_bucket(s3: Any) -> None:

@@ -1,5 +1,6 @@
 """`penstock doctor`: what this machine has, and what would keep Penstock from running well on it."""
 
+import asyncio
 import os
 import platform
 import shutil
@@ -14,6 +15,11 @@ from typing import NamedTuple
 import apsw
 
 from penstock.cli.client import ask
+from penstock.config import from_environment
+from penstock.runtime.catalogue import RUNTIMES
+from penstock.runtime.interpreter import Interpreters
+from penstock.runtime.model import RuntimeUnavailable
+from penstock.runtime.sandbox import find_sandbox
 
 
 class Finding(NamedTuple):
@@ -34,12 +40,32 @@ def findings(endpoint: str, data: str) -> Iterator[Finding]:
     yield Finding(None, f"SQLite {apsw.sqlite_lib_version()} by apsw {apsw.apsw_version()}")
     yield from _folder(Path(data))
     yield from _server(endpoint)
-    for tool, what in (
-        ("node", "Node.js functions (later)"),
-        ("bwrap", "sandboxed functions (later)"),
-    ):
-        found = shutil.which(tool)
-        yield Finding(None, f"{tool}: {found or 'not found'}, for {what}")
+    yield from asyncio.run(_runtimes(Path(sys.executable).resolve()))
+
+
+async def _runtimes(python: Path) -> list[Finding]:
+    """What functions can be run with here, and in what."""
+    config = from_environment()
+    interpreters = Interpreters(config.search_path, Path.home(), config.cache)
+    found = []
+    for runtime in RUNTIMES.values():
+        if runtime.family == "provided":
+            continue
+        try:
+            interpreter = await interpreters.find(runtime)
+        except RuntimeUnavailable:
+            found.append(Finding(None, f"{runtime.identifier}: {runtime.label} is not installed"))
+            continue
+        what = f"{runtime.identifier}: {interpreter.given}"
+        if runtime.family == "python" and not await interpreters.has_sdk(runtime, interpreter):
+            what += ", boto3 and awslambdaric will be fetched when a function first needs them"
+        found.append(Finding(None, what))
+    with tempfile.TemporaryDirectory() as folder:
+        sandbox = await find_sandbox(
+            config.search_path, Path(folder), python, Path(sys.base_prefix)
+        )
+    why = f"not available: {sandbox}" if isinstance(sandbox, str) else "works"
+    return [*found, Finding(None, f"the sandbox of functions (bubblewrap): {why}")]
 
 
 def _folder(folder: Path) -> Iterator[Finding]:

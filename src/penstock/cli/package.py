@@ -52,6 +52,21 @@ def package(
     return template
 
 
+def local_folders(template: dict[str, Any], base: Path) -> dict[str, Path]:
+    """The code folders beside a template that is not packaged yet, by their functions' logical ids."""
+    shared = (template.get("Globals") or {}).get("Function") or {}
+    found: dict[str, Path] = {}
+    for logical_id, resource in template.get("Resources", {}).items():
+        if resource.get("Type") not in _CODE:
+            continue
+        name = _CODE[resource["Type"]][0]
+        properties = resource.get("Properties") or {}
+        local = properties.get(name, shared.get(name) if name == "CodeUri" else None)
+        if isinstance(local, str) and (base / local).is_dir():
+            found[logical_id] = base / local
+    return found
+
+
 def _packed(path: Path, what: str) -> bytes:
     if path.is_dir():
         return zip_folder(path)

@@ -13,6 +13,7 @@ import uvloop
 from penstock.app import App
 from penstock.config import Config, ConfigError, from_environment
 from penstock.core.errors import StoreError
+from penstock.runtime.model import RuntimeUnavailable
 
 
 def run(**options: Any) -> None:
@@ -21,7 +22,7 @@ def run(**options: Any) -> None:
     try:
         config = from_environment(**options)
         uvloop.run(_serve(config))
-    except (ConfigError, StoreError) as error:
+    except (ConfigError, StoreError, RuntimeUnavailable) as error:
         typer.echo(f"penstock: {error}", err=True)
         sys.exit(1)
     except OSError as error:

@@ -10,7 +10,7 @@ def failed_items(response: bytes, ids: Collection[str]) -> frozenset[str]:
     """The ids of a batch that have failed, by the function's `ReportBatchItemFailures` response.
 
     AWS: null, an empty string, an empty document and a missing, null or empty list all mean success; whatever is
-    malformed, and an identifier that is empty, null, missing or not of the batch, fails the batch as a whole
+    malformed, and an identifier that is empty, null, missing, named twice or not of the batch, fails the batch as a whole
     (Lambda guide, "reporting batch item failures for Lambda functions with an Amazon SQS trigger").
     """
     everything = frozenset(ids)
@@ -24,8 +24,8 @@ def failed_items(response: bytes, ids: Collection[str]) -> frozenset[str]:
     # A bare list is as malformed as a number.
     if not isinstance(failures, list) or failures is document:
         return everything
-    found = [_identifier(failure) for failure in failures]
-    return frozenset(found) if everything.issuperset(found) else everything
+    found = frozenset(_identifier(failure) for failure in failures)
+    return found if len(found) == len(failures) and found <= everything else everything
 
 
 def _identifier(failure: Any) -> str:

@@ -1,7 +1,7 @@
 """Decisions about messages that could not be delivered, and AWS's retry schedules as data."""
 
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,10 +11,17 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try again at `at` (ms). `counted` says whether the attempt counts against the limit."""
+    """Try again at `at` (ms). The attempt counts."""
 
     at: int
-    counted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Postpone:
+    """Try again at `at` (ms) as if this attempt had not been made; `attributes` are the message's from now on."""
+
+    at: int
+    attributes: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,19 @@ class Drop:
     reason: str
 
 
-Decision: TypeAlias = Settle | Retry | Leave | DeadLetter | Drop
+Decision: TypeAlias = Settle | Retry | Postpone | Leave | DeadLetter | Drop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """Waits that double from `first_ms` to `most_ms`."""
+
+    first_ms: int
+    most_ms: int
+
+    def delay(self, times: int) -> int:
+        """How long to wait (ms) after failing `times` times (from 1) in a row."""
+        return min(self.first_ms << min(times - 1, 30), self.most_ms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +67,7 @@ class AsyncRetryPolicy:
     # AWS: function errors are retried after one minute, then two (Lambda guide, "asynchronous invocation").
     delays_ms: tuple[int, ...] = (60_000, 120_000)
     # AWS: throttles and system errors back off from one second to five minutes (same page).
-    throttle_first_ms: int = 1_000
-    throttle_max_ms: int = 300_000
-
-
-LAMBDA_ASYNC: Final = AsyncRetryPolicy()
+    throttle: Backoff = Backoff(first_ms=1_000, most_ms=300_000)
 
 
 def after_failure(
@@ -72,7 +87,7 @@ def after_throttle(
     policy: AsyncRetryPolicy, *, throttles: int, enqueued_at: int, now: int
 ) -> Retry | DeadLetter:
     """What follows the `throttles`-th (from 1) throttle or system error in a row."""
-    delay = min(policy.throttle_first_ms << min(throttles - 1, 20), policy.throttle_max_ms)
-    if now + delay - enqueued_at >= policy.max_age_ms:
+    at = now + policy.throttle.delay(throttles)
+    if at - enqueued_at >= policy.max_age_ms:
         return DeadLetter("EventAgeExceeded")
-    return Retry(now + delay, counted=False)
+    return Retry(at)

@@ -1,11 +1,11 @@
 """What the engine, its sources and its targets say to one another."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from penstock.core.retry import Decision
-from penstock.storage.primitives import Leased, NewMessage
+from penstock.storage.primitives import Leased, LeaseTerms, NewMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +13,8 @@ class Delivered:
     """Every message of the batch has been taken. `result` is for the policy that decides what follows."""
 
     result: bytes = b""
+    by: str = ""
+    """Which version of the target took it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,8 @@ class Failed:
 
     error: bytes = b""
     code: int = 200
+    by: str = ""
+    """Which version of the target failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +40,15 @@ class Throttled:
     """The target could not take the batch now: this does not count as an attempt."""
 
     reason: str = ""
+    only: frozenset[str] | None = None
+    """The ids that this is about, when the target has no need of the others."""
 
 
 Outcome: TypeAlias = Delivered | PartiallyFailed | Failed | Throttled
+
+
+def _body_size(message: Leased) -> int:
+    return len(message.body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +58,22 @@ class BatchPolicy:
     size: int = 1
     window_ms: int = 0
     max_bytes: int = 6 * 1024 * 1024
+    weigh: Callable[[Leased], int] = _body_size
+    """The bytes that a message takes of `max_bytes`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """How many batches may be with the target at once.
+
+    `start` at first; `per_minute` more for as long as all places are taken and messages wait, up to `most`; `start`
+    again when nothing waits. `cap` is a further limit, as it is at the moment.
+    """
+
+    start: int = 5
+    per_minute: int = 0
+    most: int = 5
+    cap: Callable[[], int] | None = None
 
 
 class Source(Protocol):
@@ -58,8 +84,8 @@ class Source(Protocol):
         """The queue's name in the store; what the notifier announces."""
         ...
 
-    async def lease(self, limit: int, now: int) -> list[Leased]:
-        """Take up to `limit` messages on the source's own terms."""
+    def terms(self, now: int, /) -> Awaitable[LeaseTerms | None]:
+        """How messages are leased at the moment; None for not at all."""
         ...
 
 
@@ -73,6 +99,13 @@ class Target(Protocol):
 
 class Policy(Protocol):
     """What becomes of each message after an outcome. Pure: it sees values and `now`."""
+
+    def hold(self, throttles: int, until: int, now: int) -> int | None:
+        """When to hand over again a batch that was throttled so many times in a row; None not to keep it.
+
+        `until` is when its leases end.
+        """
+        ...
 
     def decide(self, message: Leased, outcome: Outcome, now: int) -> Decision:
         """Settle, retry at an instant, or leave the message to the end of its lease."""
@@ -93,8 +126,11 @@ class Subscription:
     source: Source
     target: Target
     policy: Policy
-    batch: BatchPolicy
-    concurrency: int = 5
-    """How many batches may be with the target at once."""
+    batch: BatchPolicy = field(default_factory=BatchPolicy)
+    scaling: Scaling = field(default_factory=Scaling)
+    renew_ms: int = 0
+    """Leases are renewed for so long at a time while the target has the batch; 0 for leases that end when they end."""
     arns: frozenset[str] = frozenset()
     """What users call it by: the source, the target, the subscription itself."""
+    on_drained: Callable[[], None] | None = None
+    """Called when it was discarded and what was in flight is settled."""

@@ -1,97 +1,127 @@
-"""One execution environment: a process, its Runtime API endpoint, its log stream, and the event it works on.
+"""One execution environment: a runtime's process and its extensions, their API endpoint, a log stream, and the event in work.
 
-    starting ── next ──▶ ready ── event handed over ──▶ busy ── response, error ──▶ ready ── ... ──▶ ended
+    init ── all wait ──▶ ready ── event handed over ──▶ busy ── response, error, all wait ──▶ ready ── ...
+      │ failed                                            │ crashed, timed out
+      └───▶ down ── at the event: init once more, under the function's timeout ──▶ busy        └──▶ down ── ...
 
+AWS: what ends a process resets the environment and does not replace it: the log stream and `/tmp` stay.
 A process lives in the machine's time, whatever clock the rest of Penstock follows, so deadlines here are the event loop's.
 """
 
 import asyncio
-import contextlib
-import datetime
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from time import perf_counter
-from typing import Final
-
-import orjson
+from typing import Final, Literal
 
 from penstock.clock import SystemClock
 from penstock.core.errors import PenstockError
-from penstock.runtime.model import FunctionSpec, Invocation, InvocationResult, LogLine
-from penstock.runtime.output import OutputReader
-from penstock.runtime.runtime_api import MAX_RESPONSE, Connection
-from penstock.runtime.spawner import Child, Spawner
+from penstock.runtime.environment_log import EnvironmentLog
+from penstock.runtime.extension import Extensions, external_extensions
+from penstock.runtime.launcher import EntrypointError, Parent
+from penstock.runtime.memory import ControlGroup
+from penstock.runtime.model import FunctionSpec, Invocation, InvocationResult
+from penstock.runtime.process_set import RUNTIME, ProcessSet
+from penstock.runtime.report import (
+    OUT_OF_MEMORY,
+    Failure,
+    document,
+    ending,
+    error_type,
+    init_report,
+    report,
+    timed_out,
+)
+from penstock.runtime.runtime_api import MAX_RESPONSE, Connection, event_headers
 
-# AWS: the init phase may take ten seconds; if it takes longer it is run again under the function's timeout
-# (Lambda guide, "runtime environment lifecycle"). Here it goes on under that timeout instead.
+# AWS: the init phase may take ten seconds; what fails or takes longer is done again when the event is there, under the
+# function's timeout (Lambda guide, "runtime environment lifecycle").
 INIT_LIMIT_MS: Final = 10_000
-_TAIL: Final = 4096
-_TAIL_SLACK: Final = 65_536
-_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+# AWS: the shutdown phase, with external extensions and with internal ones only.
+_SHUTDOWN_MS: Final = {True: 2_000, False: 500}
+# How long a runtime that has posted its init error may take to end by itself.
+_LAST_WORDS_S: Final = 0.2
+_STATE: Final = (403, "InvalidStateTransition", "State transition is not allowed")
 
 
 class EnvironmentLost(PenstockError):
     """The environment ended before it was handed the event: another one may take it."""
 
 
-class Environment:
-    """See the module. `run` takes one event at a time; `started_at` and the log lines are in ms of the machine."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What an environment works with beside its function."""
 
-    def __init__(self, spec: FunctionSpec, stream: str, on_output: Callable[[], None]) -> None:
+    parent: Parent
+    stream: str
+    scratch: str
+    """The name of its `/tmp`, and of its control group."""
+    environ: Mapping[str, str]
+    new_id: Callable[[], str]
+    on_output: Callable[["Environment"], None]
+    group: ControlGroup | None = None
+    init_limit_ms: int = INIT_LIMIT_MS
+
+
+class Environment:
+    """See the module. `run` takes one event at a time; log lines are in ms of the machine."""
+
+    def __init__(self, spec: FunctionSpec, setting: Setting) -> None:
         self.spec = spec
-        self.stream = stream
-        self.retired = False
+        self.stream = setting.stream
+        self.log = EnvironmentLog(lambda: setting.on_output(self))
+        self.retired = self.provisioned = False
         self.ended = False
         self.idle_since = 0
-        self._lines: list[LogLine] = []
-        self._tail = bytearray()
-        self._on_output = on_output
+        self._setting = setting
+        self._parent = setting.parent
+        self._environ = dict(setting.environ)
         self._loop = asyncio.get_running_loop()
         self._clock = SystemClock()
-        self._began = perf_counter()
-        self._init_ms: float | None = None
+        self._extensions = Extensions(
+            spec, setting.new_id, self._on_extension_change, self._on_extension_failure
+        )
         self._server: asyncio.Server | None = None
         self._connections: set[Connection] = set()
+        # The present processes, and how far they have come.
+        self._phase: Literal["init", "invoke"] = "init"
+        self._down = True
+        self._initialised = False
+        self._began = 0.0
+        self._processes = ProcessSet(
+            spec, setting.parent, setting.scratch, setting.group, self._on_exit
+        )
+        self._registration: asyncio.Future[None] | None = None
+        self._init_error: Failure | None = None
+        self._failure: Failure | None = None
+        self._init_ms: float | None = None
+        self._init_over = asyncio.Event()
         self._parked: Connection | None = None
+        self._launching: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
+        # The event.
         self._event: Invocation | None = None
-        self._handed_over = 0.0
-        self._busy = False
-        self._last_id = ""
-        self._init_error: bytes | None = None
         self._result: asyncio.Future[InvocationResult] | None = None
+        self._settled: asyncio.Future[None] | None = None
+        self._busy = False
+        self._taken = 0.0
+        self._deadline_at = 0
+        self._last_id = ""
         self._timer: asyncio.TimerHandle | None = None
-        self._reader: OutputReader | None = None
-        self._memory_fd = -1
-        self._spawner: Spawner | None = None
-        self._child: Child | None = None
         self._max_memory_mb = 0
 
-    async def start(self, spawner: Spawner, environ: dict[str, str]) -> None:
-        """Open the Runtime API endpoint and fork the process; its init phase then runs by itself."""
+    async def start(self) -> None:
+        """Open the API endpoint and begin the init phase, which then goes on by itself. Raises SpawnError."""
         self._server = await self._loop.create_server(self._connect, "127.0.0.1", 0)
-        port = self._server.sockets[0].getsockname()[1]
-        read_end, write_end = os.pipe()
-        os.set_blocking(read_end, False)
-        self._reader = OutputReader(read_end)
-        self._say(f"INIT_START Runtime Version: {self.spec.runtime}\tRuntime Version ARN: ")
+        address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._environ["AWS_LAMBDA_RUNTIME_API"] = address
+        self.log.say(self._parent.banner(self.spec.region))
+        self._set_timer(self._setting.init_limit_ms)
         try:
-            request = {
-                "cwd": str(self.spec.code),
-                "handler": self.spec.handler,
-                "environ": {**environ, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}"},
-                "memory_mb": self.spec.memory_mb,
-            }
-            self._child = await spawner.spawn(request, write_end)
+            await self._launch("init")
         except BaseException:
-            self._close()
+            self.end()
             raise
-        finally:
-            os.close(write_end)
-        self._spawner = spawner
-        with contextlib.suppress(OSError):
-            self._memory_fd = os.open(f"/proc/{self._child.pid}/statm", os.O_RDONLY)
-        self.resume_output()
-        self._child.exited.add_done_callback(self._on_exit)
 
     async def run(self, event: Invocation) -> InvocationResult:
         """Hand an event to the function and wait for the result. Raises EnvironmentLost if it was not handed over."""
@@ -102,11 +132,9 @@ class Environment:
             raise EnvironmentLost("the runtime client hung up between events")
         self._event = event
         self._result = self._loop.create_future()
-        if self._parked is not None:
-            self._hand_over(self._parked)
-        else:
-            limit = self.spec.timeout_ms + (INIT_LIMIT_MS if self._init_ms is None else 0)
-            self._timer = self._loop.call_later(limit / 1000, self._on_timeout)
+        self._proceed()
+        if self._timer is None and not self._result.done():
+            self._set_timer(self.spec.timeout_ms)
         try:
             return await self._result
         except asyncio.CancelledError:
@@ -116,56 +144,70 @@ class Environment:
             self._result = None
             self._event = None
 
+    async def initialised(self) -> bool:
+        """Return when the init phase is over: whether it has succeeded."""
+        await self._init_over.wait()
+        return self._initialised
+
+    @property
+    def working(self) -> bool:
+        """Whether extensions still work after the event's result."""
+        return self._settled is not None and not self._settled.done()
+
+    async def settled(self) -> None:
+        """Return when the extensions have done their work, or the event's time is over."""
+        if self._settled is not None:
+            await self._settled
+
     def end(self) -> None:
-        """Kill the process."""
+        """Begin the shutdown phase: at once without extensions, else they are told and given time."""
+        if self.ended:
+            return
         self.ended = True
-        if self._child is not None and self._spawner is not None:
-            self._spawner.kill(self._child)
-        self._close()
+        if self._extensions.present and not self._down:
+            self._ending = self._loop.create_task(self._shut_down("SPINDOWN"))
+            self._ending.add_done_callback(lambda _: self._close())
+        else:
+            self._kill()
+            self._close()
 
-    def take_lines(self) -> list[LogLine]:
-        """The log since the last call."""
-        self._collect()
-        lines, self._lines = self._lines, []
-        return lines
+    async def closed(self) -> None:
+        """Return when `end` has done its work."""
+        if self._ending is not None:
+            await asyncio.wait([self._ending])
 
-    def pause_output(self) -> None:
-        """Let what the function prints wait in its pipe; the function waits with it when that is full."""
-        if self._reader is not None:
-            self._loop.remove_reader(self._reader.fd)
-
-    def resume_output(self) -> None:
-        """Read what the function prints."""
-        if self._reader is not None:
-            self._loop.add_reader(self._reader.fd, self._on_output)
+    def watch(self) -> None:
+        """Measure, and end the event if the function has more memory than it may have."""
+        if self._event is not None and self._exceeds(self._processes.total_mb()):
+            self._break(OUT_OF_MEMORY)
 
     # The Runtime API's calls.
 
     def on_next(self, connection: Connection) -> None:  # noqa: D102
         if self._busy or self._init_error is not None:
-            connection.refuse(403, "InvalidStateTransition", "State transition is not allowed")
+            connection.refuse(*_STATE)
             return
-        if self._init_ms is None:
-            self._init_ms = (perf_counter() - self._began) * 1000
         self._parked = connection
-        if self._event is not None and self._result is not None and not self._result.done():
-            self._hand_over(connection)
+        self._proceed()
 
     def on_response(self, connection: Connection, request_id: str, body: bytes) -> None:  # noqa: D102
         if not self._may_answer(connection, request_id):
             return
-        if connection.body_size > MAX_RESPONSE:
-            connection.refuse(
-                413,
-                "Function.ResponseSizeTooLarge",
-                f"Exceeded maximum allowed payload size ({MAX_RESPONSE} bytes).",
-            )
-            text = f"Response payload size exceeded maximum allowed payload size ({MAX_RESPONSE} bytes)."
-            document = {"errorMessage": text, "errorType": "Function.ResponseSizeTooLarge"}
-            self._finish(orjson.dumps(document), "Unhandled")
-            return
-        connection.accept()
-        self._finish(body, None)
+        if connection.headers.get(b"lambda-runtime-function-response-mode") == "streaming":
+            text = "Penstock does not implement response streaming yet."
+            connection.refuse(501, "NotImplemented", text)
+            self._finish(document("NotImplemented", text), "Unhandled")
+        elif connection.body_size > MAX_RESPONSE:
+            text = f"Exceeded maximum allowed payload size ({MAX_RESPONSE} bytes)."
+            kind = "Function.ResponseSizeTooLarge"
+            connection.refuse(413, kind, text)
+            text = text.replace("Exceeded", "Response payload size exceeded")
+            self._finish(document(kind, text), "Unhandled")
+        elif self._exceeds(self._processes.resident_mb()):
+            self._break(OUT_OF_MEMORY)
+        else:
+            connection.accept()
+            self._finish(body, None)
 
     def on_error(self, connection: Connection, request_id: str, body: bytes) -> None:  # noqa: D102
         if self._may_answer(connection, request_id):
@@ -173,11 +215,81 @@ class Environment:
             self._finish(body, "Unhandled")
 
     def on_init_error(self, connection: Connection, body: bytes) -> None:  # noqa: D102
-        if self._init_ms is not None:
-            connection.refuse(403, "InvalidStateTransition", "State transition is not allowed")
+        if self._initialised or not self._processes.runs:
+            connection.refuse(*_STATE)
             return
-        self._init_error = body
+        header = connection.headers.get(b"lambda-runtime-function-error-type")
+        self._init_error = Failure(error_type(body, header or "Runtime.Unknown"), body=body)
         connection.accept()
+        self._processes.kill_later(_LAST_WORDS_S)
+
+    def on_extension(self, connection: Connection, action: str, body: bytes) -> None:  # noqa: D102
+        self._extensions.call(connection, action, body)
+
+    # The init phase.
+
+    async def _launch(self, phase: Literal["init", "invoke"]) -> None:
+        """Start the extensions and, when they have registered, the runtime."""
+        self._phase = phase
+        self._began = perf_counter()
+        self._down = self._initialised = False
+        self._init_error = self._failure = self._parked = None
+        names = external_extensions(self.spec)
+        self._extensions.begin(names)
+        registration = self._registration = self._loop.create_future()
+        try:
+            for name in sorted(names):
+                await self._processes.start(name, self._environ, self.log.output)
+            if names:
+                await registration
+            if self._failure is None:
+                await self._processes.start(RUNTIME, self._environ, self.log.output)
+        except EntrypointError as error:
+            self._fail_init(Failure("Runtime.InvalidEntrypoint", str(error)))
+        if self.ended or self._failure is not None:
+            self._kill()
+
+    def _relaunch(self) -> None:
+        """The init phase once more, for an event and under its timeout."""
+        self._down = False
+        self._failure = None
+        self._take_time()
+        self._launching = self._loop.create_task(self._launch_again())
+
+    async def _launch_again(self) -> None:
+        if self._ending is not None:
+            await asyncio.wait([self._ending])
+        await self._processes.gone()
+        try:
+            if not self.ended:
+                await self._launch("invoke")
+        except PenstockError as error:
+            if self._result is not None and not self._result.done():
+                self._result.set_exception(error)
+            self.end()
+
+    def _on_extension_change(self) -> None:
+        registration = self._registration
+        if registration is not None and not registration.done() and self._extensions.all_registered:
+            registration.set_result(None)
+        if self.working and self._extensions.all_wait:
+            self._settle()
+        self._proceed()
+
+    def _on_extension_failure(self, kind: str) -> None:
+        self._break(Failure(kind, f"{kind.partition('.')[2]} reported by an extension"))
+
+    def _on_exit(self, name: str, code: int) -> None:
+        self.log.collect(flush=True)
+        if name != RUNTIME:
+            how = f"exit status {code}" if code >= 0 else ending(code).rpartition("error: ")[2]
+            self._break(Failure("Extension.Crash", how))
+        elif self._init_error is not None:
+            self._break(self._init_error)
+        elif self._processes.over_group_limit:
+            self._break(OUT_OF_MEMORY)
+        else:
+            self._break(Failure("Runtime.ExitError", ending(code)))
 
     # What happens.
 
@@ -187,161 +299,201 @@ class Environment:
         return connection
 
     def _may_answer(self, connection: Connection, request_id: str) -> bool:
-        if self._event is None or not self._busy or request_id != self._event.request_id:
-            if request_id and request_id == self._last_id:
-                connection.refuse(403, "InvalidStateTransition", "State transition is not allowed")
+        if self._busy and self._event is not None and request_id == self._event.request_id:
+            return True
+        if request_id and request_id == self._last_id:
+            connection.refuse(*_STATE)
+        else:
+            connection.refuse(400, "InvalidRequestID", "Invalid request ID")
+        return False
+
+    def _proceed(self) -> None:
+        """Do what can be done next, now that something has changed."""
+        if self._parked is not None and not self._initialised and self._extensions.all_wait:
+            self._initialised = True
+            self._init_over.set()
+            self._extensions.close_registration()
+            if self._phase == "init":
+                self._set_timer(None)
+                self._init_ms = (perf_counter() - self._began) * 1000
+            self._max_memory_mb = max(self._max_memory_mb, self._processes.resident_mb())
+        if self._event is None or self._busy or self._result is None or self._result.done():
+            return
+        if self._failure is not None:
+            if self._phase == "init":
+                self._relaunch()
             else:
-                connection.refuse(400, "InvalidRequestID", "Invalid request ID")
-            return False
-        return True
+                self._fail_event(self._failure)
+        elif self._down:
+            self.log.say(self._parent.banner(self.spec.region))
+            self._relaunch()
+        elif self._parked is not None and self._extensions.all_wait:
+            self._hand_over(self._parked)
 
     def _hand_over(self, connection: Connection) -> None:
         event = self._event
         assert event is not None
         self._parked = None
-        if self._timer is not None:
-            self._timer.cancel()
-        self._collect()
-        now = self._clock.now()
-        self._tail.clear()
-        self._say(f"START RequestId: {event.request_id} Version: {self.spec.version}", now)
-        headers = (
-            f"Lambda-Runtime-Aws-Request-Id: {event.request_id}\r\n"
-            f"Lambda-Runtime-Deadline-Ms: {now + self.spec.timeout_ms}\r\n"
-            f"Lambda-Runtime-Invoked-Function-Arn: {event.invoked_arn}\r\n"
-        )
-        if event.trace:
-            headers += f"Lambda-Runtime-Trace-Id: {event.trace}\r\n"
-        if event.client_context:
-            headers += f"Lambda-Runtime-Client-Context: {event.client_context}\r\n"
+        self.log.collect()
+        if self._phase == "init":
+            self._take_time()
+        self._phase = "init"  # the time of an init in the invoke phase is counted once
+        self.log.cut_tail()
+        self._say_start()
         self._busy = True
-        self._handed_over = perf_counter()
-        self._timer = self._loop.call_later(self.spec.timeout_ms / 1000, self._on_timeout)
-        connection.answer(200, event.payload, headers)
+        connection.answer(200, event.payload, event_headers(event, self._deadline_at))
+        if self._extensions.present:
+            self._extensions.invoke(event, self._deadline_at)
+
+    def _take_time(self) -> None:
+        """The event's time begins."""
+        self._taken = perf_counter()
+        self._deadline_at = self._clock.now() + self.spec.timeout_ms
+        self._set_timer(self.spec.timeout_ms)
 
     def _on_timeout(self) -> None:
+        self._timer = None
         event = self._event
-        if event is None:
+        if not self._initialised and self._phase == "init" and not self._down:
+            self._kill()
+            self._fail_init(Failure("timeout"))
+        elif event is not None:
+            if not self._busy:
+                self.log.say(init_report(self._began, self._phase, "timeout"))
+                self._say_start()
+            now = self._clock.now()
+            body, remark = timed_out(event.request_id, self.spec.timeout_ms, now)
+            self._finish(body, "Unhandled", remark, "timeout")
+            self._reset("TIMEOUT")
+        elif self.working:
+            self._reset("TIMEOUT")
+
+    def _fail_init(self, failure: Failure) -> None:
+        self.log.collect(flush=True)
+        self.log.say(init_report(self._began, self._phase, failure.status or failure.kind))
+        self._failure = failure
+        self._down = True
+        self._init_over.set()
+        if self._registration is not None and not self._registration.done():
+            self._registration.set_result(None)
+        self._proceed()
+
+    def _break(self, failure: Failure) -> None:
+        """A process has failed, and with it all of them."""
+        if self.ended:
             return
-        seconds = f"{self.spec.timeout_ms / 1000:.2f}"
-        # AWS: recorded with python3.12 in November 2025.
-        message = f"RequestId: {event.request_id} Error: Task timed out after {seconds} seconds"
-        document = {"errorType": "Sandbox.Timedout", "errorMessage": message}
-        self._finish(
-            orjson.dumps(document),
-            "Unhandled",
-            f"{_timestamp(self._clock.now())} {event.request_id} Task timed out after {seconds} seconds",
-        )
-        self.end()
-
-    def _on_exit(self, exited: "asyncio.Future[int]") -> None:
-        self.ended = True
-        event = self._event
-        if event is not None and self._result is not None and not self._result.done():
-            if self._init_error is not None:
-                self._finish(self._init_error, "Unhandled")
-            elif self._busy or self._init_ms is None:
-                message = f"RequestId: {event.request_id} Error: {_ending(exited.result())}"
-                document = {"errorType": "Runtime.ExitError", "errorMessage": message}
-                self._finish(orjson.dumps(document), "Unhandled", f"{message}\nRuntime.ExitError")
-            else:
+        if self._busy:
+            self._fail_event(failure)
+        elif not self._initialised:
+            self._kill()
+            self._fail_init(failure)
+        else:
+            if self._result is not None and not self._result.done():
                 self._result.set_exception(EnvironmentLost("the process ended between events"))
-        self._close()
+            self.end()
 
-    def _finish(self, payload: bytes, error: str | None, remark: str | None = None) -> None:
+    def _fail_event(self, failure: Failure) -> None:
+        event = self._event
+        assert event is not None
+        if not self._busy:
+            self._say_start()
+        body, remark = failure.body, None
+        if body is None:
+            message = f"RequestId: {event.request_id} Error: {failure.message}"
+            body = document(failure.kind, message)
+            remark = f"{message}\n{failure.kind}"
+        self._finish(body, "Unhandled", remark, failure.status or failure.kind)
+        self._failure = None
+        self._reset("FAILURE")
+
+    def _finish(
+        self,
+        payload: bytes,
+        error: str | None,
+        remark: str | None = None,
+        status: str | None = None,
+    ) -> None:
         event, result = self._event, self._result
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if event is None or result is None or result.done():
             return
-        duration = (perf_counter() - self._handed_over) * 1000 if self._busy else 0.0
+        duration = (perf_counter() - self._taken) * 1000
         self._busy = False
         self._last_id = event.request_id
+        if self._extensions.present and not self._extensions.all_wait and status is None:
+            self._settled = self._loop.create_future()  # the timer goes on for them
+        else:
+            self._set_timer(None)
         # What an event printed is its own, also a last line without an end.
-        self._collect(flush=True)
-        now = self._clock.now()
+        self.log.collect(flush=True)
         if remark is not None:
-            self._say(remark, now)
-        self._say(f"END RequestId: {event.request_id}", now)
-        self._say(self._report(event, duration), now)
+            self.log.say(remark)
+        self.log.say(f"END RequestId: {event.request_id}")
+        used = self._processes.resident_mb()
+        self._max_memory_mb = max(self._max_memory_mb, used)
+        # AWS: never says that more was used than there is.
+        memory = (self.spec.memory_mb, min(self._max_memory_mb, self.spec.memory_mb))
+        init_ms, self._init_ms = self._init_ms, None
+        self.log.say(report(event.request_id, duration, memory, init_ms, status))
         result.set_result(
             InvocationResult(
-                payload=payload,
-                error=error,
-                log_tail=bytes(self._tail[-_TAIL:]),
-                duration_ms=duration,
+                payload=payload, error=error, log_tail=self.log.tail, duration_ms=duration
             )
         )
 
-    def _report(self, event: Invocation, duration: float) -> str:
-        self._max_memory_mb = max(self._max_memory_mb, self._resident_mb())
-        init = ""
-        if self._init_ms is not None and self._init_ms >= 0:
-            init = f"Init Duration: {self._init_ms:.2f} ms\t"
-            self._init_ms = -1.0
-        return (
-            f"REPORT RequestId: {event.request_id}\tDuration: {duration:.2f} ms\t"
-            f"Billed Duration: {int(duration) + 1} ms\tMemory Size: {self.spec.memory_mb} MB\t"
-            f"Max Memory Used: {self._max_memory_mb} MB\t{init}"
-        )
+    def _exceeds(self, used_mb: int) -> bool:
+        self._max_memory_mb = max(self._max_memory_mb, used_mb)
+        return used_mb > self.spec.memory_mb
 
-    def _resident_mb(self) -> int:
-        try:
-            pages = int(os.pread(self._memory_fd, 96, 0).split()[1])
-        except (OSError, IndexError):
-            return 0
-        return pages * _PAGE // 1_048_576
+    # The end of processes.
 
-    def _say(self, message: str, at: int | None = None) -> None:
-        self._take([LogLine(self._clock.now() if at is None else at, message)])
-
-    def _take(self, lines: Sequence[LogLine]) -> None:
-        """Add lines to the log and to the tail of the event's log."""
-        self._lines += lines
-        for line in lines:
-            self._tail += line.message[-_TAIL:].encode() + b"\n"
-        if len(self._tail) > _TAIL_SLACK:
-            del self._tail[:-_TAIL]
-
-    def _collect(self, *, flush: bool = False) -> None:
-        if self._reader is None:
+    def _reset(self, reason: str) -> None:
+        """End the processes; the next event starts new ones."""
+        if self.ended:
             return
-        lines, ended = self._reader.drain(self._clock.now(), flush=flush)
-        self._take(lines)
-        if ended:
-            self._close_reader()
+        self._processes.kill_one(RUNTIME)
+        if self._processes.empty:
+            self._kill()
+        else:
+            self._down = True
+            self._initialised = False
+            self._ending = self._loop.create_task(self._shut_down(reason))
+        self._settle()
 
-    def _close_reader(self) -> None:
-        if self._reader is not None:
-            self._loop.remove_reader(self._reader.fd)
-            os.close(self._reader.fd)
-            self._reader = None
+    async def _shut_down(self, reason: str) -> None:
+        limit = _SHUTDOWN_MS[self._extensions.external]
+        self._extensions.shut_down(reason, self._clock.now() + limit)
+        await self._processes.shut_down(limit / 1000)
+        self._kill()
 
-    def _close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._collect()
-        self._close_reader()
-        if self._server is not None:
-            self._server.close()
+    def _kill(self) -> None:
+        self._down = True
+        self._initialised = False
+        self._parked = None
+        self._processes.kill()
         for connection in self._connections:
             connection.close()
-        if self._memory_fd >= 0:
-            os.close(self._memory_fd)
-            self._memory_fd = -1
+        self._connections.clear()
 
+    def _settle(self) -> None:
+        self._set_timer(None)
+        if self._settled is not None and not self._settled.done():
+            self._settled.set_result(None)
 
-def _ending(code: int) -> str:
-    if code == 0:
-        return "Runtime exited without providing a reason"
-    if code < 0:
-        names = {-9: "killed", -11: "segmentation fault", -6: "aborted", -15: "terminated"}
-        return f"Runtime exited with error: signal: {names.get(code, str(-code))}"
-    return f"Runtime exited with error: exit status {code}"
+    def _close(self) -> None:
+        self._settle()
+        self._init_over.set()
+        self.log.close()
+        if self._server is not None:
+            self._server.close()
+        self._processes.forget()
 
+    def _set_timer(self, milliseconds: int | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if milliseconds is not None:
+            self._timer = self._loop.call_later(milliseconds / 1000, self._on_timeout)
 
-def _timestamp(at: int) -> str:
-    """ISO 8601 in UTC with milliseconds."""
-    instant = datetime.datetime.fromtimestamp(at / 1000, datetime.UTC)
-    return instant.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at % 1000:03d}Z"
+    def _say_start(self) -> None:
+        assert self._event is not None
+        self.log.say(f"START RequestId: {self._event.request_id} Version: {self.spec.version}")

@@ -5,6 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from penstock.core.errors import PenstockError
+
+
+class RuntimeUnavailable(PenstockError):
+    """This machine cannot run a Lambda runtime; the message says what to install."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionSpec:
@@ -20,6 +26,10 @@ class FunctionSpec:
     handler: str
     code: Path
     """The unpacked package: `/var/task`."""
+    opt: Path | None = None
+    """The unpacked layers, merged: `/opt`."""
+    ephemeral_mb: int = 512
+    """The size of `/tmp`, where the sandbox can hold to it."""
     memory_mb: int
     timeout_ms: int
     environment: Mapping[str, str]
@@ -72,8 +82,19 @@ class LogSink(Protocol):
 class FunctionRuntime(Protocol):
     """Runs functions."""
 
+    async def prepare(self, runtime: str) -> None:
+        """Find, or make, what a runtime needs on this machine. Raises RuntimeUnavailable, which says what to install."""
+        ...
+
     async def invoke(self, spec: FunctionSpec, invocation: Invocation) -> InvocationResult:
         """Run one event in a warm or new environment. The caller holds a concurrency permit."""
+        ...
+
+    async def provision(self, spec: FunctionSpec, amount: int) -> int:
+        """Keep so many environments of a spec's key initialised, whether they are used or not; 0 ends that.
+
+        Returns how many there are, when each is initialised or could not be. Raises SpawnError or RuntimeUnavailable.
+        """
         ...
 
     async def retire(self, function_arn: str) -> None:

@@ -5,50 +5,74 @@ Environments of equal key are interchangeable. The one used last is used first, 
 
 import asyncio
 import datetime
-import sys
+import logging
 from collections import OrderedDict
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Final
+from time import perf_counter
+from typing import Any, Final
 
 from penstock.clock import Clock
+from penstock.core.errors import PenstockError
 from penstock.core.ids import Ids
-from penstock.runtime.environment import Environment, EnvironmentLost
+from penstock.runtime.environment import INIT_LIMIT_MS, Environment, EnvironmentLost, Setting
+from penstock.runtime.launcher import Launcher
 from penstock.runtime.log_buffer import LogBuffer
+from penstock.runtime.memory import ControlGroup, delegated_group, own_group
 from penstock.runtime.model import FunctionSpec, Invocation, InvocationResult, LogSink
-from penstock.runtime.spawner import Spawner, SpawnError
+from penstock.runtime.spawner import SpawnError
 
+_log: Final = logging.getLogger("penstock.runtime")
 IDLE_MS: Final = 5 * 60_000
 MAX_IDLE: Final = 32
-
-
-def supported_runtime() -> str:
-    """The Lambda runtime whose interpreter is the one that Penstock runs on."""
-    return f"python{sys.version_info.major}.{sys.version_info.minor}"
+# How often busy environments are measured, and how large a part of the time that may take.
+_WATCH_S: Final = 0.02
+_WATCH_SHARE: Final = 0.1
+# AWS: the init phase of a provisioned environment may take this long, or the function's timeout if that is longer.
+_PROVISIONED_INIT_MS: Final = 130_000
+_CGROUPS: Final = Path("/sys/fs/cgroup")
 
 
 class ProcessRuntime:
-    """A FunctionRuntime. `folder` is where unpacked code lives; `endpoint_url` is how functions reach Penstock."""
+    """A FunctionRuntime. `endpoint_url` is how functions reach Penstock."""
 
     def __init__(
-        self, *, sink: LogSink, clock: Clock, ids: Ids, endpoint_url: str, folder: Path
+        self,
+        *,
+        sink: LogSink,
+        clock: Clock,
+        ids: Ids,
+        endpoint_url: str,
+        launcher: Launcher,
+        init_limit_ms: int = INIT_LIMIT_MS,
     ) -> None:
-        self.folder = folder
         self.endpoint_url = endpoint_url
+        self._launcher = launcher
+        self._init_limit_ms = init_limit_ms
         self._logs = LogBuffer(sink, self._listen_again)
         self._unheard: set[Environment] = set()
         self._clock = clock
         self._ids = ids
-        self._spawner: Spawner | None = None
+        self._group: ControlGroup | None = None
+        self._kept: dict[str, tuple[FunctionSpec, int]] = {}
         self._idle: OrderedDict[Environment, None] = OrderedDict()
         self._warm: dict[str, list[Environment]] = {}
         self._all: set[Environment] = set()
+        self._busy: dict[Environment, None] = {}
+        self._watcher: asyncio.TimerHandle | None = None
         self._sweeper: asyncio.Task[None] | None = None
-        self._closed = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open = False
 
     async def start(self) -> None:
-        """Be ready. No process starts before the first event."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._spawner = Spawner()
+        """Be ready. No process starts before the first event. Raises RuntimeUnavailable if a sandbox is demanded in vain."""
+        await self._launcher.start()
+        self._group = delegated_group(_CGROUPS, own_group())
+        self._open = True
+
+    async def prepare(self, runtime: str) -> None:
+        """Find, or make, what a runtime needs. Raises RuntimeUnavailable."""
+        await self._launcher.prepare(runtime)
 
     async def invoke(self, spec: FunctionSpec, invocation: Invocation) -> InvocationResult:
         """Run one event in a warm or new environment. The caller holds a concurrency permit."""
@@ -56,19 +80,43 @@ class ProcessRuntime:
             environment = self._take(spec.key)
             if environment is None:
                 environment = await self._create(spec)
+            self._busy[environment] = None
+            if self._watcher is None:
+                self._watch_after(_WATCH_S)
             try:
                 result = await environment.run(invocation)
             except EnvironmentLost:
                 continue
             finally:
+                del self._busy[environment]
                 self._give(environment)
             self._log(environment)
             return result
 
+    async def provision(self, spec: FunctionSpec, amount: int) -> int:
+        """Keep so many environments initialised. Returns how many are when the last init phase is over."""
+        self._kept[spec.key] = (spec, amount)
+        kept = [one for one in self._all if one.provisioned and one.spec.key == spec.key]
+        for surplus in kept[amount:]:
+            # It would still say of itself how it was initialised: it does not go on as one of the others.
+            surplus.provisioned, surplus.retired = False, True
+            if surplus in self._warm.get(spec.key, ()):
+                self._forget_idle(surplus)
+                self._end(surplus)
+        if not amount:
+            del self._kept[spec.key]
+            return 0
+        new = [self._create(spec, provisioned=True) for _ in range(amount - len(kept))]
+        for environment in await asyncio.gather(*new):
+            kept.append(environment)
+            self._give(environment)
+        ready = await asyncio.gather(*(one.initialised() for one in kept[:amount]))
+        return sum(ready)
+
     async def retire(self, function_arn: str) -> None:
-        """End the idle environments of a function; busy ones end after their event."""
+        """End the idle environments of a function; busy ones end after their event, provisioned ones stay."""
         for environment in list(self._all):
-            if environment.spec.arn == function_arn:
+            if environment.spec.arn == function_arn and not environment.provisioned:
                 environment.retired = True
                 if environment in self._idle:
                     self._forget_idle(environment)
@@ -80,14 +128,17 @@ class ProcessRuntime:
 
     async def close(self) -> None:
         """End every environment."""
-        self._closed = True
+        self._open = False
+        if self._watcher is not None:
+            self._watcher.cancel()
         if self._sweeper is not None:
             self._sweeper.cancel()
         for environment in list(self._all):
             self._end(environment)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         await self._logs.close()
-        if self._spawner is not None:
-            await self._spawner.close()
+        await self._launcher.close()
 
     def _take(self, key: str) -> Environment | None:
         warm = self._warm.get(key)
@@ -99,27 +150,49 @@ class ProcessRuntime:
             self._end(environment)
         return None
 
-    async def _create(self, spec: FunctionSpec) -> Environment:
-        if self._spawner is None or self._closed:
+    async def _create(self, spec: FunctionSpec, *, provisioned: bool = False) -> Environment:
+        if not self._open:
             raise SpawnError("the runtime is not running")
         date = datetime.datetime.fromtimestamp(self._clock.now() / 1000, datetime.UTC)
         stream = f"{date:%Y/%m/%d}/[{spec.version}]{self._ids.hex(32)}"
-        environment = Environment(spec, stream, lambda: self._on_output(environment))
+        parent = await self._launcher.parent(spec.runtime)
+        setting = Setting(
+            parent=parent,
+            stream=stream,
+            scratch=self._ids.hex(16),
+            environ=self._environ(spec, stream, provisioned=provisioned),
+            new_id=self._ids.uuid,
+            on_output=self._on_output,
+            group=self._group,
+            init_limit_ms=max(_PROVISIONED_INIT_MS, spec.timeout_ms)
+            if provisioned
+            else self._init_limit_ms,
+        )
+        environment = Environment(spec, setting)
+        environment.provisioned = provisioned
         self._all.add(environment)
+        self._busy[environment] = None
         try:
-            await environment.start(self._spawner, self._environ(spec, stream))
+            await environment.start()
         except BaseException:
-            self._all.discard(environment)
+            self._end(environment)
             raise
+        finally:
+            del self._busy[environment]
         return environment
 
     def _give(self, environment: Environment) -> None:
-        if environment.ended or environment.retired or self._closed:
+        if environment.working and not environment.ended:
+            self._do(self._give_when_settled(environment))
+            return
+        if environment.ended or environment.retired or not self._open:
             self._end(environment)
+            return
+        self._warm.setdefault(environment.spec.key, []).append(environment)
+        if environment.provisioned:
             return
         environment.idle_since = self._clock.now()
         self._idle[environment] = None
-        self._warm.setdefault(environment.spec.key, []).append(environment)
         if len(self._idle) > MAX_IDLE:
             oldest = next(iter(self._idle))
             self._forget_idle(oldest)
@@ -128,7 +201,7 @@ class ProcessRuntime:
             self._sweeper = asyncio.create_task(self._sweep())
 
     def _forget_idle(self, environment: Environment) -> None:
-        del self._idle[environment]
+        self._idle.pop(environment, None)
         warm = self._warm[environment.spec.key]
         if warm[-1] is environment:
             warm.pop()
@@ -137,10 +210,48 @@ class ProcessRuntime:
         if not warm:
             del self._warm[environment.spec.key]
 
+    async def _give_when_settled(self, environment: Environment) -> None:
+        await environment.settled()
+        self._give(environment)
+
     def _end(self, environment: Environment) -> None:
         environment.end()
         self._all.discard(environment)
         self._log(environment)
+        self._do(self._log_when_closed(environment))
+        if environment.provisioned and self._open:
+            environment.provisioned = False
+            self._do(self._replace(environment.spec.key))
+
+    async def _replace(self, key: str) -> None:
+        """Make up for a provisioned environment that has ended."""
+        spec, amount = self._kept.get(key, (None, 0))
+        if spec is not None:
+            try:
+                await self.provision(spec, amount)
+            except PenstockError:
+                _log.exception("an environment of %s that was provisioned was lost", spec.name)
+
+    async def _log_when_closed(self, environment: Environment) -> None:
+        await environment.closed()
+        self._log(environment)
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _watch_after(self, seconds: float) -> None:
+        self._watcher = asyncio.get_running_loop().call_later(seconds, self._watch)
+
+    def _watch(self) -> None:
+        """Measure who works, for as long as somebody does."""
+        self._watcher = None
+        began = perf_counter()
+        for environment in list(self._busy):
+            environment.watch()
+        if self._busy and self._open:
+            self._watch_after(max(_WATCH_S, (perf_counter() - began) / _WATCH_SHARE))
 
     async def _sweep(self) -> None:
         """End environments that nothing has used for a while, until none is idle."""
@@ -156,38 +267,38 @@ class ProcessRuntime:
     def _on_output(self, environment: Environment) -> None:
         self._log(environment)
         if self._logs.full:
-            environment.pause_output()
+            environment.log.pause()
             self._unheard.add(environment)
 
     def _listen_again(self) -> None:
         for environment in self._unheard:
-            environment.resume_output()
+            environment.log.resume()
         self._unheard.clear()
 
     def _log(self, environment: Environment) -> None:
-        self._logs.add(environment.spec, environment.stream, environment.take_lines())
+        self._logs.add(environment.spec, environment.stream, environment.log.take_lines())
 
-    def _environ(self, spec: FunctionSpec, stream: str) -> dict[str, str]:
-        interpreter = Path(sys.executable).parent
-        return {
+    def _environ(self, spec: FunctionSpec, stream: str, *, provisioned: bool) -> dict[str, str]:
+        variables = {
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_XRAY_DAEMON_ADDRESS": "127.0.0.1:2000",
             "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
-            "HOME": "/home/sbx_user1051",
             "LANG": "en_US.UTF-8",
-            "PATH": f"{interpreter}:/usr/local/bin:/usr/bin:/bin",
             "TZ": ":UTC",
             **spec.environment,
             "AWS_DEFAULT_REGION": spec.region,
-            "AWS_EXECUTION_ENV": f"AWS_Lambda_{spec.runtime}",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(spec.memory_mb),
             "AWS_LAMBDA_FUNCTION_NAME": spec.name,
             "AWS_LAMBDA_FUNCTION_VERSION": spec.version,
-            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "provisioned-concurrency"
+            if provisioned
+            else "on-demand",
             "AWS_LAMBDA_LOG_GROUP_NAME": spec.log_group,
             "AWS_LAMBDA_LOG_STREAM_NAME": stream,
             "AWS_REGION": spec.region,
-            "LAMBDA_RUNTIME_DIR": str(interpreter),
-            "LAMBDA_TASK_ROOT": str(spec.code),
             "_HANDLER": spec.handler,
         }
+        # AWS: OS-only runtimes have no AWS_EXECUTION_ENV.
+        if not spec.runtime.startswith("provided"):
+            variables["AWS_EXECUTION_ENV"] = f"AWS_Lambda_{spec.runtime}"
+        return variables

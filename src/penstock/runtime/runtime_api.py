@@ -1,4 +1,4 @@
-"""The Lambda Runtime API over HTTP/1.1, one listener for each execution environment.
+"""The Lambda Runtime and Extensions APIs over HTTP/1.1, one listener for each execution environment.
 
 The protocol knows bytes and routes; what a call means in the environment's present state is `Calls`' to say.
 """
@@ -8,7 +8,12 @@ from typing import Final, Protocol
 
 import httptools
 
+from penstock.runtime.model import Invocation
+
 PREFIX: Final = "/2018-06-01/runtime/"
+EXTENSION_PREFIX: Final = "/2020-01-01/extension/"
+# AWS: what the Runtime Interface Emulator answers where there is no telemetry; extensions then go on without.
+_WITHOUT: Final = {"/2020-08-15/logs": "Logs", "/2022-07-01/telemetry": "Telemetry"}
 # AWS: what a function may answer, 6 MB and 100 bytes.
 MAX_RESPONSE: Final = 6_291_556
 _MAX_BUFFERED: Final = MAX_RESPONSE + 65_536
@@ -19,7 +24,22 @@ _REASONS: Final = {
     403: "Forbidden",
     404: "Not Found",
     413: "Payload Too Large",
+    501: "Not Implemented",
 }
+
+
+def event_headers(event: Invocation, deadline_at: int) -> str:
+    """What an event brings beside its payload, as header lines."""
+    headers = (
+        f"Lambda-Runtime-Aws-Request-Id: {event.request_id}\r\n"
+        f"Lambda-Runtime-Deadline-Ms: {deadline_at}\r\n"
+        f"Lambda-Runtime-Invoked-Function-Arn: {event.invoked_arn}\r\n"
+    )
+    if event.trace:
+        headers += f"Lambda-Runtime-Trace-Id: {event.trace}\r\n"
+    if event.client_context:
+        headers += f"Lambda-Runtime-Client-Context: {event.client_context}\r\n"
+    return headers
 
 
 class Calls(Protocol):
@@ -41,6 +61,10 @@ class Calls(Protocol):
         """The runtime could not start the function."""
         ...
 
+    def on_extension(self, connection: "Connection", action: str, body: bytes) -> None:
+        """An extension calls: `register`, `event/next`, `init/error` or `exit/error`."""
+        ...
+
 
 class Connection(asyncio.Protocol):
     """One keep-alive connection of a runtime client."""
@@ -51,6 +75,8 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
         self._body: list[bytes] = []
+        self.headers: dict[bytes, str] = {}
+        """Those of Lambda's own, by lower-case name."""
         self.body_size = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
@@ -69,6 +95,7 @@ class Connection(asyncio.Protocol):
         """Parser: a request begins."""
         self._url = b""
         self._body = []
+        self.headers = {}
         self.body_size = 0
 
     def on_url(self, url: bytes) -> None:
@@ -77,7 +104,10 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Parser: a header field."""
-        if name.lower() == b"expect" and self._transport is not None:
+        lower = name.lower()
+        if lower.startswith(b"lambda-"):
+            self.headers[lower] = value.decode("latin-1")
+        elif lower == b"expect" and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
@@ -95,17 +125,33 @@ class Connection(asyncio.Protocol):
             self._calls.on_next(self)
             return
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        if method == b"POST" and action == "init/error":
-            self._calls.on_init_error(self, body)
-            return
+        if path.startswith(EXTENSION_PREFIX):
+            self._calls.on_extension(self, path[len(EXTENSION_PREFIX) :], body)
+        elif method == b"POST" and action:
+            self._post(action, body)
+        elif path in _WITHOUT:
+            self._say_without(_WITHOUT[path])
+        else:
+            self._not_found()
+
+    def _post(self, action: str, body: bytes) -> None:
         parts = action.split("/")
-        if method == b"POST" and len(parts) == 3 and parts[0] == "invocation":
-            if parts[2] == "response":
-                self._calls.on_response(self, parts[1], body)
-                return
-            if parts[2] == "error":
-                self._calls.on_error(self, parts[1], body)
-                return
+        if action == "init/error":
+            self._calls.on_init_error(self, body)
+        elif len(parts) == 3 and parts[0] == "invocation" and parts[2] == "response":
+            self._calls.on_response(self, parts[1], body)
+        elif len(parts) == 3 and parts[0] == "invocation" and parts[2] == "error":
+            self._calls.on_error(self, parts[1], body)
+        else:
+            self._not_found()
+
+    def _say_without(self, what: str) -> None:
+        document = (
+            f'{{"errorMessage":"{what} API is not supported","errorType":"{what}.NotSupported"}}'
+        )
+        self.answer(202, document.encode())
+
+    def _not_found(self) -> None:
         self.refuse(404, "NotFound", "No such path in the Runtime API.")
 
     @property

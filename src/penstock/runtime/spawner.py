@@ -7,8 +7,7 @@ import itertools
 import json
 import socket
 import subprocess
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +15,7 @@ from typing import Any, Final
 from penstock.core.errors import PenstockError
 
 _PACKET: Final = 256 * 1024
-_ZYGOTE: Final = Path(__file__).with_name("zygote.py")
+ZYGOTE: Final = Path(__file__).with_name("zygote.py")
 
 
 class SpawnError(PenstockError):
@@ -32,10 +31,14 @@ class Child:
 
 
 class Spawner:
-    """Starts the zygote of an interpreter when first needed, and again should it die."""
+    """Starts a zygote when first needed, and again should it die.
 
-    def __init__(self, interpreter: str = sys.executable) -> None:
-        self._interpreter = interpreter
+    `command` is what runs `zygote.py`, up to its own arguments; `options` are the zygote's.
+    """
+
+    def __init__(self, command: Sequence[str], options: Mapping[str, Any]) -> None:
+        self._command = list(command)
+        self._options = json.dumps(options)
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._lock = asyncio.Lock()
@@ -46,7 +49,8 @@ class Spawner:
     async def spawn(self, request: Mapping[str, Any], output: int) -> Child:
         """Fork a process that runs `request` and writes its log to the descriptor `output`, which stays open here.
 
-        `request` has `cwd`, `handler`, `environ` and `memory_mb`. Raises SpawnError.
+        `request` has `environ`, `cwd` and `command`, which is None for a Python function; that one has `handler`,
+        `path` and `memory_mb` too. In the sandbox it has `mounts`, `scratch` and `ephemeral_mb`. Raises SpawnError.
         """
         tag = next(self._tags)
         packet = json.dumps({**request, "tag": tag}).encode()
@@ -69,9 +73,17 @@ class Spawner:
 
     def kill(self, child: Child) -> None:
         """End a process and what it started, at once."""
-        if self._channel is not None and not child.exited.done():
-            with contextlib.suppress(OSError):
-                self._channel.send(json.dumps({"kill": child.pid}).encode())
+        if not child.exited.done():
+            self._order({"kill": child.pid})
+
+    def terminate(self, child: Child) -> None:
+        """Ask a process to end, by SIGTERM."""
+        if not child.exited.done():
+            self._order({"terminate": child.pid})
+
+    def forget(self, scratch: str) -> None:
+        """Drop a scratch folder of the sandbox."""
+        self._order({"forget": scratch})
 
     async def close(self) -> None:
         """End the zygote, and with it every process."""
@@ -80,13 +92,18 @@ class Spawner:
         if process is not None:
             await asyncio.get_running_loop().run_in_executor(None, process.wait)
 
+    def _order(self, message: Mapping[str, Any]) -> None:
+        if self._channel is not None:
+            with contextlib.suppress(OSError):
+                self._channel.send(json.dumps(message).encode())
+
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _PACKET)
         ours.setblocking(False)
         self._process = subprocess.Popen(
-            [self._interpreter, "-I", "-X", "utf8", str(_ZYGOTE), str(theirs.fileno())],
+            [*self._command, str(theirs.fileno()), self._options],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             env={"AWS_EC2_METADATA_DISABLED": "true", "PATH": "/usr/local/bin:/usr/bin:/bin"},
@@ -122,7 +139,7 @@ class Spawner:
         elif "failed" in message:
             answer = self._answers.get(message["failed"])
             if answer is not None and not answer.done():
-                answer.set_exception(SpawnError(f"no process was started: {message['reason']}"))
+                answer.set_exception(SpawnError(message["reason"]))
         elif (ended := self._children.pop(message["exited"], None)) is not None:
             ended.exited.set_result(message["status"])
 

@@ -1,51 +1,44 @@
-"""Asynchronous invocation: a durable queue for each function, retries, dead letters and destinations.
+"""Asynchronous invocation: a durable queue for each function and qualifier, and one subscription that runs its events.
 
-An event is a message of the queue `lambda/async/ACCOUNT/REGION/FUNCTION` whose id is the request id. A throttled event
-is put back as a new message with its history, so that only tries count as tries.
+An event is a message whose id is the request id. Its attributes are its history: the trace (`t`), and how often it was
+throttled (`n`). The queue of `$LATEST` is always subscribed to; that of another qualifier from its first event on,
+which a document of `lambda/event-queues` remembers.
 """
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 import orjson
 
 from penstock.clock import Clock
 from penstock.core.errors import AwsError, PenstockError
-from penstock.core.retry import (
-    AsyncRetryPolicy,
-    DeadLetter,
-    Decision,
-    Drop,
-    Retry,
-    Settle,
-    after_failure,
-    after_throttle,
-)
-from penstock.core.sqs_message import encode_attributes
-from penstock.delivery.model import (
-    BatchPolicy,
-    Delivered,
-    Failed,
-    Outcome,
-    Subscription,
-    Throttled,
-)
+from penstock.core.lineage import MOST_PASSES, new_trace, passed, passes
+from penstock.delivery.model import Delivered, Failed, Outcome, Scaling, Subscription, Throttled
+from penstock.delivery.sources import QueueSource
 from penstock.runtime.concurrency import Permit
 from penstock.runtime.model import InvocationResult
-from penstock.services.lambda_.destinations import Recipients, event_config
-from penstock.services.lambda_.repository import LATEST, Function, Ref, Repository
+from penstock.services.lambda_.destinations import Destinations, Recipients
+from penstock.services.lambda_.event_policy import (
+    AGE_EXCEEDED,
+    NO_CONCURRENCY,
+    EventPolicy,
+    retry_policy,
+)
+from penstock.services.lambda_.report import reports
+from penstock.services.lambda_.repository import LATEST, Function, Ref, Repository, scope
 from penstock.services.lambda_.surroundings import Surroundings
-from penstock.storage.primitives import Leased, LeaseTerms, NewMessage, Store
+from penstock.storage.primitives import Leased, LeaseTerms, NewMessage
 
-AGE_EXCEEDED: Final = "EventAgeExceeded"
-NO_CONCURRENCY: Final = "ZeroReservedConcurrency"
-RETRIES_EXHAUSTED: Final = "RetriesExhausted"
-# The code of a failure to find the function's version; no try will find it.
+EVENT_QUEUES: Final = "lambda/event-queues"
+# Codes of events that never run: what was to run is not there; the function calls itself without end.
 NOT_FOUND: Final = 404
-# How many events of one function are in flight at once, at most; the rest wait in the queue, where nothing is lost.
+RECURSIVE: Final = 400
+# AWS: the text of RecursiveInvocationException (Lambda API reference).
+TOO_MANY_PASSES: Final = "Lambda detected that the function was invoked in a recursive loop with other AWS services, and has stopped it."
+# How many events of one qualifier are in flight at once, at most; the rest wait in the queue, where nothing is lost.
 _IN_FLIGHT: Final = 32
-_GRACE_MS: Final = 60_000
+# A lease is renewed while the function runs: after a crash the event is run again so long later, at most.
+_LEASE_MS: Final = 30_000
 
 
 class RunsFunctions(Protocol):
@@ -63,68 +56,127 @@ class RunsFunctions(Protocol):
 
 
 def queue_of(ref: Ref) -> str:
-    """The queue of a function's events."""
-    return f"lambda/async/{ref.account}/{ref.region}/{ref.name}"
+    """The queue of a qualifier's events."""
+    queue = f"lambda/async/{ref.account}/{ref.region}/{ref.name}"
+    return queue if ref.qualifier in (None, LATEST) else f"{queue}:{ref.qualifier}"
+
+
+def loops(function: Function, trace: str | None) -> bool:
+    """Whether the chain of a request has passed through the function too often."""
+    # AWS: PutFunctionRecursionConfig lets a function go on (Lambda API reference).
+    return (
+        passes(trace, function.arn) >= MOST_PASSES and function.document.get("recursion") != "Allow"
+    )
 
 
 class AsyncInvocations:
-    """Accepts events, and keeps one subscription a function that runs them."""
+    """Accepts events, and keeps one subscription a function and qualifier that runs them."""
 
     def __init__(self, repository: Repository, runner: RunsFunctions, given: Surroundings) -> None:
         self._repository = repository
+        self._store = repository.store
         self._runner = runner
         self._engine = given.engine
         self._clock = given.clock
         self._ids = given.ids
+        self._ledger = given.ledger
         self._queue_exists = given.queue_exists
+        self._reports = reports(repository.store, given.dispatcher, given.clock)
+        self._qualifiers: dict[Ref, set[str | None]] = {}
+        """Those that are subscribed to, by function."""
+        self.destinations = Destinations(given.dispatcher, given.queue_exists)
+        """Says which recipients of results may be configured."""
 
     async def accept(
         self, ref: Ref, request_id: str, payload: bytes, trace: str | None, now: int
     ) -> None:
         """Queue an event."""
-        history = {"q": ref.qualifier, "t": trace}
-        message = NewMessage(
-            id=request_id, body=payload, attributes=orjson.dumps(history), visible_at=now
-        )
-        await self._repository.store.queue.put(queue_of(ref), [message], now)
+        history = orjson.dumps({"t": trace or new_trace(self._ids, now)})
+        message = NewMessage(id=request_id, body=payload, attributes=history, visible_at=now)
+        if ref.qualifier in (None, LATEST) or ref.qualifier in self._known(ref):
+            await self._store.queue.put(queue_of(ref), [message], now)
+            return
+        async with self._store.transaction() as tx:
+            where, sort = _place(ref)
+            await tx.table.put(EVENT_QUEUES, where, sort, b"{}")
+            await tx.queue.put(queue_of(ref), [message], now)
+        found = await self._repository.document(ref)
+        if found is not None:
+            self._subscribe(ref, found[1])
 
     def subscribe(self, ref: Ref, document: dict[str, Any]) -> None:
         """Run the function's events by its configuration as it now is."""
-        ref = ref._replace(qualifier=None)
-        timeout_ms = document["config"]["Timeout"] * 1000
-        recipients = Recipients(document, self._queue_exists)
+        self._engine.add(self._reports)
+        for qualifier in {None, *self._known(ref)}:
+            self._subscribe(ref._replace(qualifier=qualifier), document)
+
+    def unsubscribe(self, ref: Ref) -> None:
+        """Take no more events. Those that run go on."""
+        for qualifier in self._qualifiers.pop(ref._replace(qualifier=None), ()):
+            self._engine.discard(queue_of(ref._replace(qualifier=qualifier)))
+
+    async def forget(self, ref: Ref) -> None:
+        """Remove the events that wait for a function which was deleted, under whatever qualifier."""
+        self.unsubscribe(ref)
+        where, _ = _place(ref)
+        low, high = f"{ref.name}:".encode(), f"{ref.name};".encode()
+        async with self._store.transaction() as tx:
+            await tx.queue.purge(queue_of(ref._replace(qualifier=None)))
+            for row in await tx.table.range(EVENT_QUEUES, where, low=low, high=high, limit=10_000):
+                qualifier = row.sort.decode().partition(":")[2]
+                await tx.queue.purge(queue_of(ref._replace(qualifier=qualifier)))
+                await tx.table.delete(EVENT_QUEUES, where, row.sort)
+
+    async def restore(self) -> None:
+        """Go on with reports, and with the events of qualifiers; those of functions that are gone are removed."""
+        self._engine.add(self._reports)
+        after: tuple[bytes, bytes] | None = None
+        while rows := await self._store.table.scan(EVENT_QUEUES, after=after):
+            for row in rows:
+                account, _, region = row.partition.decode().partition("/")
+                name, _, qualifier = row.sort.decode().partition(":")
+                ref = Ref(account, region, name, qualifier)
+                found = await self._repository.document(ref)
+                if found is None:
+                    await self.forget(ref)
+                else:
+                    self._subscribe(ref, found[1])
+            after = (rows[-1].partition, rows[-1].sort)
+
+    def _known(self, ref: Ref) -> set[str | None]:
+        return self._qualifiers.get(ref._replace(qualifier=None), set())
+
+    def _subscribe(self, ref: Ref, document: dict[str, Any]) -> None:
+        """Run the events of one qualifier."""
+        self._qualifiers.setdefault(ref._replace(qualifier=None), set()).add(ref.qualifier)
+        recipients = Recipients(document, ref.qualifier, self._queue_exists)
         self._engine.add(
             Subscription(
                 id=queue_of(ref),
-                source=_EventSource(self._repository.store, queue_of(ref), timeout_ms),
+                source=QueueSource(queue_of(ref), _lease_terms),
                 target=EventTarget(self._repository, self._runner, self._clock, ref, recipients),
                 policy=EventPolicy(ref, document, recipients, self._ids.uuid),
-                batch=BatchPolicy(size=1),
-                concurrency=_IN_FLIGHT,
-                arns=frozenset((ref.arn,)),
+                scaling=Scaling(
+                    start=_IN_FLIGHT, most=_IN_FLIGHT, cap=lambda: self._places_for(ref)
+                ),
+                renew_ms=_LEASE_MS,
+                arns=frozenset((ref.arn, ref.qualified_arn)),
             )
         )
 
-    def unsubscribe(self, ref: Ref) -> None:
-        """Take no more events. Those that run go on; those that wait are the repository's to remove."""
-        self._engine.discard(queue_of(ref))
+    def _places_for(self, ref: Ref) -> int:
+        """As many events as the function may run at once: more would be throttled and wait for longer."""
+        reserved = self._ledger.reserved(ref.account, ref.region, ref.name)
+        return reserved or _IN_FLIGHT
 
 
-class _EventSource:
-    """The queue of one function."""
+async def _lease_terms(now: int) -> LeaseTerms:
+    return LeaseTerms(until=now + _LEASE_MS)
 
-    def __init__(self, store: Store, queue: str, timeout_ms: int) -> None:
-        self._store = store
-        self._queue = queue
-        self._timeout_ms = timeout_ms
 
-    @property
-    def queue(self) -> str:
-        return self._queue
-
-    async def lease(self, limit: int, now: int) -> list[Leased]:
-        terms = LeaseTerms(until=now + self._timeout_ms + _GRACE_MS)
-        return await self._store.queue.lease(self._queue, limit, terms, now)
+def _place(ref: Ref) -> tuple[bytes, bytes]:
+    """Where `lambda/event-queues` has a qualifier."""
+    return scope(ref.account, ref.region), f"{ref.name}:{ref.qualifier}".encode()
 
 
 class EventTarget:
@@ -147,35 +199,36 @@ class EventTarget:
     async def deliver(self, batch: Sequence[Leased]) -> Outcome:
         """Run the batch's one event."""
         (message,) = batch
-        history = orjson.loads(message.attributes)
-        outcome = await self._outcome(message, history)
-        await self._recipients.look(history["q"])
+        outcome = await self._outcome(message, orjson.loads(message.attributes)["t"])
+        await self._recipients.look()
         return outcome
 
-    async def _outcome(self, message: Leased, history: dict[str, Any]) -> Outcome:
+    async def _outcome(self, message: Leased, trace: str) -> Outcome:
         try:
-            function = await self._repository.find(self._ref._replace(qualifier=history["q"]))
+            function = await self._repository.find(self._ref)
         except AwsError as error:
             # What was to run has been deleted since the event was accepted.
             document = {"errorMessage": error.message, "errorType": error.code}
             return Failed(orjson.dumps(document), NOT_FOUND)
+        if loops(function, trace):
+            document = {
+                "errorMessage": TOO_MANY_PASSES,
+                "errorType": "RecursiveInvocationException",
+            }
+            return Failed(orjson.dumps(document), RECURSIVE)
         now = self._clock.now()
-        if (reason := self._given_up(function, message, history["q"], now)) is not None:
+        if (reason := self._given_up(function, message, now)) is not None:
             return Throttled(reason)
-        return await self._run(function, message, history["t"], now)
+        return await self._run(function, message, passed(trace, function.arn), now)
 
-    def _given_up(
-        self, function: Function, message: Leased, qualifier: str | None, now: int
-    ) -> str | None:
+    def _given_up(self, function: Function, message: Leased, now: int) -> str | None:
         """Why the event is not even tried."""
         if function.document["reserved"] == 0:
             return NO_CONCURRENCY
-        limit = retry_policy(function.document, qualifier).max_age_ms
+        limit = retry_policy(function.document, self._ref.qualifier).max_age_ms
         return AGE_EXCEEDED if now - message.sent_at > limit else None
 
-    async def _run(
-        self, function: Function, message: Leased, trace: str | None, now: int
-    ) -> Outcome:
+    async def _run(self, function: Function, message: Leased, trace: str, now: int) -> Outcome:
         permit = self._runner.admit(function)
         if isinstance(permit, str):
             return Throttled(permit)
@@ -184,170 +237,6 @@ class EventTarget:
                 result = await self._runner.run(function, message.id, message.body, trace, now)
             except PenstockError as error:
                 return Throttled(str(error))
-        return Delivered(result.payload) if result.error is None else Failed(result.payload)
-
-
-def retry_policy(document: dict[str, Any], qualifier: str | None) -> AsyncRetryPolicy:
-    """How a qualifier's events are retried."""
-    config = event_config(document, qualifier)
-    return AsyncRetryPolicy(
-        max_retries=config.get("MaximumRetryAttempts", 2),
-        max_age_ms=config.get("MaximumEventAgeInSeconds", 21_600) * 1000,
-    )
-
-
-class EventPolicy:
-    """What becomes of an event: see section "asynchronous invocation" of the Lambda guide."""
-
-    def __init__(
-        self,
-        ref: Ref,
-        document: dict[str, Any],
-        recipients: Recipients,
-        new_id: Callable[[], str],
-    ) -> None:
-        self._ref = ref
-        self._document = document
-        self._recipients = recipients
-        self._new_id = new_id
-
-    def decide(self, message: Leased, outcome: Outcome, now: int) -> Decision:
-        """Settle, retry, or give up."""
-        history = orjson.loads(message.attributes)
-        policy = retry_policy(self._document, history["q"])
-        match outcome:
-            case Failed(code=code) if code == NOT_FOUND:
-                return DeadLetter(RETRIES_EXHAUSTED)
-            case Failed():
-                return after_failure(
-                    policy, attempts=message.leases, enqueued_at=message.sent_at, now=now
-                )
-            case Throttled(reason=reason) if reason in (AGE_EXCEEDED, NO_CONCURRENCY):
-                return DeadLetter(reason)
-            case Throttled():
-                decision = self._after_throttle(message, history, now)
-                return Settle() if isinstance(decision, Retry) else decision
-        return Settle()
-
-    def follow_up(
-        self, message: Leased, outcome: Outcome, decision: Decision, now: int
-    ) -> list[tuple[str, NewMessage]]:
-        """The throttled event itself, once more; or what its destinations and dead-letter queue are told."""
-        history = orjson.loads(message.attributes)
-        if isinstance(decision, Settle) and isinstance(outcome, Throttled):
-            return self._again(message, history, now)
-        recipients, dead_letter = self._recipients, None
-        if isinstance(decision, Settle) and isinstance(outcome, Delivered):
-            wanted, condition = recipients.on_success(history["q"]), "Success"
-        elif isinstance(decision, DeadLetter | Drop):
-            wanted, condition = recipients.on_failure(history["q"]), decision.reason
-            dead_letter = recipients.dead_letter()
-        else:
-            return []
-        found: list[tuple[str, NewMessage]] = []
-        if wanted and recipients.there(wanted):
-            record = self._record(message, outcome, condition, history["q"], now)
-            found.append((wanted, self._sqs(record, now, None, history["t"])))
-        if dead_letter and recipients.there(dead_letter):
-            attributes = _dead_letter_attributes(message, outcome)
-            body = self._sqs(message.body, now, attributes, history["t"])
-            found.append((dead_letter, body))
-        return found
-
-    def _after_throttle(
-        self, message: Leased, history: dict[str, Any], now: int
-    ) -> Retry | DeadLetter:
-        return after_throttle(
-            retry_policy(self._document, history["q"]),
-            throttles=history.get("n", 0) + 1,
-            enqueued_at=message.sent_at,
-            now=now,
-        )
-
-    def _again(
-        self, message: Leased, history: dict[str, Any], now: int
-    ) -> list[tuple[str, NewMessage]]:
-        decision = self._after_throttle(message, history, now)
-        if not isinstance(decision, Retry):
-            return []
-        throttled = {**history, "n": history.get("n", 0) + 1}
-        again = NewMessage(
-            id=message.id,
-            body=message.body,
-            attributes=orjson.dumps(throttled),
-            visible_at=decision.at,
-            sent_at=message.sent_at,
-            leases=message.leases - 1,
-        )
-        return [(queue_of(self._ref), again)]
-
-    def _sqs(
-        self, body: bytes, now: int, attributes: dict[str, Any] | None, trace: str | None
-    ) -> NewMessage:
-        """A message as SQS keeps it: the only place here that knows SQS's encoding."""
-        encoded = encode_attributes(self._ref.account, attributes, trace)
-        return NewMessage(id=self._new_id(), body=body, attributes=encoded, visible_at=now)
-
-    def _record(
-        self, message: Leased, outcome: Outcome, condition: str, qualifier: str | None, now: int
-    ) -> bytes:
-        """The invocation record, in AWS's order of members."""
-        tried = not isinstance(outcome, Throttled) and not _is_missing(outcome)
-        record: dict[str, Any] = {
-            "version": "1.0",
-            "timestamp": _iso(now),
-            "requestContext": {
-                "requestId": message.id,
-                "functionArn": f"{self._ref.arn}:{qualifier or LATEST}",
-                "condition": condition,
-                "approximateInvokeCount": message.leases if tried else message.leases - 1,
-            },
-            "requestPayload": orjson.Fragment(message.body),
-        }
-        if tried:
-            context: dict[str, Any] = {"statusCode": 200, "executedVersion": qualifier or LATEST}
-            if isinstance(outcome, Failed):
-                context["functionError"] = "Unhandled"
-            record["responseContext"] = context
-            record["responsePayload"] = _document(
-                outcome.error if isinstance(outcome, Failed) else getattr(outcome, "result", b"")
-            )
-        return orjson.dumps(record)
-
-
-def _is_missing(outcome: Outcome) -> bool:
-    return isinstance(outcome, Failed) and outcome.code == NOT_FOUND
-
-
-def _document(payload: bytes) -> Any:
-    try:
-        return orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        return payload.decode("utf-8", "replace")
-
-
-def _dead_letter_attributes(message: Leased, outcome: Outcome) -> dict[str, Any]:
-    """RequestID, ErrorCode and ErrorMessage of a dead letter."""
-    error, code = "", "429"
-    if isinstance(outcome, Failed):
-        document = _document(outcome.error)
-        error = str(document.get("errorMessage", "")) if isinstance(document, dict) else ""
-        code = str(outcome.code)
-    elif isinstance(outcome, Throttled):
-        error = "Rate Exceeded."
-    # AWS: the first kilobyte of the error message (Lambda guide, "dead-letter queues").
-    text = error.encode()[:1024].decode("utf-8", "ignore")
-    found = {
-        "RequestID": {"DataType": "String", "StringValue": message.id},
-        "ErrorCode": {"DataType": "Number", "StringValue": code},
-    }
-    if text:
-        found["ErrorMessage"] = {"DataType": "String", "StringValue": text}
-    return found
-
-
-def _iso(now: int) -> str:
-    return (
-        datetime.fromtimestamp(now // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
-        + f"{now % 1000:03d}Z"
-    )
+        if result.error is None:
+            return Delivered(result.payload, function.version)
+        return Failed(result.payload, by=function.version)

@@ -1,7 +1,8 @@
 """A function's configuration: what a request may ask for, its defaults, and what is refused."""
 
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -9,17 +10,17 @@ import orjson
 
 from penstock.api import refuse
 from penstock.core.errors import AwsError
-from penstock.runtime.process import supported_runtime
+from penstock.runtime.catalogue import DEPRECATED, IDENTIFIERS, RUNTIMES
 
 _ROLE: Final = re.compile(r"arn:aws[a-zA-Z-]*:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+")
-_KNOWN_RUNTIMES: Final = (
-    "nodejs20.x, python3.14, provided.al2023, python3.12, python3.13, nodejs24.x, nodejs22.x, java25, python3.10, "
-    "python3.11, java21, ruby3.3, ruby3.4, ruby3.2, python3.8, python3.9, java17, nodejs16.x, dotnet10, dotnet8, "
-    "java11, dotnet6, nodejs18.x, provided.al2, java8.al2"
-)
+# AWS: the model knows them still, and layers may name them, but no function can have them (recorded one by one).
+_RETIRED: Final = frozenset((
+    "nodejs", "nodejs4.3", "nodejs4.3-edge", "nodejs6.10", "nodejs8.10", "nodejs10.x",
+    "nodejs12.x", "nodejs14.x", "java8", "python2.7", "python3.6", "python3.7", "dotnetcore1.0",
+    "dotnetcore2.0", "dotnetcore2.1", "dotnetcore3.1", "go1.x", "ruby2.5", "ruby2.7", "provided",
+))  # fmt: skip
 _NOT_BUILT: Final = (
     "KMSKeyArn",
-    "Layers",
     "FileSystemConfigs",
     "CodeSigningConfigArn",
     "ImageConfig",
@@ -60,6 +61,49 @@ def invalid(message: str) -> AwsError:
     return AwsError("InvalidParameterValueException", message)
 
 
+def out_of_bounds(message: str) -> AwsError:
+    """As `invalid`. AWS: some checks of numbers that hang together do not say whose fault it is (recorded)."""
+    return AwsError("InvalidParameterValueException", message, fields={"Type": None})
+
+
+def page_size(request: Mapping[str, Any], largest: int = 50) -> int:
+    """`MaxItems`, at most what AWS gives in a page."""
+    return min(int(request.get("MaxItems") or largest), largest)
+
+
+def check_revision(config: Mapping[str, Any], request: Mapping[str, Any]) -> None:
+    """Refuse a change that was meant for another revision of a function or an alias."""
+    wanted = request.get("RevisionId")
+    if wanted and wanted != config["RevisionId"]:
+        raise AwsError(
+            "PreconditionFailedException",
+            "The Revision Id provided does not match the latest Revision Id. "
+            "Call the GetFunction/GetAlias API to retrieve the latest Revision Id",
+        )
+
+
+def check_layer_runtimes(runtimes: Sequence[str]) -> None:
+    """Refuse a layer that says it is for a runtime that there is not. Raises AwsError."""
+    if not _RETIRED.union(IDENTIFIERS.split(", ")).issuperset(runtimes):
+        raise AwsError(
+            "ValidationException",
+            f"1 validation error detected: Value '[{', '.join(runtimes)}]' at 'compatibleRuntimes' failed to satisfy "
+            f"constraint: Member must satisfy enum value set: [{IDENTIFIERS}]",
+        )
+
+
+def check_compatible_runtime(request: Mapping[str, Any]) -> None:
+    """Refuse to list the layers of a runtime that there is not. Raises AwsError."""
+    wanted = request.get("CompatibleRuntime")
+    known = (*IDENTIFIERS.split(", "), *sorted(_RETIRED))
+    if wanted and wanted not in known:
+        raise AwsError(
+            "ValidationException",
+            f"1 validation error detected: Value '{wanted}' at 'compatibleRuntime' failed to satisfy constraint: "
+            f"Member must satisfy enum value set: [{', '.join(known)}]",
+        )
+
+
 def timestamp(now: int) -> str:
     """`LastModified` as Lambda prints it."""
     instant = datetime.fromtimestamp(now / 1000, UTC)
@@ -81,8 +125,6 @@ def refuse_unbuilt(request: Mapping[str, Any]) -> None:
     logging = request.get("LoggingConfig") or {}
     if logging.get("LogFormat", "Text") != "Text":
         raise refuse("Lambda's LoggingConfig LogFormat JSON")
-    if (request.get("EphemeralStorage") or {}).get("Size", 512) != 512:
-        raise refuse("Lambda's EphemeralStorage other than 512 MB")
     if request.get("PackageType", "Zip") != "Zip":
         raise refuse("Lambda's PackageType Image")
 
@@ -119,20 +161,18 @@ def check(request: Mapping[str, Any], architecture: str) -> None:
 
 
 def _check_runtime(runtime: str) -> None:
-    if runtime not in _KNOWN_RUNTIMES.split(", "):
+    if runtime not in IDENTIFIERS.split(", ") and runtime not in _RETIRED:
         raise invalid(
             f"Value {runtime} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: "
-            f"[{_KNOWN_RUNTIMES}] or be a valid ARN"
+            f"[{IDENTIFIERS}] or be a valid ARN"
         )
-    own = supported_runtime()
-    if runtime == own:
-        return
-    if runtime.startswith("python"):
+    if runtime in DEPRECATED or runtime in _RETIRED:
         raise invalid(
-            f"Penstock runs on {own} and so do its functions: for {runtime}, install Penstock (which brings boto3 and "
-            f"awslambdaric) into a {runtime.replace('python', 'Python ')} environment and start it from there."
+            f"The runtime parameter of {runtime} is no longer supported for creating or updating AWS Lambda functions. "
+            "We recommend you use a supported runtime while creating or updating functions."
         )
-    raise refuse(f"the Lambda runtime {runtime}")
+    if runtime not in RUNTIMES:
+        raise refuse(f"the Lambda runtime {runtime}")
 
 
 def _check_environment(variables: Mapping[str, str]) -> None:
@@ -200,8 +240,10 @@ def merge(config: dict[str, Any], request: Mapping[str, Any], now: int, revision
     if "Environment" in request:
         variables = request["Environment"].get("Variables")
         config.pop("Environment", None)
-        if variables:
+        if variables is not None:
             config["Environment"] = {"Variables": variables}
+    if "Runtime" in request:
+        config["RuntimeVersionConfig"] = _runtime_version(config)
     if "LoggingConfig" in request:
         config["LoggingConfig"] = {**config["LoggingConfig"], **request["LoggingConfig"]}
     if "DeadLetterConfig" in request:
@@ -210,3 +252,43 @@ def merge(config: dict[str, Any], request: Mapping[str, Any], now: int, revision
             config["DeadLetterConfig"] = {"TargetArn": target}
     config["LastModified"] = timestamp(now)
     config["RevisionId"] = revision
+
+
+def _runtime_version(config: Mapping[str, Any]) -> dict[str, str]:
+    """The build of the runtime. There is one of each here, that of this machine."""
+    region = config["FunctionArn"].split(":")[3]
+    digest = hashlib.sha256(config["Runtime"].encode()).hexdigest()
+    return {"RuntimeVersionArn": f"arn:aws:lambda:{region}::runtime:{digest}"}
+
+
+# AWS: a function is created, and every change of it applied, in a while: the answer tells that it has begun, under a
+# revision of its own. Here the change is done when the answer leaves, so that whoever looks again finds it so.
+_CREATING: Final = "The function is being created."
+
+
+def created(config: Mapping[str, Any], revision: str) -> dict[str, Any]:
+    """How a function, or a version made with an update, is told while it is made."""
+    return {
+        **{name: value for name, value in config.items() if name != "LastUpdateStatus"},
+        "State": "Pending",
+        "StateReason": _CREATING,
+        "StateReasonCode": "Creating",
+        "RevisionId": revision,
+    }
+
+
+def updating(config: Mapping[str, Any], revision: str) -> dict[str, Any]:
+    """How a function is told while it is changed."""
+    return {
+        **config,
+        "LastUpdateStatus": "InProgress",
+        "LastUpdateStatusReason": _CREATING,
+        "LastUpdateStatusReasonCode": "Creating",
+        "RevisionId": revision,
+    }
+
+
+def listed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """How a function is told in a list."""
+    hidden = ("State", "LastUpdateStatus", "RuntimeVersionConfig")
+    return {name: value for name, value in config.items() if name not in hidden}

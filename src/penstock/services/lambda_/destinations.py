@@ -1,14 +1,20 @@
 """Where the results of asynchronous events go: destinations and dead-letter queues, which ones may be set, which are gone."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from penstock.api import refuse
+from penstock.api import Context, Dispatcher, refuse
+from penstock.core.arn import parse_arn
+from penstock.core.errors import AwsError
 from penstock.services.lambda_.configuration import invalid
+from penstock.services.lambda_.report import find_recipient
 from penstock.services.lambda_.repository import LATEST, Ref
 
 _log: Final = logging.getLogger("penstock.lambda")
+_SIDES: Final = ("OnSuccess", "OnFailure")
+_TAKE_RECORDS: Final = ("sqs", "sns", "lambda", "events", "s3")
+_TAKE_LETTERS: Final = ("sqs", "sns")
 
 QueueExists: TypeAlias = Callable[[str], Awaitable[bool]]
 """Whether there is a queue of an ARN."""
@@ -20,68 +26,95 @@ def event_config(document: dict[str, Any], qualifier: str | None) -> dict[str, A
     return found
 
 
-async def check_destination(arn: str | None, ref: Ref, exists: QueueExists) -> None:
-    """Refuse a destination that is no standard queue. Raises AwsError."""
-    if not arn:
-        return
-    if arn == ref.arn or arn.startswith(f"{ref.arn}:"):
-        raise invalid("You can't specify the function as a destination for itself.")
-    if not arn.startswith("arn:aws:sqs:"):
-        raise refuse("a Lambda destination that is not an SQS queue")
-    # AWS: FIFO queues are no destinations (Lambda guide, "asynchronous invocation: destinations").
-    if arn.endswith(".fifo") or not await exists(arn):
-        raise invalid(f"The destination ARN {arn} is invalid.")
+class Destinations:
+    """Says which recipients may be configured. A service that is not built is refused by name, by the dispatcher."""
+
+    def __init__(self, dispatcher: Dispatcher, queue_exists: QueueExists) -> None:
+        self._dispatcher = dispatcher
+        self._queue_exists = queue_exists
+
+    async def check(self, ctx: Context, ref: Ref, config: Mapping[str, Any]) -> None:
+        """Check a DestinationConfig for a function. Raises AwsError."""
+        for side in _SIDES:
+            arn = (config.get(side) or {}).get("Destination")
+            if arn:
+                await self._check_side(ctx, ref, config, side, arn)
+
+    async def check_dead_letter(self, ctx: Context, arn: str | None) -> None:
+        """Check the TargetArn of a DeadLetterConfig: a standard queue or topic that exists. Raises AwsError."""
+        if arn and not await self._is_there(ctx, arn, _TAKE_LETTERS):
+            raise invalid(f"Invalid dead letter ARN: {arn}")
+
+    async def _check_side(
+        self, ctx: Context, ref: Ref, config: Mapping[str, Any], side: str, arn: str
+    ) -> None:
+        if arn == ref.arn or arn.startswith(f"{ref.arn}:"):
+            raise invalid("You can't specify the function as a destination for itself.")
+        service = _service(arn)
+        # AWS: a bucket takes records of failures only (Lambda guide, "destinations").
+        if service not in _TAKE_RECORDS or (service == "s3" and side == "OnSuccess"):
+            shown = ", ".join(_shown(config, one) for one in _SIDES)
+            raise invalid(f"The provided destination config DestinationConfig({shown}) is invalid.")
+        if not await self._is_there(ctx, arn, _TAKE_RECORDS):
+            raise invalid(f"The destination ARN {arn} is invalid.")
+
+    async def _is_there(self, ctx: Context, arn: str, services: tuple[str, ...]) -> bool:
+        service = _service(arn)
+        # AWS: neither FIFO queues nor FIFO topics are recipients (Lambda guide, "destinations").
+        if service not in services or arn.endswith(".fifo"):
+            return False
+        if service == "sqs":
+            return await self._queue_exists(arn)
+        try:
+            await find_recipient(self._dispatcher, ctx, parse_arn(arn))
+        except AwsError as error:
+            if error.code == "NotImplemented":
+                raise refuse(f"Lambda destinations of the service {service}") from error
+            return False
+        return True
 
 
-async def check_dead_letter(arn: str | None, exists: QueueExists) -> None:
-    """Refuse a DeadLetterConfig that names no standard queue. Raises AwsError."""
-    if not arn:
-        return
-    if not arn.startswith("arn:aws:sqs:"):
-        raise refuse("a Lambda DeadLetterConfig that is not an SQS queue")
-    # AWS: FIFO queues are no dead-letter queues of functions (Lambda guide, "dead-letter queues").
-    if arn.endswith(".fifo") or not await exists(arn):
-        raise invalid(f"Invalid dead letter ARN: {arn}")
+def _service(arn: str) -> str:
+    parts = arn.split(":", 5)
+    return parts[2] if len(parts) == 6 else ""
+
+
+def _shown(config: Mapping[str, Any], side: str) -> str:
+    name = side[0].lower() + side[1:]
+    arn = (config.get(side) or {}).get("Destination")
+    return f"{name}={f'{side}(destination={arn})' if arn else 'null'}"
 
 
 class Recipients:
-    """The queues that one function's events may be reported to, and which of them were gone when last looked at."""
+    """Who is told of one qualifier's events, and which of the queues were gone when last looked at."""
 
-    def __init__(self, document: dict[str, Any], exists: QueueExists) -> None:
-        self._document = document
+    def __init__(
+        self, document: dict[str, Any], qualifier: str | None, exists: QueueExists
+    ) -> None:
+        config = event_config(document, qualifier).get("DestinationConfig") or {}
         self._exists = exists
         self._gone: set[str] = set()
+        self.on_success: str | None = (config.get("OnSuccess") or {}).get("Destination") or None
+        """The ARN of whoever gets records of success."""
+        self.on_failure: str | None = (config.get("OnFailure") or {}).get("Destination") or None
+        """The ARN of whoever gets records of failure."""
+        letters = document["config"].get("DeadLetterConfig") or {}
+        self.dead_letter: str | None = letters.get("TargetArn") or None
+        """The ARN of the dead-letter queue or topic."""
+        told = (self.on_success, self.on_failure, self.dead_letter)
+        self._queues = {arn for arn in told if arn and _service(arn) == "sqs"}
 
-    def on_success(self, qualifier: str | None) -> str | None:
-        """The ARN of the queue for records of success."""
-        return self._destination(qualifier, "OnSuccess")
-
-    def on_failure(self, qualifier: str | None) -> str | None:
-        """The ARN of the queue for records of failure."""
-        return self._destination(qualifier, "OnFailure")
-
-    def dead_letter(self) -> str | None:
-        """The ARN of the dead-letter queue."""
-        found: dict[str, str] = self._document["config"].get("DeadLetterConfig") or {}
-        return found.get("TargetArn")
-
-    async def look(self, qualifier: str | None) -> None:
-        """Find out which of the queues that an event under `qualifier` may be reported to are there."""
-        for arn in {self.on_success(qualifier), self.on_failure(qualifier), self.dead_letter()}:
-            if arn is None:
-                continue
+    async def look(self) -> None:
+        """Find out which of the queues are there."""
+        for arn in self._queues:
             if await self._exists(arn):
                 self._gone.discard(arn)
             else:
                 self._gone.add(arn)
 
     def there(self, arn: str) -> bool:
-        """Whether a queue is there. What is meant for one that is gone is lost, as on AWS."""
+        """Whether a recipient is there, as far as is known. What is meant for a queue that is gone is lost, as on AWS."""
         if arn in self._gone:
             _log.warning("a result or dead letter is lost: its queue %s does not exist", arn)
             return False
         return True
-
-    def _destination(self, qualifier: str | None, side: str) -> str | None:
-        config = event_config(self._document, qualifier).get("DestinationConfig") or {}
-        return (config.get(side) or {}).get("Destination") or None

@@ -10,10 +10,17 @@ import orjson
 
 from penstock.api import Context, Request, Result, operation
 from penstock.core.errors import AwsError
+from penstock.core.ids import Ids
+from penstock.core.lineage import new_trace, passed
 from penstock.runtime.concurrency import Permit
-from penstock.runtime.model import FunctionSpec, Invocation, InvocationResult
+from penstock.runtime.model import (
+    FunctionSpec,
+    Invocation,
+    InvocationResult,
+    RuntimeUnavailable,
+)
 from penstock.runtime.spawner import SpawnError
-from penstock.services.lambda_.asynchronous import AsyncInvocations
+from penstock.services.lambda_.asynchronous import TOO_MANY_PASSES, AsyncInvocations, loops
 from penstock.services.lambda_.code import CodeStore
 from penstock.services.lambda_.repository import LATEST, Function, Repository, parse_ref
 from penstock.services.lambda_.surroundings import Surroundings
@@ -26,8 +33,8 @@ CANNOT_ASSUME: Final = "The role defined for the function cannot be assumed by L
 
 
 @dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A spec, good until its credentials are half spent."""
+class Prepared:
+    """A spec, good until its credentials are half spent (ms)."""
 
     spec: FunctionSpec
     until: int
@@ -41,14 +48,17 @@ class Runner:
         self._ids = given.ids
         self._runtime = given.runtime
         self._ledger = given.ledger
+        self._clock = given.clock
         self._credentials_for = given.credentials_for
-        self._prepared: dict[str, _Prepared] = {}
-        self._preparing: dict[str, asyncio.Task[_Prepared]] = {}
+        self._prepared: dict[str, Prepared] = {}
+        self._preparing: dict[str, asyncio.Task[Prepared]] = {}
 
     def admit(self, function: Function) -> Permit | str:
         """A permit to run one event, or AWS's reason why not."""
         ref = function.ref
-        return self._ledger.admit(ref.account, ref.region, ref.name)
+        return self._ledger.admit(
+            ref.account, ref.region, ref.name, function.version, self._clock.now()
+        )
 
     def forget(self) -> None:
         """Let go of what was prepared."""
@@ -63,7 +73,7 @@ class Runner:
             request_id=request_id,
             payload=payload,
             invoked_arn=function.ref.qualified_arn,
-            trace=trace or self._new_trace(now),
+            trace=trace or new_trace(self._ids, now),
         )
         return await self.run_invocation(function, event, now)
 
@@ -71,19 +81,17 @@ class Runner:
         self, function: Function, event: Invocation, now: int
     ) -> InvocationResult:
         """As `run`, with an event that the caller made."""
-        return await self._runtime.invoke(await self._spec(function, now), event)
+        return await self._runtime.invoke((await self.prepared(function, now)).spec, event)
 
-    def _new_trace(self, now: int) -> str:
-        return f"Root=1-{now // 1000:08x}-{self._ids.hex(24)};Parent={self._ids.hex(16)};Sampled=0"
-
-    async def _spec(self, function: Function, now: int) -> FunctionSpec:
-        key = f"{function.arn}:{function.version}:{function.config['RevisionId']}"
+    async def prepared(self, function: Function, now: int) -> Prepared:
+        """What a version needs to run. Raises AwsError when its role cannot be assumed or its code is not there."""
+        key = f"{function.arn}:{function.version}:{function.deployed}"
         prepared = self._prepared.get(key)
         if prepared is None or now >= prepared.until:
             prepared = await self._prepared_once(function, key, now)
-        return prepared.spec
+        return prepared
 
-    async def _prepared_once(self, function: Function, key: str, now: int) -> _Prepared:
+    async def _prepared_once(self, function: Function, key: str, now: int) -> Prepared:
         """Prepare, once for all who wait: a session of its own for each of a burst would give each its own pool."""
         task = self._preparing.get(key)
         if task is None:
@@ -91,7 +99,7 @@ class Runner:
             task.add_done_callback(functools.partial(self._keep, key))
         return await asyncio.shield(task)
 
-    def _keep(self, key: str, task: "asyncio.Task[_Prepared]") -> None:
+    def _keep(self, key: str, task: "asyncio.Task[Prepared]") -> None:
         if self._preparing.get(key) is not task:
             return  # forgotten meanwhile
         del self._preparing[key]
@@ -100,7 +108,7 @@ class Runner:
                 self._prepared.clear()
             self._prepared[key] = task.result()
 
-    async def _prepare(self, function: Function, key: str, now: int) -> _Prepared:
+    async def _prepare(self, function: Function, key: str, now: int) -> Prepared:
         config, ref = function.config, function.ref
         # AWS: the session is named after the function; a name too short for a session gets a suffix.
         session = ref.name if len(ref.name) > 1 else f"{ref.name}@lambda_function"
@@ -113,11 +121,13 @@ class Runner:
             key=f"{key}:{expires_at}",
             name=ref.name,
             version=function.version,
-            arn=function.arn,
+            arn=_own_arn(function),
             runtime=config["Runtime"],
             handler=config["Handler"],
             code=await self._code.unpacked(function.code),
+            opt=await self._code.merged(function.layers) if function.layers else None,
             memory_mb=config["MemorySize"],
+            ephemeral_mb=config["EphemeralStorage"]["Size"],
             timeout_ms=config["Timeout"] * 1000,
             environment={
                 **(config.get("Environment") or {}).get("Variables", {}),
@@ -129,16 +139,24 @@ class Runner:
             account=ref.account,
             region=ref.region,
         )
-        return _Prepared(spec, now + (expires_at - now) // 2)
+        return Prepared(spec, now + (expires_at - now) // 2)
+
+
+def _own_arn(function: Function) -> str:
+    """What the environments of a version go by: those of published ones outlive changes of `$LATEST`."""
+    return function.arn if function.version == LATEST else f"{function.arn}:{function.version}"
 
 
 class Invocations:
-    """The Invoke operation."""
+    """The Invoke operation, and its forerunner."""
 
-    def __init__(self, repository: Repository, runner: Runner, events: AsyncInvocations) -> None:
+    def __init__(
+        self, repository: Repository, runner: Runner, events: AsyncInvocations, ids: Ids
+    ) -> None:
         self._repository = repository
         self._runner = runner
         self._events = events
+        self._ids = ids
 
     @operation("Invoke", refuses=["DurableExecutionName", "TenantId"])
     async def invoke(self, ctx: Context, request: Request) -> Result:
@@ -154,6 +172,9 @@ class Invocations:
         if kind == "Event":
             await self._events.accept(ref, ctx.request_id, payload, ctx.trace, ctx.now)
             return {"StatusCode": 202}
+        trace = ctx.trace or new_trace(self._ids, ctx.now)
+        if loops(function, trace):
+            raise AwsError("RecursiveInvocationException", TOO_MANY_PASSES)
         permit = self._runner.admit(function)
         if isinstance(permit, str):
             raise AwsError(
@@ -161,8 +182,15 @@ class Invocations:
                 "Rate Exceeded.",
                 fields={"Reason": permit, "Type": "User"},
             )
+        event = Invocation(
+            request_id=ctx.request_id,
+            payload=payload,
+            invoked_arn=ref.qualified_arn,
+            trace=passed(trace, function.arn),
+            client_context=_client_context(request.get("ClientContext")),
+        )
         with permit:
-            result = await self._run(ctx, function, request, payload)
+            result = await self._run(function, event, ctx.now)
         answer: Result = {
             "StatusCode": 200,
             "ExecutedVersion": function.version,
@@ -174,21 +202,20 @@ class Invocations:
             answer["LogResult"] = base64.b64encode(result.log_tail).decode()
         return answer
 
-    async def _run(
-        self, ctx: Context, function: Function, request: Request, payload: bytes
-    ) -> InvocationResult:
-        context = request.get("ClientContext")
+    @operation("InvokeAsync")
+    async def invoke_async(self, ctx: Context, request: Request) -> Result:
+        """Queue an event. AWS: deprecated in favour of Invoke, and still answered."""
+        ref = parse_ref(ctx, request["FunctionName"])
+        await self._repository.find(ref, missing=f"Function not found: {ref.arn}:{LATEST}")
+        payload = _event(bytes(request["InvokeArgs"]), MAX_ASYNC)
+        await self._events.accept(ref, ctx.request_id, payload, ctx.trace, ctx.now)
+        return {"Status": 202}
+
+    async def _run(self, function: Function, event: Invocation, now: int) -> InvocationResult:
         try:
-            if context is None:
-                return await self._runner.run(function, ctx.request_id, payload, ctx.trace, ctx.now)
-            event = Invocation(
-                request_id=ctx.request_id,
-                payload=payload,
-                invoked_arn=function.ref.qualified_arn,
-                trace=ctx.trace,
-                client_context=_client_context(context),
-            )
-            return await self._runner.run_invocation(function, event, ctx.now)
+            return await self._runner.run_invocation(function, event, now)
+        except RuntimeUnavailable as error:
+            raise AwsError("InvalidRuntimeException", str(error), status=502) from error
         except SpawnError as error:
             raise AwsError("ServiceException", str(error), status=500) from error
 
@@ -215,8 +242,10 @@ def _event(payload: bytes | None, limit: int) -> bytes:
     return payload
 
 
-def _client_context(text: str) -> str:
+def _client_context(text: str | None) -> str | None:
     """The caller's JSON, which travels in a header: on one line."""
+    if text is None:
+        return None
     try:
         return orjson.dumps(orjson.loads(base64.b64decode(text, validate=True))).decode()
     except ValueError as error:

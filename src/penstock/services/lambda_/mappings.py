@@ -1,5 +1,12 @@
-"""Event source mappings from SQS queues, each one subscription of the delivery engine."""
+"""Event source mappings from SQS queues, each one subscription of the delivery engine.
 
+A document is `mapping` (as boto3 shapes it), `enabled` and `tags`. A mapping's state is what is stored, and whether
+batches that began before it was disabled or deleted are still in flight: that is known to the process alone.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -7,11 +14,17 @@ import orjson
 from penstock.api import Context, Request, Result, operation, refuse
 from penstock.core.arn import make_arn, parse_arn
 from penstock.core.errors import AwsError
-from penstock.delivery.model import BatchPolicy, Subscription
+from penstock.delivery.model import BatchPolicy, Scaling, Subscription
 from penstock.services.lambda_.asynchronous import RunsFunctions
 from penstock.services.lambda_.configuration import invalid
 from penstock.services.lambda_.repository import Ref, Repository, parse_ref, scope
-from penstock.services.lambda_.sqs_batch import SqsBatchPolicy, SqsBatchTarget, SqsFilter
+from penstock.services.lambda_.sqs_batch import (
+    SqsBatchPolicy,
+    SqsBatchSource,
+    SqsBatchTarget,
+    SqsFilter,
+    record_size,
+)
 from penstock.services.lambda_.surroundings import Surroundings
 
 MAPPINGS: Final = "lambda/mappings"
@@ -43,8 +56,11 @@ _MEMBERS: Final = (
     "ScalingConfig",
     "FilterCriteria",
 )
-# AWS: a mapping starts with five concurrent batches (Lambda guide, "scaling for SQS event source mappings").
-_POLLERS: Final = 5
+# AWS: a mapping starts with five concurrent batches, adds up to 300 a minute while messages wait, up to 1,250 (Lambda
+# guide, "scaling for SQS event source mappings"). More than sixteen functions a core would only wait for one another.
+_POLLERS: Final = Scaling(
+    start=5, per_minute=300, most=min(1_250, max(5, 16 * (os.cpu_count() or 1)))
+)
 
 
 class Mappings:
@@ -59,6 +75,12 @@ class Mappings:
         self._sqs_source = given.sqs_source
         self._ids = given.ids
         self._given = given
+        self._fed: set[str] = set()
+        """Mappings that take messages."""
+        self._in_flight: set[str] = set()
+        """Mappings that were stopped while batches were in flight."""
+        self._deleting: dict[str, tuple[bytes, dict[str, Any]]] = {}
+        """Those of them that were deleted: whose they were, and their last document."""
 
     @operation("CreateEventSourceMapping", refuses=_NOT_BUILT)
     async def create_event_source_mapping(self, ctx: Context, request: Request) -> Result:
@@ -69,7 +91,7 @@ class Mappings:
                 raise refuse(f"Lambda event sources of {parse_arn(source).service}")
             raise invalid("Unrecognized event source.")
         ref = parse_ref(ctx, request["FunctionName"])
-        function = await self._repository.find(ref, missing="Function does not exist")
+        function = await self._repository.describe(ref, missing="Function does not exist")
         mapping: dict[str, Any] = {
             "UUID": self._ids.uuid(),
             "BatchSize": 10,
@@ -93,13 +115,18 @@ class Mappings:
                 )
         enabled = request.get("Enabled", True)
         await self._save(ctx, mapping, enabled=enabled, tags=request.get("Tags") or {})
-        return _described(mapping, "Creating")
+        # AWS: recorded; one that is not enabled is Disabled at once.
+        return _described(mapping, "Creating" if enabled else "Disabled")
 
     @operation("GetEventSourceMapping")
     async def get_event_source_mapping(self, ctx: Context, request: Request) -> Result:
         """A mapping."""
-        document = await self._find(ctx, request["UUID"])
-        return _described(document["mapping"], _state(document))
+        uuid = request["UUID"]
+        whose, deleted = self._deleting.get(uuid, (b"", {}))
+        if whose == scope(ctx.account, ctx.region):
+            return _described(deleted["mapping"], "Deleting")
+        document = await self._find(ctx, uuid)
+        return _described(document["mapping"], self._state(document))
 
     @operation("ListEventSourceMappings")
     async def list_event_source_mappings(self, ctx: Context, request: Request) -> Result:
@@ -124,7 +151,7 @@ class Mappings:
                 continue
             if len(found) == size:
                 return {"EventSourceMappings": found, "NextMarker": row.sort.decode()}
-            found.append(_described(mapping, _state(document)))
+            found.append(_described(mapping, self._state(document)))
         return {"EventSourceMappings": found}
 
     @operation("UpdateEventSourceMapping", refuses=_NOT_BUILT)
@@ -135,20 +162,25 @@ class Mappings:
         mapping |= {name: request[name] for name in _MEMBERS if request.get(name) is not None}
         if request.get("FunctionName"):
             ref = parse_ref(ctx, request["FunctionName"])
-            await self._repository.find(ref, missing="Function does not exist")
+            function = await self._repository.describe(ref, missing="Function does not exist")
+            await self._check_queue(ctx, mapping["EventSourceArn"], function.config["Timeout"])
             mapping["FunctionArn"] = ref.qualified_arn
         _check(mapping)
-        enabled = request.get("Enabled", document["enabled"])
+        before, enabled = document["enabled"], request.get("Enabled", document["enabled"])
         await self._save(ctx, mapping, enabled=enabled, tags=document["tags"])
-        return _described(mapping, "Updating")
+        if before == enabled:
+            return _described(mapping, "Updating")
+        return _described(mapping, "Enabling" if enabled else "Disabling")
 
     @operation("DeleteEventSourceMapping")
     async def delete_event_source_mapping(self, ctx: Context, request: Request) -> Result:
         """Stop feeding the function."""
         document = await self._find(ctx, request["UUID"])
-        uuid = document["mapping"]["UUID"]
-        await self._table.delete(MAPPINGS, scope(ctx.account, ctx.region), uuid.encode())
-        self._engine.discard(_subscription_id(uuid))
+        uuid, whose = document["mapping"]["UUID"], scope(ctx.account, ctx.region)
+        await self._table.delete(MAPPINGS, whose, uuid.encode())
+        self._stop(uuid)
+        if uuid in self._in_flight:
+            self._deleting[uuid] = (whose, document)
         return _described(document["mapping"], "Deleting")
 
     async def restore(self) -> None:
@@ -173,24 +205,52 @@ class Mappings:
         if enabled:
             self._subscribe(mapping)
         else:
+            self._stop(uuid)
+
+    def _stop(self, uuid: str) -> None:
+        """Take nothing more; `_drained` is told when what is in flight is settled."""
+        if uuid in self._fed:
+            self._fed.discard(uuid)
+            self._in_flight.add(uuid)
             self._engine.discard(_subscription_id(uuid))
+
+    def _drained(self, uuid: str) -> None:
+        self._fed.discard(uuid)
+        self._in_flight.discard(uuid)
+        self._deleting.pop(uuid, None)
+
+    def _places_for(self, ref: Ref) -> int:
+        """As many batches as the function may run at once: more would be throttled."""
+        reserved = self._given.ledger.reserved(ref.account, ref.region, ref.name)
+        return reserved or _POLLERS.most
+
+    def _state(self, document: dict[str, Any]) -> str:
+        if document["enabled"]:
+            return "Enabled"
+        return "Disabling" if document["mapping"]["UUID"] in self._in_flight else "Disabled"
 
     def _subscribe(self, mapping: dict[str, Any]) -> None:
         arn = parse_arn(mapping["FunctionArn"])
         _, name, *qualifier = arn.resource.split(":")
         ref = Ref(arn.account, arn.region, name, qualifier[0] if qualifier else None)
-        limit = (mapping.get("ScalingConfig") or {}).get("MaximumConcurrency")
+        uuid, most = mapping["UUID"], (mapping.get("ScalingConfig") or {}).get("MaximumConcurrency")
+        queue = self._sqs_source(mapping["EventSourceArn"])
+        source = SqsBatchSource(self._repository, queue, mapping, ref)
+        self._in_flight.discard(uuid)
+        self._fed.add(uuid)
         self._engine.add(
             Subscription(
-                id=_subscription_id(mapping["UUID"]),
-                source=self._sqs_source(mapping["EventSourceArn"]),
+                id=_subscription_id(uuid),
+                source=source,
                 target=SqsBatchTarget(self._repository, self._runner, self._given, mapping, ref),
-                policy=SqsBatchPolicy(),
+                policy=SqsBatchPolicy(lambda: source.timeout_ms),
                 batch=BatchPolicy(
                     size=mapping["BatchSize"],
                     window_ms=mapping["MaximumBatchingWindowInSeconds"] * 1000,
+                    weigh=record_size,
                 ),
-                concurrency=limit or _POLLERS,
+                scaling=_scaling(most, lambda: self._places_for(ref)),
+                on_drained=lambda: self._drained(uuid),
                 arns=frozenset(
                     mapping[name]
                     for name in ("EventSourceArn", "FunctionArn", "EventSourceMappingArn")
@@ -240,8 +300,10 @@ def _subscription_id(uuid: str) -> str:
     return f"lambda/mapping/{uuid}"
 
 
-def _state(document: dict[str, Any]) -> str:
-    return "Enabled" if document["enabled"] else "Disabled"
+def _scaling(most: int | None, cap: Callable[[], int]) -> Scaling:
+    """The curve of every mapping, below its MaximumConcurrency."""
+    most = min(_POLLERS.most, most or _POLLERS.most)
+    return replace(_POLLERS, start=min(_POLLERS.start, most), most=most, cap=cap)
 
 
 def _described(mapping: dict[str, Any], state: str) -> dict[str, Any]:
@@ -249,6 +311,10 @@ def _described(mapping: dict[str, Any], state: str) -> dict[str, Any]:
 
 
 def _check(mapping: dict[str, Any]) -> None:
+    """Refuse what no mapping can be; what is empty is as if it were not there."""
+    for name, member in (("ScalingConfig", "MaximumConcurrency"), ("FilterCriteria", "Filters")):
+        if name in mapping and not mapping[name].get(member):
+            del mapping[name]
     size, window = mapping["BatchSize"], mapping["MaximumBatchingWindowInSeconds"]
     if mapping["EventSourceArn"].endswith(".fifo"):
         if window:

@@ -2,22 +2,36 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import orjson
 
 from penstock.core.arn import parse_arn
 from penstock.core.batch import failed_items
 from penstock.core.errors import AwsError, PenstockError
+from penstock.core.lineage import new_trace, passed, passes
 from penstock.core.pattern import Pattern, PatternError, compile_pattern
-from penstock.core.retry import Decision, Leave, Settle
+from penstock.core.retry import Backoff, Decision, Leave, Settle
 from penstock.core.sqs_message import decode_attributes, md5_of_attributes, system_attributes
-from penstock.delivery.model import Delivered, Failed, Outcome, PartiallyFailed, Throttled
-from penstock.services.lambda_.asynchronous import RunsFunctions
-from penstock.services.lambda_.repository import Ref, Repository
+from penstock.delivery.model import Delivered, Failed, Outcome, PartiallyFailed, Source, Throttled
+from penstock.services.lambda_.asynchronous import RunsFunctions, loops
+from penstock.services.lambda_.repository import Function, Ref, Repository
 from penstock.services.lambda_.surroundings import Surroundings
-from penstock.storage.primitives import Leased, NewMessage
+from penstock.storage.primitives import Leased, LeaseTerms, NewMessage
+
+_SLACK_MS: Final = 30_000
+_BACKOFF: Final = Backoff(first_ms=1_000, most_ms=60_000)
+# What a record takes beside the message itself: the names of its members, its handle, ids and instants.
+_RECORD_BYTES: Final = 900
+
+
+def record_size(message: Leased) -> int:
+    """About how many bytes a message takes of an event: its body is a JSON string, where some characters take two."""
+    body = message.body
+    doubled = body.count(b'"') + body.count(b"\\") + body.count(b"\n")
+    return len(body) + doubled + 2 * len(message.attributes) + _RECORD_BYTES
 
 
 def sqs_record(message: Leased, handle: str, queue_arn: str) -> dict[str, Any]:
@@ -96,6 +110,39 @@ def _parsed(body: str) -> Any:
     return document if isinstance(document, dict | list) else body
 
 
+class SqsBatchSource:
+    """The mapping's queue, on the queue's own terms, as long as there is a function to take the messages."""
+
+    def __init__(self, repository: Repository, queue: Source, mapping: dict[str, Any], ref: Ref):
+        self._repository = repository
+        self._queue = queue
+        self._window_ms = mapping["MaximumBatchingWindowInSeconds"] * 1000
+        self._ref = ref
+        self.timeout_ms = 0
+        """How long the function may take, as last looked at."""
+
+    @property
+    def queue(self) -> str:
+        """The queue's name in the store."""
+        return self._queue.queue
+
+    async def terms(self, now: int) -> LeaseTerms | None:
+        """The queue's terms, with leases that outlast the window and the function."""
+        try:
+            function = await self._repository.describe(self._ref)
+        except AwsError:
+            # Nothing is received in vain: it would only bring the messages nearer to the dead-letter queue.
+            return None
+        self.timeout_ms = function.config["Timeout"] * 1000
+        terms = await self._queue.terms(now)
+        if terms is None or not self._window_ms:
+            return terms
+        needed = now + self._window_ms + self.timeout_ms
+        # AWS: where window and timeout are more than the visibility timeout, it is their sum and thirty seconds (Lambda
+        # guide, "configuring an Amazon SQS event source").
+        return terms if terms.until >= needed else replace(terms, until=needed + _SLACK_MS)
+
+
 class SqsBatchTarget:
     """Invokes the mapping's function with the messages that its filters let through; the others are taken as done."""
 
@@ -119,49 +166,83 @@ class SqsBatchTarget:
 
     async def deliver(self, batch: Sequence[Leased]) -> Outcome:
         """Run the function once for the batch."""
-        found = [
-            (message, sqs_record(message, self._handle(self._queue, message.receipt), self._queue))
-            for message in batch
-        ]
-        wanted = [(message, record) for message, record in found if self._filter.matches(record)]
-        if not wanted:
-            return Delivered()
-        ids = [message.id for message, _ in wanted]
-        outcome = await self._invoke(orjson.dumps({"Records": [r for _, r in wanted]}), ids)
-        if len(wanted) < len(found) and isinstance(outcome, Failed | Throttled):
-            return PartiallyFailed(frozenset(ids))
-        return outcome
-
-    async def _invoke(self, payload: bytes, ids: list[str]) -> Outcome:
         try:
             function = await self._repository.find(self._ref)
         except AwsError as error:
             return Throttled(error.message)
+        records = [
+            sqs_record(message, self._handle(self._queue, message.receipt), self._queue)
+            for message in batch
+        ]
+        wanted = [record for record in records if self._filter.matches(record)]
+        # AWS: what comes round too often is not handed over; it stays until it is dead-lettered (Lambda guide,
+        # "recursive loop detection").
+        fit = [record for record in wanted if not loops(function, _trace(record))]
+        if not fit:
+            return _outcome({record["messageId"] for record in wanted})
+        outcome = await self._invoke(function, fit)
+        if len(fit) == len(records):
+            return outcome
+        failed = {record["messageId"] for record in wanted}
+        if isinstance(outcome, Throttled):
+            return Throttled(outcome.reason, frozenset(failed))
+        if isinstance(outcome, Delivered):
+            failed -= {record["messageId"] for record in fit}
+        elif isinstance(outcome, PartiallyFailed):
+            failed -= {record["messageId"] for record in fit} - outcome.failed
+        return _outcome(failed)
+
+    async def _invoke(self, function: Function, records: list[dict[str, Any]]) -> Outcome:
         permit = self._runner.admit(function)
         if isinstance(permit, str):
             return Throttled(permit)
+        now = self._clock.now()
+        # The trace of the message that has come furthest.
+        traces = [trace for record in records if (trace := _trace(record)) is not None]
+        trace = max(traces, key=lambda one: passes(one, function.arn), default=None)
+        trace = passed(trace or new_trace(self._ids, now), function.arn)
+        payload = orjson.dumps({"Records": records})
         with permit:
             try:
-                result = await self._runner.run(
-                    function, self._ids.uuid(), payload, None, self._clock.now()
-                )
+                result = await self._runner.run(function, self._ids.uuid(), payload, trace, now)
             except PenstockError as error:
                 return Throttled(str(error))
         if result.error is not None:
             return Failed(result.payload)
-        failed = failed_items(result.payload, ids) if self._partial else frozenset[str]()
-        return PartiallyFailed(failed, result.payload) if failed else Delivered(result.payload)
+        if not self._partial:
+            return Delivered(result.payload)
+        return _outcome(failed_items(result.payload, [one["messageId"] for one in records]))
 
 
+def _trace(record: dict[str, Any]) -> str | None:
+    found: str | None = record["attributes"].get("AWSTraceHeader")
+    return found
+
+
+def _outcome(failed: Collection[str]) -> Outcome:
+    return PartiallyFailed(frozenset(failed)) if failed else Delivered()
+
+
+@dataclass(frozen=True, slots=True)
 class SqsBatchPolicy:
     """What failed is left to the queue's visibility timeout and redrive policy; the rest is deleted."""
+
+    timeout_ms: Callable[[], int]
+    """How long the function may take, as it is at the moment."""
+
+    def hold(self, throttles: int, until: int, now: int) -> int | None:
+        """A throttled batch is kept while the function could still take it before its messages are visible again."""
+        # AWS: the poller backs off within the visibility timeout, then gives the messages back (Lambda guide, "using
+        # Lambda with Amazon SQS": backoff for failed invocations).
+        at = now + _BACKOFF.delay(throttles)
+        return at if at + self.timeout_ms() <= until else None
 
     def decide(self, message: Leased, outcome: Outcome, now: int) -> Decision:
         """Settle or leave."""
         match outcome:
             case Delivered():
                 return Settle()
-            case PartiallyFailed(failed=failed):
+            case PartiallyFailed(failed=failed) | Throttled(only=frozenset() as failed):
                 return Leave() if message.id in failed else Settle()
         return Leave()
 

@@ -56,7 +56,7 @@ class Sqs:
             queue = await self._queues.by_arn(queue_arn)
             return None if queue is None else await self._queues.lease_terms(queue, None, now)
 
-        return QueueSource(self._store, queue_arn, terms)
+        return QueueSource(queue_arn, terms)
 
     async def overview(self, now: int) -> list[dict[str, Any]]:
         """Every queue with its depth and the age of its oldest message (ms), for operators."""

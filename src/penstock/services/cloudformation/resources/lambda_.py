@@ -1,9 +1,10 @@
-"""Functions, versions, permissions, event source mappings, asynchronous invocation."""
+"""Functions, versions, aliases, layers, URLs, permissions, event source mappings, asynchronous invocation."""
 
 import io
 import zipfile
 from typing import Any, Final
 
+from penstock.core.errors import AwsError
 from penstock.services.cloudformation.resource import (
     Made,
     Properties,
@@ -79,6 +80,17 @@ _PERMISSION: Final = frozenset(
         "SourceArn",
     }
 )
+_LAYER: Final = (
+    "CompatibleArchitectures",
+    "CompatibleRuntimes",
+    "Content",
+    "Description",
+    "LayerName",
+    "LicenseInfo",
+)
+_URL: Final = ("AuthType", "Cors", "InvokeMode")
+_PROVISIONED: Final = frozenset({"ProvisionedConcurrencyConfig"})
+_PROVISIONED_NUMBERS: Final = frozenset({"ProvisionedConcurrentExecutions"})
 _INVOKE: Final = ("DestinationConfig", "MaximumEventAgeInSeconds", "MaximumRetryAttempts")
 
 
@@ -234,12 +246,122 @@ async def _publish(target: Target) -> Made:
     request = target.given(("FunctionName", "CodeSha256", "Description"))
     version = await target.call("lambda", "PublishVersion", request)
     arn = version["FunctionArn"]
+    await target.hold(arn)
+    await _provision(target, request["FunctionName"], version["Version"])
     return Made(arn, {"Version": version["Version"], "FunctionArn": arn})
+
+
+async def _provision(target: Target, function: str, qualifier: str) -> None:
+    """Have environments initialised beforehand, or let them go, and wait until they are."""
+    name = {"FunctionName": function, "Qualifier": qualifier}
+    wanted = target.properties.get("ProvisionedConcurrencyConfig")
+    if not wanted:
+        if target.previous.get("ProvisionedConcurrencyConfig"):
+            await target.call("lambda", "DeleteProvisionedConcurrencyConfig", name)
+        return
+    await target.call("lambda", "PutProvisionedConcurrencyConfig", {**name, **wanted})
+
+    async def ready() -> bool:
+        found = await target.call("lambda", "GetProvisionedConcurrencyConfig", name)
+        if found["Status"] == "FAILED":
+            raise AwsError("GeneralServiceException", found.get("StatusReason", ""), status=400)
+        return bool(found["Status"] == "READY")
+
+    await target.settle(ready)
 
 
 async def _delete_version(target: Target) -> None:
     name, _, version = target.physical_id.rpartition(":")
     await target.call("lambda", "DeleteFunction", {"FunctionName": name, "Qualifier": version})
+
+
+def _alias_request(target: Target) -> dict[str, Any]:
+    request = target.given(("FunctionName", "FunctionVersion", "Name", "Description"))
+    weights = target.properties.get("RoutingConfig", {}).get("AdditionalVersionWeights", [])
+    routes = {str(each["FunctionVersion"]): float(each["FunctionWeight"]) for each in weights}
+    return {**request, "RoutingConfig": {"AdditionalVersionWeights": routes}}
+
+
+async def _create_alias(target: Target) -> Made:
+    request = _alias_request(target)
+    name = {"FunctionName": request["FunctionName"], "Name": request["Name"]}
+    made = await target.make("lambda", "CreateAlias", request)
+    if made is None:
+        made = await target.call("lambda", "GetAlias", name)
+    await target.hold(made["AliasArn"])
+    await _provision(target, name["FunctionName"], name["Name"])
+    return Made(made["AliasArn"], {"AliasArn": made["AliasArn"]})
+
+
+async def _update_alias(target: Target) -> Made:
+    request = {"Description": "", **_alias_request(target)}
+    await target.call("lambda", "UpdateAlias", request)
+    if target.changed("ProvisionedConcurrencyConfig"):
+        await _provision(target, request["FunctionName"], request["Name"])
+    return Made(target.physical_id, {"AliasArn": target.physical_id})
+
+
+async def _delete_alias(target: Target) -> None:
+    function, _, name = target.physical_id.rpartition(":")
+    await target.call("lambda", "DeleteAlias", {"FunctionName": function, "Name": name})
+
+
+async def _publish_layer(target: Target) -> Made:
+    request = {"LayerName": target.name(64), **target.properties}
+    made = await target.call("lambda", "PublishLayerVersion", request)
+    arn = made["LayerVersionArn"]
+    return Made(arn, {"LayerVersionArn": arn})
+
+
+def _layer_of(arn: str) -> dict[str, Any]:
+    layer, _, version = arn.rpartition(":")
+    return {"LayerName": layer, "VersionNumber": int(version)}
+
+
+async def _delete_layer(target: Target) -> None:
+    await target.call("lambda", "DeleteLayerVersion", _layer_of(target.physical_id))
+
+
+async def _create_layer_permission(target: Target) -> Made:
+    statement, arn = target.name(100), target.properties["LayerVersionArn"]
+    request = {"StatementId": statement, **_layer_of(arn)}
+    request |= target.given(("Action", "OrganizationId", "Principal"))
+    await target.make("lambda", "AddLayerVersionPermission", request)
+    made = f"{arn}#{statement}"
+    return Made(made, {"Id": made})
+
+
+async def _delete_layer_permission(target: Target) -> None:
+    arn, _, statement = target.physical_id.partition("#")
+    request = {"StatementId": statement, **_layer_of(arn)}
+    await target.call("lambda", "RemoveLayerVersionPermission", request)
+
+
+def _url_name(target: Target) -> dict[str, Any]:
+    name = {"FunctionName": target.properties["TargetFunctionArn"]}
+    return {**name, **target.given(("Qualifier",))}
+
+
+async def _create_url(target: Target) -> Made:
+    name = _url_name(target)
+    made = await target.make("lambda", "CreateFunctionUrlConfig", {**name, **target.given(_URL)})
+    if made is None:
+        made = await target.call("lambda", "GetFunctionUrlConfig", name)
+    return _url(made)
+
+
+async def _update_url(target: Target) -> Made:
+    request = {"Cors": {}, **_url_name(target), **target.given(_URL)}
+    return _url(await target.call("lambda", "UpdateFunctionUrlConfig", request))
+
+
+def _url(config: dict[str, Any]) -> Made:
+    attributes = {name: config[name] for name in ("FunctionArn", "FunctionUrl")}
+    return Made(config["FunctionArn"], attributes)
+
+
+async def _delete_url(target: Target) -> None:
+    await target.call("lambda", "DeleteFunctionUrlConfig", _url_name(target))
 
 
 async def _put_invoke(target: Target) -> Made:
@@ -301,10 +423,49 @@ ROWS: Final = (
     ),
     ResourceType(
         name="AWS::Lambda::Version",
-        properties=frozenset({"CodeSha256", "Description", "FunctionName"}),
+        properties=frozenset({"CodeSha256", "Description", "FunctionName", *_PROVISIONED}),
         required=frozenset({"FunctionName"}),
+        integers=_PROVISIONED_NUMBERS,
         create=_publish,
         delete=_delete_version,
+    ),
+    ResourceType(
+        name="AWS::Lambda::Alias",
+        properties=frozenset(
+            {"Description", "FunctionName", "FunctionVersion", "Name", "RoutingConfig"}
+            | _PROVISIONED
+        ),
+        required=frozenset({"FunctionName", "FunctionVersion", "Name"}),
+        immutable=frozenset({"FunctionName", "Name"}),
+        integers=_PROVISIONED_NUMBERS,
+        create=_create_alias,
+        update=_update_alias,
+        delete=_delete_alias,
+    ),
+    ResourceType(
+        name="AWS::Lambda::LayerVersion",
+        properties=frozenset(_LAYER),
+        required=frozenset({"Content"}),
+        create=_publish_layer,
+        delete=_delete_layer,
+    ),
+    ResourceType(
+        name="AWS::Lambda::LayerVersionPermission",
+        properties=frozenset({"Action", "LayerVersionArn", "OrganizationId", "Principal"}),
+        required=frozenset({"Action", "LayerVersionArn", "Principal"}),
+        create=_create_layer_permission,
+        delete=_delete_layer_permission,
+    ),
+    ResourceType(
+        name="AWS::Lambda::Url",
+        properties=frozenset({*_URL, "Qualifier", "TargetFunctionArn"}),
+        required=frozenset({"AuthType", "TargetFunctionArn"}),
+        immutable=frozenset({"Qualifier", "TargetFunctionArn"}),
+        integers=frozenset({"MaxAge"}),
+        booleans=frozenset({"AllowCredentials"}),
+        create=_create_url,
+        update=_update_url,
+        delete=_delete_url,
     ),
     ResourceType(
         name="AWS::Lambda::EventInvokeConfig",

@@ -1,0 +1,376 @@
+"""The loop of one subscription.
+
+Wait for messages, lease a batch, make the lease durable, hand the batch to the target, and settle, retry
+or dead-letter each message in one transaction with whatever its outcome enqueues. A crash at any point leaves the
+messages leased; they come back when the lease ends.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from penstock.clock import Clock, finished_by
+from penstock.core.errors import PenstockError
+from penstock.core.retry import Drop, Leave, Postpone, Retry
+from penstock.delivery.fault import Fault, Faults, Kind
+from penstock.delivery.model import BatchPolicy, Outcome, Subscription, Throttled
+from penstock.delivery.waiting import arrival
+from penstock.storage.primitives import Hold, Leased, NewMessage, Primitives, Store
+
+_log: Final = logging.getLogger("penstock.delivery")
+_LONG_MS: Final = 60_000
+# AWS: what a poller asks SQS for at once; bytes are looked at on the way.
+_FIRST_LOOK: Final = 10
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """Messages that were leased together, and what they were leased for."""
+
+    subscription: Subscription
+    messages: list[Leased]
+    until: int
+    """When the first of the leases ends."""
+    size: int = 0
+    """Bytes, as the subscription weighs them."""
+
+
+class Runner:
+    """Takes batches for a subscription until it is stopped; `on_drained` is told when nothing is in flight any more."""
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        store: Store,
+        clock: Clock,
+        faults: Faults,
+        on_drained: Callable[["Runner"], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._faults = faults
+        self._on_drained = on_drained
+        self._batches: dict[asyncio.Task[None], _Batch] = {}
+        self._delayed = 0
+        """Batches that wait for time."""
+        self._waiting = False
+        self._freed = asyncio.Event()
+        self._renewing: asyncio.Task[None] | None = None
+        self._growing: asyncio.Task[None] | None = None
+        self._loops: set[asyncio.Task[None]] = set()
+        loop = asyncio.get_running_loop()
+        self._stopped: asyncio.Future[None] = loop.create_future()
+        self._drained: asyncio.Future[None] = loop.create_future()
+        self._begin(subscription)
+
+    def _begin(self, subscription: Subscription) -> None:
+        loop = asyncio.get_running_loop()
+        if self._stopped.done():
+            self._stopped = loop.create_future()
+        self.subscription = subscription
+        self._limit = subscription.scaling.start
+        self._waiting = False
+        self._loop = loop.create_task(self._run(), name=f"deliver {subscription.id}")
+        self._loops.add(self._loop)
+        self._loop.add_done_callback(self._loop_ended)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is work that waits neither for messages nor for time."""
+        looking = not (self._waiting or self._full() or self._loop.done())
+        return looking or len(self._batches) > self._delayed
+
+    def follow(self, subscription: Subscription) -> None:
+        """Go on by another subscription of the same id; also after a stop."""
+        if subscription is self.subscription and not self._stopped.done():
+            return
+        self._halt()
+        self._begin(subscription)
+
+    def stop(self) -> "asyncio.Future[None]":
+        """Take nothing more. The future is done when what is in flight is settled."""
+        if not self._stopped.done():
+            self._stopped.set_result(None)
+            self._halt()
+        return self._drained
+
+    def _halt(self) -> None:
+        self._loop.cancel()
+        if self._growing is not None:
+            self._growing.cancel()
+            self._growing = None
+
+    def _loop_ended(self, loop: asyncio.Task[None]) -> None:
+        self._loops.discard(loop)
+        self._look_whether_drained()
+
+    def _look_whether_drained(self) -> None:
+        if self._stopped.done() and not self._batches and not self._loops:
+            if self._renewing is not None:
+                self._renewing.cancel()
+            if not self._drained.done():
+                self._drained.set_result(None)
+                self._on_drained(self)
+                if self.subscription.on_drained is not None:
+                    self.subscription.on_drained()
+
+    # Taking batches.
+
+    async def _run(self) -> None:
+        subscription = self.subscription
+        while True:
+            try:
+                await self._take_one_batch(subscription)
+            except Exception:  # noqa: BLE001 -- one fault must not end a subscription; it is logged and tried again
+                _log.exception("delivery %s could not take a batch", subscription.id)
+                self._waiting = True
+                await self._clock.sleep_until(self._clock.now() + 1_000)
+                self._waiting = False
+
+    def _full(self) -> bool:
+        cap = self.subscription.scaling.cap
+        limit = self._limit if cap is None else min(self._limit, cap())
+        return len(self._batches) >= limit
+
+    async def _take_one_batch(self, subscription: Subscription) -> None:
+        while self._full():
+            self._grow()
+            self._freed.clear()
+            await self._freed.wait()
+        epoch = self._store.epoch
+        batch = await self._gather(subscription)
+        if batch.messages:
+            task = asyncio.create_task(self._deliver(batch, epoch))
+            self._batches[task] = batch
+            task.add_done_callback(self._done)
+            if subscription.renew_ms and self._renewing is None:
+                self._renewing = asyncio.create_task(self._renew(subscription.renew_ms))
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        del self._batches[task]
+        self._freed.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # The messages stay leased and come back when the lease ends: nothing is lost by going on.
+            _log.error("delivery %s failed", self.subscription.id, exc_info=error)
+        if self._stopped.done():
+            self._look_whether_drained()
+
+    def _grow(self) -> None:
+        """All places are taken: more of them from time to time, as long as that is so."""
+        scaling = self.subscription.scaling
+        if self._growing is None and scaling.per_minute and self._limit < scaling.most:
+            self._growing = asyncio.create_task(self._add_places(scaling.per_minute, scaling.most))
+
+    async def _add_places(self, per_minute: int, most: int) -> None:
+        while self._limit < most:
+            await self._clock.sleep_until(self._clock.now() + 60_000 // per_minute)
+            if self._full():
+                self._limit += 1
+                self._freed.set()
+        self._growing = None
+
+    def _shrink(self) -> None:
+        """Nothing waits: begin again with few places."""
+        self._limit = self.subscription.scaling.start
+        if self._growing is not None:
+            self._growing.cancel()
+            self._growing = None
+
+    async def _gather(self, subscription: Subscription) -> _Batch:
+        """Lease until the batch is full by count or bytes, or nothing more comes within its window."""
+        policy, source = subscription.batch, subscription.source
+        batch = _Batch(subscription, [], 0)
+        closes_at = None
+        try:
+            while len(batch.messages) < policy.size and batch.size < policy.max_bytes:
+                now = self._clock.now()
+                if await self._lease(batch, now):
+                    closes_at = closes_at or now + policy.window_ms
+                elif closes_at is not None and now >= closes_at:
+                    break
+                else:
+                    self._shrink()
+                    until = closes_at or now + _LONG_MS
+                    self._waiting = True
+                    await arrival(self._store, self._clock, source.queue, until, now)
+                    self._waiting = False
+        except BaseException:
+            # Stopped, or the store is at fault: what was taken goes back, if it can, before its lease ends.
+            with suppress(PenstockError):
+                for message in batch.messages:
+                    now = self._clock.now()
+                    await self._store.queue.extend(source.queue, message.receipt, 0, now)
+            raise
+        return batch
+
+    async def _lease(self, batch: _Batch, now: int) -> bool:
+        """Add messages to a batch. False when there are none."""
+        policy, source = batch.subscription.batch, batch.subscription.source
+        terms = await source.terms(now)
+        if terms is None:
+            return False
+        so_far = len(batch.messages)
+        limit = min(_FIRST_LOOK, policy.size)
+        if so_far:
+            # As many more as there is room for, if they are like those before.
+            fitting = (policy.max_bytes - batch.size) * so_far // max(batch.size, 1)
+            limit = min(policy.size - so_far, max(1, fitting))
+        found = await self._store.queue.lease(source.queue, limit, terms, now)
+        if not found:
+            return False
+        batch.until = min(batch.until, terms.until) if so_far else terms.until
+        batch.messages += found
+        batch.size += sum(map(policy.weigh, found))
+        return True
+
+    # Delivering.
+
+    async def _deliver(self, batch: _Batch, epoch: int) -> None:
+        await self._store.durable(epoch)
+        policy = batch.subscription.batch
+        if batch.size <= policy.max_bytes:
+            await self._deliver_part(batch.messages, batch)
+            return
+        # What was leased together is more than the target takes at once: one part after the other, and of a group
+        # nothing that comes after a message which was not settled.
+        blocked: set[str | None] = set()
+        for part in _parts(batch.messages, policy):
+            fit = [message for message in part if message.group not in blocked]
+            if fit:
+                blocked |= await self._deliver_part(fit, batch)
+
+    async def _deliver_part(self, messages: list[Leased], batch: _Batch) -> set[str | None]:
+        """Hand messages over until the target takes them or they are given up; returns groups that are left unsettled."""
+        subscription = batch.subscription
+        throttles = 0
+        while True:
+            faults: dict[Kind, Fault] = {}
+            if self._faults.active:
+                faults = self._faults.draw(subscription.arns)
+            outcome = await self._hand_over(messages, subscription, faults)
+            if not isinstance(outcome, Throttled):
+                break
+            throttles += 1
+            now = self._clock.now()
+            at = subscription.policy.hold(throttles, batch.until, now)
+            if at is not None:
+                await self._pause(at)
+            if at is None or self._stopped.done():
+                break
+        if Kind.CRASH in faults:
+            self._faults.crash()
+        if Kind.LOSE_ACKNOWLEDGEMENT in faults:
+            return {message.group for message in messages} - {None}
+        return await self._settle(messages, outcome, batch)
+
+    async def _hand_over(
+        self, messages: Sequence[Leased], subscription: Subscription, faults: dict[Kind, Fault]
+    ) -> Outcome:
+        if delay := faults.get(Kind.DELAY):
+            await self._pause(self._clock.now() + delay.delay_ms)
+        outcome: Outcome = Throttled("a fault was asked for")
+        if Kind.THROTTLE not in faults:
+            outcome = await subscription.target.deliver(messages)
+        if Kind.DUPLICATE in faults:
+            outcome = await subscription.target.deliver(messages)
+        return outcome
+
+    async def _pause(self, at: int) -> None:
+        """Wait for an instant, or for the end of the runner."""
+        self._delayed += 1
+        try:
+            await finished_by(self._clock, self._stopped, at)
+        finally:
+            self._delayed -= 1
+
+    async def _renew(self, lease_ms: int) -> None:
+        """Hold the leases of what is in flight for as long as the target takes, however long that is."""
+        while self._batches:
+            await self._clock.sleep_until(self._clock.now() + lease_ms // 3)
+            now = self._clock.now()
+            for batch in list(self._batches.values()):
+                queue = batch.subscription.source.queue
+                batch.until = now + lease_ms
+                for message in batch.messages:
+                    with suppress(PenstockError):
+                        await self._store.queue.extend(queue, message.receipt, batch.until, now)
+        self._renewing = None
+
+    async def _settle(
+        self, messages: Sequence[Leased], outcome: Outcome, batch: _Batch
+    ) -> set[str | None]:
+        """Carry out the policy's decisions, all in one transaction. Returns the groups of what is not settled.
+
+        Nobody is told, so nobody waits for the disk: the next batch is leased in the same group. What a crash undoes is
+        delivered once more.
+        """
+        now = self._clock.now()
+        left: set[str | None] = set()
+        if batch.subscription.renew_ms:
+            # What is decided now is not to be undone by a renewal.
+            decided = {message.receipt for message in messages}
+            batch.messages = [one for one in batch.messages if one.receipt not in decided]
+        async with self._store.transaction() as tx:
+            for message in messages:
+                if not await _carry_out(tx, batch.subscription, message, outcome, now):
+                    left.add(message.group)
+        return left - {None}
+
+
+async def _carry_out(
+    tx: Primitives, subscription: Subscription, message: Leased, outcome: Outcome, now: int
+) -> bool:
+    """Do what the policy decides about a message. Returns whether it is done with."""
+    policy, queue = subscription.policy, subscription.source.queue
+    decision = policy.decide(message, outcome, now)
+    match decision:
+        case Leave():
+            return False
+        case Retry(at=at):
+            held = await tx.queue.extend(queue, message.receipt, at, now)
+        case _:
+            held = await tx.queue.settle(queue, message.receipt, now)
+    if held is not Hold.DONE:
+        # The lease ended meanwhile and somebody else has the message, or it was removed with its queue: what follows
+        # is not ours to say.
+        return False
+    match decision:
+        case Postpone(at=at, attributes=attributes):
+            await tx.queue.put(queue, [_again(message, at, attributes)], now, dedup_since=None)
+        case Drop(reason=reason):
+            _log.warning("dropped %s from %s: %s", message.id, queue, reason)
+    for target, follow_up in policy.follow_up(message, outcome, decision, now):
+        await tx.queue.put(target, [follow_up], now)
+    return not isinstance(decision, Retry)
+
+
+def _again(message: Leased, at: int, attributes: bytes) -> NewMessage:
+    """The message as it was before it was leased."""
+    return NewMessage(
+        id=message.id,
+        body=message.body,
+        attributes=attributes,
+        visible_at=at,
+        group=message.group,
+        dedup=message.dedup,
+        source=message.source,
+        sent_at=message.sent_at,
+        leases=message.leases - 1,
+    )
+
+
+def _parts(messages: Sequence[Leased], policy: BatchPolicy) -> Iterator[list[Leased]]:
+    """Messages in order, in parts that are within the policy's bytes; a message beyond them all is its own part."""
+    part: list[Leased] = []
+    size = 0
+    for message in messages:
+        weight = policy.weigh(message)
+        if part and size + weight > policy.max_bytes:
+            yield part
+            part, size = [], 0
+        part.append(message)
+        size += weight
+    yield part
