@@ -395,14 +395,14 @@ def test_own_fault_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_types_that_are_not_built_are_refused_at_once() -> None:
-    """SAM's AutoPublishAlias needs aliases: the deployment says so before anything is created."""
+    """A schedule of SAM needs EventBridge's rules: the deployment says so before anything is created."""
 
     async def test(site: Site) -> None:
         properties = {
             "InlineCode": "def handler(e, c): return 1",
             "Handler": "index.handler",
             "Runtime": "python3.12",
-            "AutoPublishAlias": "live",
+            "Events": {"T": {"Type": "Schedule", "Properties": {"Schedule": "rate(1 minute)"}}},
         }
         template = {
             "Transform": "AWS::Serverless-2016-10-31",
@@ -413,9 +413,9 @@ def test_types_that_are_not_built_are_refused_at_once() -> None:
             "TemplateBody": orjson.dumps(template).decode(),
             "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         }
-        with pytest.raises(AwsError, match="AWS::Lambda::Alias"):
+        with pytest.raises(AwsError, match="AWS::Events::Rule"):
             await site("CreateStack", **request)
-        with pytest.raises(AwsError, match="AWS::Lambda::Alias"):
+        with pytest.raises(AwsError, match="AWS::Events::Rule"):
             await site("CreateChangeSet", **request, ChangeSetName="c", ChangeSetType="CREATE")
         assert [] == (await site("ListStacks"))["StackSummaries"]
 
