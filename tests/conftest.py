@@ -57,7 +57,7 @@ class Server:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with (
                 contextlib.suppress(OSError),
@@ -67,6 +67,7 @@ class Server:
             if self.process.poll() is not None:
                 break
             time.sleep(0.02)
+        self.kill()
         raise RuntimeError(f"Penstock did not start:\n{self.log.read_text()}")
 
     def kill(self) -> None:
