@@ -169,7 +169,8 @@ def test_sigterm_finishes_what_is_in_flight(
     launch: Aws, connect: Aws, tmp_path: Path, eventually: Any
 ) -> None:
     """A deployment of a new version ends the old process: a running invocation gets its answer first."""
-    server = launch(tmp_path / "data")
+    # The function leaves a file for the test, which a sandbox would keep to itself.
+    server = launch(tmp_path / "data", "--sandbox", "none")
     source = (
         "import pathlib, time\n"
         "def handler(event, context):\n"
