@@ -43,6 +43,7 @@ def main() -> None:
                 if own_limit:
                     rate = work.runtime_limit(connections)
                     results[name]["limit"] = {"rate": rate}
+                console.print(f"  {results[name]}")
     for name, measure in (
         ("start", _start),
         ("first invocation", _cold),
@@ -51,6 +52,7 @@ def main() -> None:
         if wanted(name):
             console.print(f"measuring {name}")
             results[name] = {peer: measure(peer) for peer in peers}
+            console.print(f"  {results[name]}")
     for name, told, measured in (
         ("backlog", "a queue with a million messages", work.backlog),
         ("group", "a FIFO queue with 216,000 messages in one group", work.group),
@@ -62,6 +64,7 @@ def main() -> None:
             console.print(f"measuring {told}")
             with running("penstock") as system:
                 results[name] = measured(system)
+                console.print(f"  {results[name]}")
     _print(console, results)
     console.print(f"kept in {work.save(results)}")
 

@@ -20,6 +20,7 @@ from penstock.config import Config
 from penstock.core.ids import Ids
 from penstock.delivery.engine import DeliveryEngine
 from penstock.delivery.fault import Faults
+from penstock.fanout import Fanout, Outbound
 from penstock.gateway.control import Control
 from penstock.gateway.dispatch import LocalDispatcher
 from penstock.gateway.http1 import Durability
@@ -103,6 +104,19 @@ class App:
         wire = Wire(names, config.max_body)
         dispatcher = LocalDispatcher(wire, handlers, store, ids, clock)
         apigateway = ApiGateway(store, ids, clock, dispatcher, wire.target_headers)
+        self.outbound = Outbound()
+        fanout = Fanout(
+            store=store,
+            engine=self.engine,
+            dispatcher=dispatcher,
+            clock=clock,
+            ids=ids,
+            faults=faults,
+            intake=self.sqs.intake,
+            queue_exists=self.sqs.exists,
+            outbound=self.outbound,
+            endpoint=config.url,
+        )
         self.functions = LambdaService(
             Surroundings(
                 store=store,
@@ -116,7 +130,7 @@ class App:
                 receipt_handle=self.sqs.handle,
                 credentials_for=credentials.credentials_for,
                 role_exists=credentials.role_exists,
-                queue_exists=self._queue_exists,
+                fanout=fanout,
                 code_folder=folder / "code",
                 machine=platform.machine(),
             )
@@ -202,6 +216,7 @@ class App:
         await self.engine.close()
         await self.sqs.close()
         await self.runtime.close()
+        await self.outbound.close()
         await self.store.close()
         if self._temporary is not None:
             await asyncio.to_thread(shutil.rmtree, self._temporary, ignore_errors=True)
@@ -240,9 +255,6 @@ class App:
         await self._keep_root(key)
         await self.store.durable()
         return key
-
-    async def _queue_exists(self, arn: str) -> bool:
-        return await self.sqs.source(arn).terms(self.clock.now()) is not None
 
     async def _keep_root(self, key: RootKey) -> None:
         account = self.config.account

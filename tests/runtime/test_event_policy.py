@@ -7,14 +7,15 @@ import orjson
 
 from penstock.clock import VirtualClock
 from penstock.core.ids import Ids
-from penstock.core.retry import DeadLetter, Drop, Postpone, Retry
+from penstock.core.retry import DeadLetter, Postpone, Retry
 from penstock.core.sqs_message import decode_attributes
 from penstock.delivery.model import Delivered, Failed, Throttled
+from penstock.fanout import Letters
 from penstock.runtime.model import InvocationResult
 from penstock.services.lambda_.asynchronous import NOT_FOUND, EventTarget
 from penstock.services.lambda_.destinations import Recipients
 from penstock.services.lambda_.event_policy import EventPolicy
-from penstock.services.lambda_.report import DESTINATIONS, ReportPolicy
+from penstock.services.lambda_.report import DESTINATIONS
 from penstock.services.lambda_.repository import Function, Ref, Repository
 from penstock.storage.primitives import Leased
 from penstock.storage.sqlite import SqliteStore
@@ -36,7 +37,7 @@ async def there(arn: str) -> bool:
 
 def policy(**config: Any) -> EventPolicy:
     of = {**document(**config), "config": {}}
-    return EventPolicy(REF, of, Recipients(of, None, there), lambda: "new-id")
+    return EventPolicy(REF, of, Recipients(of, None, Letters(there)), lambda: "new-id")
 
 
 class Nothing:
@@ -110,7 +111,7 @@ def test_record_tells_the_version_that_ran() -> None:
         "event_invoke": {"live": {"DestinationConfig": {"OnSuccess": {"Destination": QUEUE}}}},
     }
     ref = REF._replace(qualifier="live")
-    told = EventPolicy(ref, of, Recipients(of, "live", there), lambda: "new-id")
+    told = EventPolicy(ref, of, Recipients(of, "live", Letters(there)), lambda: "new-id")
     outcome = Delivered(b"1", "7")
     ((_, record),) = told.follow_up(event(1), outcome, told.decide(event(1), outcome, BEGAN), BEGAN)
     found = orjson.loads(record.body)
@@ -126,7 +127,7 @@ def test_other_services_are_told_by_a_delivery_of_their_own() -> None:
     ((queue, message),) = follow_ups
     report = orjson.loads(message.attributes)
     assert DESTINATIONS == queue
-    assert (bucket, f"{REF.arn}:$LATEST") == (report["to"], report["function"])
+    assert (bucket, f"{REF.arn}:$LATEST") == (report["to"], report["arn"])
     assert "Lineage=" in report["trace"]
 
 
@@ -141,7 +142,7 @@ def test_event_of_a_deleted_version_is_a_failure() -> None:
     of = document(
         DestinationConfig={"OnSuccess": {"Destination": QUEUE}, "OnFailure": {"Destination": QUEUE}}
     )
-    told = EventPolicy(REF, of, Recipients(of, None, there), lambda: "new-id")
+    told = EventPolicy(REF, of, Recipients(of, None, Letters(there)), lambda: "new-id")
     message, outcome = event(1), Failed(b'{"errorMessage":"Function not found: f:2"}', NOT_FOUND)
     decision = told.decide(message, outcome, BEGAN)
     assert DeadLetter("RetriesExhausted") == decision
@@ -164,7 +165,9 @@ def test_missing_version_is_found_out_when_the_event_runs() -> None:
         repository = Repository(store, Ids(1))
         of = document()
         ref = REF._replace(qualifier="7")
-        target = EventTarget(repository, Nothing(), VirtualClock(), ref, Recipients(of, "7", there))
+        target = EventTarget(
+            repository, Nothing(), VirtualClock(), ref, Recipients(of, "7", Letters(there))
+        )
         history = orjson.dumps({"t": "Root=1-0-0"})
         waiting = Leased("id-1", "receipt", 1, b"{}", history, BEGAN, BEGAN, 1)
         outcome = await target.deliver([waiting])
@@ -182,22 +185,8 @@ def test_result_for_a_queue_that_is_gone_is_lost() -> None:
         return arn != QUEUE
 
     of = document(DestinationConfig={"OnFailure": {"Destination": QUEUE}})
-    recipients = Recipients(of, None, gone)
+    recipients = Recipients(of, None, Letters(gone))
     asyncio.run(recipients.look())
     told = EventPolicy(REF, of, recipients, lambda: "new-id")
     follow_ups = told.follow_up(event(3), Failed(b"{}"), DeadLetter("RetriesExhausted"), BEGAN)
     assert [LETTERS] == [queue for queue, _ in follow_ups]
-
-
-def report(tries: int) -> Leased:
-    """A report that was taken so many times."""
-    return Leased("id-1", "receipt", 1, b"{}", b"{}", BEGAN, BEGAN, tries)
-
-
-def test_report_is_retried_while_its_service_is_down() -> None:
-    """A destination that is throttled gets its record when it takes one again, up to six hours later."""
-    policy = ReportPolicy()
-    down = Throttled("SlowDown")
-    assert Retry(BEGAN + 4_000) == policy.decide(report(3), down, BEGAN)
-    assert Drop("SlowDown") == policy.decide(report(80), down, BEGAN + 6 * 3_600_000)
-    assert Drop("NoSuchBucket") == policy.decide(report(1), Failed(b"NoSuchBucket"), BEGAN)

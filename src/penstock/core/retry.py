@@ -1,7 +1,7 @@
 """Decisions about messages that could not be delivered, and AWS's retry schedules as data."""
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +91,42 @@ def after_throttle(
     if at - enqueued_at >= policy.max_age_ms:
         return DeadLetter("EventAgeExceeded")
     return Retry(at)
+
+
+class Schedule(Protocol):
+    """When a delivery that failed is tried again."""
+
+    @property
+    def max_age_ms(self) -> int:
+        """How long after it was sent a message may still be tried."""
+        ...
+
+    def delay(self, failures: int) -> int | None:
+        """How long to wait (ms) after so many failures (from 1); None when that was the last try."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoublingSchedule:
+    """Waits that double: how EventBridge, Scheduler, Pipes and Lambda's destinations try again."""
+
+    # AWS: 185 retries within 24 hours (EventBridge guide, "retry policy"); the waits are not told. These fill the day.
+    max_retries: int = 185
+    max_age_ms: int = 86_400_000
+    backoff: Backoff = Backoff(first_ms=1_000, most_ms=480_000)
+
+    def delay(self, failures: int) -> int | None:
+        """The wait after so many failures."""
+        return None if failures > self.max_retries else self.backoff.delay(failures)
+
+
+def after_refusal(
+    schedule: Schedule, *, failures: int, enqueued_at: int, now: int
+) -> Retry | DeadLetter:
+    """What follows the `failures`-th failure of a delivery. Reasons are named as EventBridge names exhausted conditions."""
+    wait = schedule.delay(failures)
+    if wait is None:
+        return DeadLetter("MaximumRetryAttempts")
+    if now + wait - enqueued_at > schedule.max_age_ms:
+        return DeadLetter("MaximumEventAgeInSeconds")
+    return Retry(now + wait)

@@ -1,6 +1,6 @@
 """What the engine, its sources and its targets say to one another."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -33,6 +33,10 @@ class Failed:
     code: int = 200
     by: str = ""
     """Which version of the target failed."""
+    kind: str = ""
+    """The error's code, as the target's API names it."""
+    final: bool = False
+    """Whether the target would say the same again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,5 +136,7 @@ class Subscription:
     """Leases are renewed for so long at a time while the target has the batch; 0 for leases that end when they end."""
     arns: frozenset[str] = frozenset()
     """What users call it by: the source, the target, the subscription itself."""
+    arns_of: Callable[[Leased], Collection[str]] | None = None
+    """The same of one message, where a subscription's messages go to many targets; its batches are of one message."""
     on_drained: Callable[[], None] | None = None
     """Called when it was discarded and what was in flight is settled."""

@@ -7,7 +7,7 @@ messages leased; they come back when the lease ends.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -249,7 +249,7 @@ class Runner:
         while True:
             faults: dict[Kind, Fault] = {}
             if self._faults.active:
-                faults = self._faults.draw(subscription.arns)
+                faults = self._faults.draw(_arns(subscription, messages))
             outcome = await self._hand_over(messages, subscription, faults)
             if not isinstance(outcome, Throttled):
                 break
@@ -345,6 +345,12 @@ async def _carry_out(
     for target, follow_up in policy.follow_up(message, outcome, decision, now):
         await tx.queue.put(target, [follow_up], now)
     return not isinstance(decision, Retry)
+
+
+def _arns(subscription: Subscription, messages: Sequence[Leased]) -> Collection[str]:
+    if subscription.arns_of is None:
+        return subscription.arns
+    return subscription.arns.union(*map(subscription.arns_of, messages))
 
 
 def _again(message: Leased, at: int, attributes: bytes) -> NewMessage:

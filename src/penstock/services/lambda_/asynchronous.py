@@ -15,6 +15,7 @@ from penstock.core.errors import AwsError, PenstockError
 from penstock.core.lineage import MOST_PASSES, new_trace, passed, passes
 from penstock.delivery.model import Delivered, Failed, Outcome, Scaling, Subscription, Throttled
 from penstock.delivery.sources import QueueSource
+from penstock.fanout import Letters
 from penstock.runtime.concurrency import Permit
 from penstock.runtime.model import InvocationResult
 from penstock.services.lambda_.destinations import Destinations, Recipients
@@ -24,7 +25,7 @@ from penstock.services.lambda_.event_policy import (
     EventPolicy,
     retry_policy,
 )
-from penstock.services.lambda_.report import reports
+from penstock.services.lambda_.report import destinations_lane
 from penstock.services.lambda_.repository import LATEST, Function, Ref, Repository, scope
 from penstock.services.lambda_.surroundings import Surroundings
 from penstock.storage.primitives import Leased, LeaseTerms, NewMessage
@@ -80,11 +81,11 @@ class AsyncInvocations:
         self._clock = given.clock
         self._ids = given.ids
         self._ledger = given.ledger
-        self._queue_exists = given.queue_exists
-        self._reports = reports(repository.store, given.dispatcher, given.clock)
+        self._letters = Letters(given.fanout.queue_exists)
+        self._reports = destinations_lane(given.fanout)
         self._qualifiers: dict[Ref, set[str | None]] = {}
         """Those that are subscribed to, by function."""
-        self.destinations = Destinations(given.dispatcher, given.queue_exists)
+        self.destinations = Destinations(given.dispatcher, given.fanout.queue_exists)
         """Says which recipients of results may be configured."""
 
     async def accept(
@@ -106,7 +107,7 @@ class AsyncInvocations:
 
     def subscribe(self, ref: Ref, document: dict[str, Any]) -> None:
         """Run the function's events by its configuration as it now is."""
-        self._engine.add(self._reports)
+        self._reports.start()
         for qualifier in {None, *self._known(ref)}:
             self._subscribe(ref._replace(qualifier=qualifier), document)
 
@@ -129,7 +130,7 @@ class AsyncInvocations:
 
     async def restore(self) -> None:
         """Go on with reports, and with the events of qualifiers; those of functions that are gone are removed."""
-        self._engine.add(self._reports)
+        self._reports.start()
         after: tuple[bytes, bytes] | None = None
         while rows := await self._store.table.scan(EVENT_QUEUES, after=after):
             for row in rows:
@@ -149,7 +150,7 @@ class AsyncInvocations:
     def _subscribe(self, ref: Ref, document: dict[str, Any]) -> None:
         """Run the events of one qualifier."""
         self._qualifiers.setdefault(ref._replace(qualifier=None), set()).add(ref.qualifier)
-        recipients = Recipients(document, ref.qualifier, self._queue_exists)
+        recipients = Recipients(document, ref.qualifier, self._letters)
         self._engine.add(
             Subscription(
                 id=queue_of(ref),

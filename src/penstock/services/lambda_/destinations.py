@@ -1,23 +1,19 @@
 """Where the results of asynchronous events go: destinations and dead-letter queues, which ones may be set, which are gone."""
 
-import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Final
 
 from penstock.api import Context, Dispatcher, refuse
 from penstock.core.arn import parse_arn
 from penstock.core.errors import AwsError
+from penstock.fanout import Letters, QueueExists
 from penstock.services.lambda_.configuration import invalid
 from penstock.services.lambda_.report import find_recipient
 from penstock.services.lambda_.repository import LATEST, Ref
 
-_log: Final = logging.getLogger("penstock.lambda")
 _SIDES: Final = ("OnSuccess", "OnFailure")
 _TAKE_RECORDS: Final = ("sqs", "sns", "lambda", "events", "s3")
 _TAKE_LETTERS: Final = ("sqs", "sns")
-
-QueueExists: TypeAlias = Callable[[str], Awaitable[bool]]
-"""Whether there is a queue of an ARN."""
 
 
 def event_config(document: dict[str, Any], qualifier: str | None) -> dict[str, Any]:
@@ -88,33 +84,23 @@ def _shown(config: Mapping[str, Any], side: str) -> str:
 class Recipients:
     """Who is told of one qualifier's events, and which of the queues were gone when last looked at."""
 
-    def __init__(
-        self, document: dict[str, Any], qualifier: str | None, exists: QueueExists
-    ) -> None:
+    def __init__(self, document: dict[str, Any], qualifier: str | None, letters: Letters) -> None:
         config = event_config(document, qualifier).get("DestinationConfig") or {}
-        self._exists = exists
-        self._gone: set[str] = set()
+        self._letters = letters
         self.on_success: str | None = (config.get("OnSuccess") or {}).get("Destination") or None
         """The ARN of whoever gets records of success."""
         self.on_failure: str | None = (config.get("OnFailure") or {}).get("Destination") or None
         """The ARN of whoever gets records of failure."""
-        letters = document["config"].get("DeadLetterConfig") or {}
-        self.dead_letter: str | None = letters.get("TargetArn") or None
+        dead = document["config"].get("DeadLetterConfig") or {}
+        self.dead_letter: str | None = dead.get("TargetArn") or None
         """The ARN of the dead-letter queue or topic."""
         told = (self.on_success, self.on_failure, self.dead_letter)
         self._queues = {arn for arn in told if arn and _service(arn) == "sqs"}
 
     async def look(self) -> None:
         """Find out which of the queues are there."""
-        for arn in self._queues:
-            if await self._exists(arn):
-                self._gone.discard(arn)
-            else:
-                self._gone.add(arn)
+        await self._letters.look(*self._queues)
 
     def there(self, arn: str) -> bool:
-        """Whether a recipient is there, as far as is known. What is meant for a queue that is gone is lost, as on AWS."""
-        if arn in self._gone:
-            _log.warning("a result or dead letter is lost: its queue %s does not exist", arn)
-            return False
-        return True
+        """Whether a recipient is there, as far as is known."""
+        return self._letters.there(arn)

@@ -18,8 +18,9 @@ from penstock.core.retry import (
 )
 from penstock.core.sqs_message import encode_attributes
 from penstock.delivery.model import Delivered, Failed, Outcome, Throttled
+from penstock.fanout import Delivery
 from penstock.services.lambda_.destinations import Recipients, event_config
-from penstock.services.lambda_.report import DESTINATIONS, Report
+from penstock.services.lambda_.report import DESTINATIONS, request_for
 from penstock.services.lambda_.repository import LATEST, Ref
 from penstock.storage.primitives import Leased, NewMessage
 
@@ -129,17 +130,20 @@ class EventPolicy:
             # The only place here that knows SQS's encoding.
             kept = encode_attributes(self._ref.account, attributes, trace)
             return arn, NewMessage(id=self._new_id(), body=body, attributes=kept, visible_at=now)
-        report = Report(
+        id_ = self._new_id()
+        request = request_for(arn, self._function_arn, condition, now, id_)
+        if attributes:
+            request["MessageAttributes"] = attributes
+        delivery = Delivery(
             to=arn,
-            function=self._function_arn,
-            role=self._role,
+            arn=self._function_arn,
+            account=self._ref.account,
+            region=self._ref.region,
+            principal=self._role,
             trace=trace,
-            condition=condition,
-            attributes=attributes,
+            request=request,
         )
-        message = NewMessage(
-            id=self._new_id(), body=body, attributes=orjson.dumps(report), visible_at=now
-        )
+        message = NewMessage(id=id_, body=body, attributes=delivery.encode(), visible_at=now)
         return DESTINATIONS, message
 
     def _record(

@@ -3,28 +3,16 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from penstock.api import Dispatcher
 from penstock.clock import Clock
 from penstock.core.ids import Ids
-from penstock.delivery.model import Source, Subscription
+from penstock.delivery.model import Source
+from penstock.fanout import Engine, Fanout
 from penstock.runtime.concurrency import ConcurrencyLedger
 from penstock.runtime.model import FunctionRuntime
-from penstock.services.lambda_.destinations import QueueExists
 from penstock.storage.primitives import Store
-
-
-class Engine(Protocol):
-    """What is asked of the delivery engine."""
-
-    def add(self, subscription: Subscription) -> None:
-        """Start, or replace, a subscription."""
-        ...
-
-    def discard(self, id_: str) -> None:
-        """Stop a subscription. Its batches in flight go on and are settled."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +36,7 @@ class Surroundings:
     Raises AwsError when there is no such role."""
     role_exists: Callable[[str], Awaitable[bool]]
     """Whether there is a role of an ARN."""
-    queue_exists: QueueExists
+    fanout: Fanout
     code_folder: Path
     """Where packages are unpacked."""
     machine: str

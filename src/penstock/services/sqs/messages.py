@@ -79,6 +79,13 @@ class Messages:
         )
         return _sent(queue, stored[0], md5s)
 
+    async def intake(self, ctx: Context, queue: QueueRecord, request: Request) -> NewMessage:
+        """The message that SendMessage would store in `queue`, for those who put it themselves. Raises AwsError."""
+        message, _ = self._prepare(ctx, queue, request)
+        if queue.fifo:
+            self._rates.take(queue, "SendMessage", ctx.now, (str(message.group),))
+        return message
+
     @operation("SendMessageBatch")
     async def send_message_batch(self, ctx: Context, request: Request) -> Result:
         """Store up to ten messages in order; each entry is answered for itself."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from penstock.api import Service, operations_of
+from penstock.api import Context, Request, Service, operations_of
 from penstock.clock import Clock
 from penstock.core.ids import Ids
 from penstock.delivery.sources import QueueSource
@@ -12,10 +12,10 @@ from penstock.services.sqs.messages import Messages
 from penstock.services.sqs.moves import Moves
 from penstock.services.sqs.permission import Permissions
 from penstock.services.sqs.queue import QueueRecord
-from penstock.services.sqs.queues import Queues
+from penstock.services.sqs.queues import Queues, missing_queue
 from penstock.services.sqs.receipts import Receipts
 from penstock.services.sqs.tags import Tags
-from penstock.storage.primitives import LeaseTerms, Store
+from penstock.storage.primitives import LeaseTerms, NewMessage, Store
 
 
 class Sqs:
@@ -57,6 +57,17 @@ class Sqs:
             return None if queue is None else await self._queues.lease_terms(queue, None, now)
 
         return QueueSource(queue_arn, terms)
+
+    async def exists(self, queue_arn: str) -> bool:
+        """Whether there is a queue of an ARN."""
+        return await self._queues.by_arn(queue_arn) is not None
+
+    async def intake(self, ctx: Context, queue_arn: str, request: Request) -> NewMessage:
+        """The message that SendMessage would store in a queue. Raises AwsError as SendMessage does."""
+        queue = await self._queues.by_arn(queue_arn)
+        if queue is None:
+            raise missing_queue(ctx)
+        return await self._messages.intake(ctx, queue, request)
 
     async def overview(self, now: int) -> list[dict[str, Any]]:
         """Every queue with its depth and the age of its oldest message (ms), for operators."""

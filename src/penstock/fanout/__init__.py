@@ -1,0 +1,30 @@
+"""From one event to many targets: every delivery a message of a durable queue, handed to its target by ARN.
+
+A service that fans out (SNS, EventBridge, Scheduler, S3's notifications, Lambda's destinations) opens a `Lane`, says by
+which schedule its deliveries are tried again and what a dead letter of its own looks like. The rest is here, once.
+"""
+
+from penstock.fanout.delivery import Delivery
+from penstock.fanout.hand_over import SENDERS, Sender
+from penstock.fanout.lane import Engine, Fanout, Lane, Packed, put
+from penstock.fanout.letters import Letters, QueueExists
+from penstock.fanout.outbound import Outbound, OutboundAnswer
+from penstock.fanout.policy import Letter, LetterOf, ScheduleOf
+
+__all__ = [
+    "SENDERS",
+    "Delivery",
+    "Engine",
+    "Fanout",
+    "Lane",
+    "Letter",
+    "LetterOf",
+    "Letters",
+    "Outbound",
+    "OutboundAnswer",
+    "Packed",
+    "QueueExists",
+    "ScheduleOf",
+    "Sender",
+    "put",
+]

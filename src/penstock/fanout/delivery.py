@@ -1,0 +1,46 @@
+"""What is on its way: one event for one target."""
+
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import orjson
+
+from penstock.storage.primitives import Leased
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """Where an event goes, and on whose behalf. It travels in the attributes of a message whose body is the payload."""
+
+    to: str
+    """The target: an ARN, or the URL of an HTTP endpoint."""
+    arn: str
+    """What users call the delivery by (the ARN of a subscription, a rule, a schedule), as faults are asked for."""
+    account: str
+    """Of the sender."""
+    region: str
+    """Of the sender."""
+    principal: str = ""
+    """Who sends: a role's ARN or a service, as `sns.amazonaws.com`."""
+    trace: str | None = None
+    """The X-Ray trace header."""
+    request: dict[str, Any] = field(default_factory=dict)
+    """Further members of the target's operation, as JSON: a `BinaryValue` of message attributes is base64 text."""
+    letters_to: str | None = None
+    """The ARN of the dead-letter queue."""
+    own: dict[str, Any] = field(default_factory=dict)
+    """What the sender needs for its schedule and its dead letters; JSON."""
+
+    @property
+    def service(self) -> str:
+        """The service of the target's ARN, or `http` for a URL."""
+        return self.to.split(":", 3)[2] if self.to.startswith("arn:") else "http"
+
+    def encode(self) -> bytes:
+        """As a message's attributes."""
+        return orjson.dumps(self)
+
+    @classmethod
+    def of(cls, message: Leased) -> Self:
+        """The delivery that a message is."""
+        return cls(**orjson.loads(message.attributes))

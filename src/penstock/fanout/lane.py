@@ -1,0 +1,153 @@
+"""Lanes: the durable queue of a sender's deliveries, and the subscription that takes them to their targets."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
+
+from penstock.api import Context, Dispatcher, Request
+from penstock.clock import Clock
+from penstock.core.errors import AwsError
+from penstock.core.ids import Ids
+from penstock.delivery.fault import Faults
+from penstock.delivery.model import Scaling, Subscription
+from penstock.delivery.sources import QueueSource
+from penstock.fanout.delivery import Delivery
+from penstock.fanout.hand_over import SENDERS, HandOver, Sender, request_to_queue
+from penstock.fanout.letters import Letters, QueueExists
+from penstock.fanout.outbound import Outbound
+from penstock.fanout.policy import DeliveryPolicy, LetterOf, ScheduleOf
+from penstock.storage.primitives import Leased, LeaseTerms, NewMessage, Primitives, Store
+
+# A lease is renewed while the target has the event: after a crash it is delivered again so long later, at most.
+_LEASE_MS: Final = 30_000
+_AT_ONCE: Final = Scaling(start=64, most=64)
+_DEDUP_MS: Final = 300_000
+
+Packed: TypeAlias = Mapping[str, Sequence[NewMessage]]
+"""Messages by the queue that they are to be put in."""
+Intake: TypeAlias = Callable[[Context, str, Request], Awaitable[NewMessage]]
+"""From a queue's ARN and a SendMessage request to the message that the queue would get. Raises AwsError as SendMessage does."""
+
+
+class Engine(Protocol):
+    """What is asked of the delivery engine."""
+
+    def add(self, subscription: Subscription) -> None:
+        """Start, or replace, a subscription."""
+        ...
+
+    def discard(self, id_: str) -> None:
+        """Stop a subscription. Its batches in flight go on and are settled."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fanout:
+    """What the composition root gives to every sender."""
+
+    store: Store
+    engine: Engine
+    dispatcher: Dispatcher
+    clock: Clock
+    ids: Ids
+    faults: Faults
+    intake: Intake
+    queue_exists: QueueExists
+    outbound: Outbound
+    endpoint: str
+    """Penstock's own URL, as targets see it."""
+
+    def lane(
+        self,
+        name: str,
+        schedule_of: ScheduleOf,
+        letter_of: LetterOf,
+        *,
+        senders: Mapping[str, Sender] | None = None,
+        scaling: Scaling = _AT_ONCE,
+    ) -> "Lane":
+        """A lane by its name, `SERVICE/deliveries` or with the endpoint it is for behind that. Not yet started."""
+        letters = Letters(self.queue_exists)
+        target = HandOver(
+            self.dispatcher, self.clock, self.endpoint, {**SENDERS, **(senders or {})}, letters
+        )
+        policy = DeliveryPolicy(schedule_of, letter_of, letters, self.ids.uuid)
+        subscription = Subscription(
+            id=name,
+            source=QueueSource(name, _lease_terms),
+            target=target,
+            policy=policy,
+            scaling=scaling,
+            renew_ms=_LEASE_MS,
+            arns_of=_arns_of,
+        )
+        return Lane(self, subscription)
+
+
+class Lane:
+    """Takes deliveries of one sender, or to one endpoint that must not hold up the others."""
+
+    def __init__(self, given: Fanout, subscription: Subscription) -> None:
+        self._given = given
+        self._subscription = subscription
+
+    def start(self) -> None:
+        """Deliver from now on. To start once more changes nothing."""
+        self._given.engine.add(self._subscription)
+
+    def stop(self) -> None:
+        """Deliver no more; what waits stays."""
+        self._given.engine.discard(self._subscription.id)
+
+    async def pack(self, ctx: Context, deliveries: Sequence[tuple[Delivery, bytes]]) -> Packed:
+        """What to put where for these deliveries and payloads; to be done before the transaction that puts it.
+
+        An event for a queue here that takes it is that queue's message at once: the transaction of its sender is the
+        hand-over. Every other delivery is a message of the lane, and so is all that a fault may hit.
+        """
+        packed: dict[str, list[NewMessage]] = {}
+        for delivery, body in deliveries:
+            where, message = self._subscription.id, None
+            if delivery.service == "sqs" and not self._given.faults.active:
+                message = await self._for_queue(ctx, delivery, body)
+                where = delivery.to if message is not None else where
+            if message is None:
+                message = NewMessage(
+                    id=self._given.ids.uuid(),
+                    body=body,
+                    attributes=delivery.encode(),
+                    visible_at=ctx.now,
+                )
+            packed.setdefault(where, []).append(message)
+        return packed
+
+    async def _for_queue(self, ctx: Context, delivery: Delivery, body: bytes) -> NewMessage | None:
+        request = request_to_queue(delivery, body, "")
+        sender = ctx.child(principal_id=delivery.account, trace=delivery.trace)
+        try:
+            return await self._given.intake(sender, delivery.to, request)
+        except AwsError:
+            # Whether to try again is the policy's to say.
+            return None
+
+    async def send(self, ctx: Context, deliveries: Sequence[tuple[Delivery, bytes]]) -> None:
+        """Put deliveries, all or none."""
+        packed = await self.pack(ctx, deliveries)
+        if packed:
+            async with self._given.store.transaction() as tx:
+                await put(tx, packed, ctx.now)
+
+
+async def put(tx: Primitives, packed: Packed, now: int) -> None:
+    """Put what was packed."""
+    for queue, messages in packed.items():
+        await tx.queue.put(queue, messages, now, dedup_since=now - _DEDUP_MS)
+
+
+async def _lease_terms(now: int) -> LeaseTerms:
+    return LeaseTerms(until=now + _LEASE_MS)
+
+
+def _arns_of(message: Leased) -> tuple[str, str]:
+    delivery = Delivery.of(message)
+    return delivery.arn, delivery.to
