@@ -38,7 +38,7 @@ from penstock.services.dynamodb import dynamodb_service
 from penstock.services.iam import Credential, Credentials, iam_service, sts_service
 from penstock.services.lambda_ import LambdaService, Surroundings
 from penstock.services.logs import StoreLogSink, logs_service
-from penstock.services.s3 import s3_service
+from penstock.services.s3 import S3
 from penstock.services.sqs import Sqs
 from penstock.services.ssm import ssm_service
 from penstock.storage.primitives import Store
@@ -135,11 +135,12 @@ class App:
                 machine=platform.machine(),
             )
         )
+        self.s3 = S3(store, ids, dispatcher, fanout)
         self.cloudformation = cloudformation_service(store, ids, clock, dispatcher)
         services = [
             self.sqs.service,
             self.functions.service,
-            s3_service(store, ids),
+            self.s3.service,
             iam_service(store, ids),
             sts_service(store, ids),
             ssm_service(store),
@@ -194,6 +195,7 @@ class App:
         """Go on with what a stop or a crash interrupted. Functions need a gateway that listens: call it then."""
         await self.sqs.restore()
         await self.functions.restore()
+        self.s3.start()
         await self.cloudformation.restore()
 
     async def serve(self, ready: Callable[[], None]) -> None:
@@ -238,6 +240,7 @@ class App:
             if row.partition == b"root":
                 await self._keep_root(RootKey(**orjson.loads(row.document)))
         self.functions.reset()
+        self.s3.start()
         await self.store.durable()
         return {"status": "reset"}
 

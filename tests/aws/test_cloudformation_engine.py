@@ -13,9 +13,9 @@ from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
 from penstock.services.cloudformation import CloudFormation, cloudformation_service
 from penstock.services.iam import iam_service
-from penstock.services.s3 import s3_service
 from penstock.services.ssm import ssm_service
 from penstock.storage.sqlite import SqliteStore
+from tests.aws.direct import s3_over
 
 TRUST = {
     "Version": "2012-10-17",
@@ -42,7 +42,7 @@ class Cloud:
         self.reached = asyncio.Event()
         self.services: dict[str, Service] = {}
         for service in (
-            s3_service(store, self.ids),
+            s3_over(store, self.ids, self),
             iam_service(store, self.ids),
             ssm_service(store),
         ):

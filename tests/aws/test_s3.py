@@ -14,9 +14,9 @@ from botocore.exceptions import ClientError
 from penstock.api import Context
 from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
-from penstock.services.s3 import s3_service
 from penstock.storage.primitives import Store
 from penstock.storage.sqlite import SqliteStore
+from tests.aws.direct import s3_over
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ class Direct:
     """The operations without HTTP, on a store of the test's own."""
 
     def __init__(self, store: Store) -> None:
-        self.operations = s3_service(store, Ids()).operations
+        self.operations = s3_over(store, Ids()).operations
         self.context = Context(
             account="000000000000", region="us-east-1", now=1_700_000_000_000, request_id="r"
         )

@@ -1,5 +1,6 @@
 """Identifiers, all drawn from one seeded source so that a run can be repeated."""
 
+import base64
 import random
 import string
 from typing import Final
@@ -50,3 +51,10 @@ class Ids:
         """40 characters, as in a secret access key."""
         alphabet = string.ascii_letters + string.digits + "+/"
         return "".join(self.random.choice(alphabet) for _ in range(40))
+
+
+def s3_request_ids(request_id: str) -> tuple[str, str]:
+    """The two ids that S3 gives a request, from Penstock's own."""
+    # AWS: 16 hexadecimal digits, and a longer text that means something to S3 alone (S3 API reference).
+    digits = request_id.replace("-", "")[:16].upper()
+    return digits, base64.b64encode(request_id.encode()).decode()

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from penstock.api import HttpResponse
+from penstock.core.ids import s3_request_ids
 from penstock.wire.model import RESPONSE_LOCATIONS, Model, Shape
 from penstock.wire.scalar import text_writer
 from penstock.wire.typed import JSON, WriterCompiler
@@ -78,12 +79,8 @@ def compile_header_writer(model: Model, shape: Shape) -> Callable[[Result, Heade
 
 def s3_ids(request_id: str) -> Headers:
     """The two ids of S3's answers."""
-    # AWS: 16 hexadecimal digits, and a longer text that means something to S3 alone (dossier, section 0.4).
-    digits = request_id.replace("-", "")[:16].upper()
-    return [
-        ("x-amz-request-id", digits),
-        ("x-amz-id-2", b64encode(request_id.encode()).decode()),
-    ]
+    digits, host_id = s3_request_ids(request_id)
+    return [("x-amz-request-id", digits), ("x-amz-id-2", host_id)]
 
 
 def one_line(text: str) -> str:

@@ -46,10 +46,10 @@ class Buckets:
             raise AwsError("AccessDenied", "Access Denied", status=403)
         return bucket
 
-    async def save(self, bucket: dict[str, Any]) -> None:
+    async def save(self, bucket: dict[str, Any], tx: Primitives | None = None) -> None:
         """Replace a bucket's document."""
         name = bucket["name"].encode()
-        await self._store.table.put(BUCKETS, NAMESPACE, name, orjson.dumps(bucket))
+        await (tx or self._store).table.put(BUCKETS, NAMESPACE, name, orjson.dumps(bucket))
 
     @operation(
         "CreateBucket",

@@ -7,13 +7,13 @@ from typing import Any, Final
 import orjson
 
 from penstock.api import Context, Request, Result, operation
-from penstock.core.errors import AwsError
+from penstock.core.errors import AwsError, Conflict
 from penstock.core.ids import Ids
 from penstock.services.s3 import checksum
 from penstock.services.s3.bucket import UPLOADS, Buckets
-from penstock.services.s3.condition import require_writable
+from penstock.services.s3.change import Changes
 from penstock.services.s3.object import CHECKSUMS_UNBUILT, UNBUILT, described
-from penstock.services.s3.version import Document, Versions
+from penstock.services.s3.version import Document
 from penstock.storage.primitives import Primitives, Store
 
 _PARTS: Final = "s3/parts"
@@ -26,11 +26,11 @@ _MAX_PART_NUMBER: Final = 10_000
 class Multipart:
     """Operations on multipart uploads."""
 
-    def __init__(self, store: Store, ids: Ids, buckets: Buckets, versions: Versions) -> None:
+    def __init__(self, store: Store, ids: Ids, buckets: Buckets, changes: Changes) -> None:
         self._store = store
         self._ids = ids
         self._buckets = buckets
-        self._versions = versions
+        self._changes = changes
 
     @operation("CreateMultipartUpload", refuses=UNBUILT)
     async def create(self, ctx: Context, request: Request) -> Result:
@@ -83,15 +83,19 @@ class Multipart:
     @operation("CompleteMultipartUpload", refuses=[*_UNBUILT, *CHECKSUMS_UNBUILT])
     async def complete(self, ctx: Context, request: Request) -> Result:
         """Make the object."""
-        async with self._store.transaction() as tx:
-            bucket = await self._buckets.find(ctx, request, tx)
-            upload = await self._find(ctx, request, tx)
-            kept = {part["number"]: part for part in await _parts(tx, request["UploadId"])}
-            document = _assembled(upload, kept, request, ctx.now)
-            current = await self._versions.current(bucket["name"], request["Key"], tx)
-            require_writable(request, current)
-            await self._versions.put(tx, bucket, request["Key"], document)
-            await _forget(tx, bucket["name"], request["UploadId"], list(kept))
+        upload = await self._find(ctx, request)
+        parts = await _parts(self._store, request["UploadId"])
+        document = _assembled(upload, {part["number"]: part for part in parts}, request, ctx.now)
+
+        async def forget(tx: Primitives) -> None:
+            await self._find(ctx, request, tx)
+            if await _parts(tx, request["UploadId"]) != parts:
+                raise Conflict("a part was uploaded while the upload was completed")
+            numbers = [part["number"] for part in parts]
+            await _forget(tx, request["Bucket"], request["UploadId"], numbers)
+
+        kind = "ObjectCreated:CompleteMultipartUpload"
+        bucket = await self._changes.put(ctx, request, kind, document, forget)
         result: Result = {
             "Bucket": bucket["name"],
             "Key": request["Key"],

@@ -12,7 +12,8 @@ from penstock.api import Context, Request, Result, operation, refuse
 from penstock.core.errors import AwsError
 from penstock.services.s3 import checksum
 from penstock.services.s3.bucket import Buckets
-from penstock.services.s3.condition import require_readable, require_writable
+from penstock.services.s3.change import Changes
+from penstock.services.s3.condition import require_readable
 from penstock.services.s3.version import Document, Versions
 from penstock.storage.primitives import Primitives, Store
 
@@ -48,10 +49,13 @@ _MAX_METADATA: Final = 2048
 class Objects:
     """Operations on one object, and the deletion of several."""
 
-    def __init__(self, store: Store, buckets: Buckets, versions: Versions) -> None:
+    def __init__(
+        self, store: Store, buckets: Buckets, versions: Versions, changes: Changes
+    ) -> None:
         self._store = store
         self._buckets = buckets
         self._versions = versions
+        self._changes = changes
 
     @operation("PutObject", refuses=[*UNBUILT, *CHECKSUMS_UNBUILT])
     async def put(self, ctx: Context, request: Request) -> Result:
@@ -69,12 +73,8 @@ class Objects:
         document["size"] = len(body)
         await self._buckets.find(ctx, request)
         document["pieces"] = [(await self._store.blob.put(body), len(body))] if body else []
-        async with self._store.transaction() as tx:
-            # The bucket may have gone while the bytes were written.
-            bucket = await self._buckets.find(ctx, request, tx)
-            current = await self._versions.current(bucket["name"], request["Key"], tx)
-            require_writable(request, current)
-            await self._versions.put(tx, bucket, request["Key"], document)
+        # The bucket may have gone while the bytes were written.
+        bucket = await self._changes.put(ctx, request, "ObjectCreated:Put", document)
         result = {
             "ETag": document["etag"],
             **document["checksums"],
@@ -122,11 +122,7 @@ class Objects:
         _require_change(request, source_request)
         document = _copied(source, request, ctx.now)
         document["checksums"] = await self._checksums(source, request)
-        async with self._store.transaction() as tx:
-            bucket = await self._buckets.find(ctx, request, tx)
-            current = await self._versions.current(bucket["name"], request["Key"], tx)
-            require_writable(request, current)
-            await self._versions.put(tx, bucket, request["Key"], document)
+        bucket = await self._changes.put(ctx, request, "ObjectCreated:Copy", document)
         outcome = {"ETag": document["etag"], "LastModified": ctx.now, **document["checksums"]}
         result: Result = {"CopyObjectResult": outcome, "ServerSideEncryption": "AES256"}
         if bucket.get("versioning") == "Enabled":
@@ -136,14 +132,9 @@ class Objects:
     @operation("DeleteObject", refuses=["MFA", "IfMatchLastModifiedTime", "IfMatchSize"])
     async def delete(self, ctx: Context, request: Request) -> Result:
         """Remove an object or cover it by a delete marker; no error if there is none."""
-        async with self._store.transaction() as tx:
-            bucket = await self._buckets.find(ctx, request, tx)
-            if "IfMatch" in request:
-                current = await self._versions.current(bucket["name"], request["Key"], tx)
-                require_writable(request, current)
-            removed = await self._versions.remove(
-                tx, bucket, request["Key"], request.get("VersionId"), ctx.now
-            )
+        bucket, (removed,) = await self._changes.remove(ctx, request, [request])
+        if isinstance(removed, AwsError):
+            raise removed
         result: Result = {}
         if removed is not None and bucket.get("versioning"):
             result["VersionId"] = removed["version_id"]
@@ -167,28 +158,29 @@ class Objects:
             for member in ("LastModifiedTime", "Size"):
                 if member in entry:
                     raise refuse(f"{member} of an object of s3:DeleteObjects")
+        conditions = [
+            {**entry, **({"IfMatch": entry["ETag"]} if "ETag" in entry else {})}
+            for entry in entries
+        ]
+        _, outcomes = await self._changes.remove(ctx, request, conditions)
         deleted, failures = [], []
-        async with self._store.transaction() as tx:
-            bucket = await self._buckets.find(ctx, request, tx)
-            for entry in entries:
-                try:
-                    removed = await self._remove(tx, bucket, entry, ctx.now)
-                except AwsError as error:
-                    failures.append(_failure(entry, error))
-                else:
-                    deleted.append(_deletion(entry, removed))
+        for entry, outcome in zip(entries, outcomes, strict=True):
+            if isinstance(outcome, AwsError):
+                failures.append(_failure(entry, outcome))
+            else:
+                deleted.append(_deletion(entry, outcome))
         result: Result = {} if request["Delete"].get("Quiet") else {"Deleted": deleted}
         return {**result, "Errors": failures} if failures else result
 
     @operation("PutObjectTagging")
     async def put_tags(self, ctx: Context, request: Request) -> Result:
         """Replace an object's tags."""
-        return await self._tag(ctx, request, request["Tagging"]["TagSet"])
+        return await self._tag(ctx, request, "ObjectTagging:Put", request["Tagging"]["TagSet"])
 
     @operation("DeleteObjectTagging")
     async def delete_tags(self, ctx: Context, request: Request) -> Result:
         """Remove an object's tags."""
-        return await self._tag(ctx, request, [])
+        return await self._tag(ctx, request, "ObjectTagging:Delete", [])
 
     @operation("GetObjectTagging")
     async def get_tags(self, ctx: Context, request: Request) -> Result:
@@ -196,25 +188,18 @@ class Objects:
         document, _ = await self._find(ctx, request)
         return {"TagSet": document["tags"]}
 
-    async def _tag(self, ctx: Context, request: Request, tags: list[dict[str, str]]) -> Result:
-        if request.get("VersionId"):
-            raise refuse("tagging of a given VersionId")
-        async with self._store.transaction() as tx:
-            document, _ = await self._find(ctx, request, tx)
-            document["tags"] = tags
-            await self._versions.amend(tx, request["Bucket"], request["Key"], document)
-        return {}
+    async def _tag(
+        self, ctx: Context, request: Request, kind: str, tags: list[dict[str, str]]
+    ) -> Result:
+        async def find(primitives: Primitives) -> Document:
+            return (await self._find(ctx, request, primitives))[0]
 
-    async def _remove(
-        self, tx: Primitives, bucket: Document, entry: Request, now: int
-    ) -> Document | None:
-        """Remove what an entry of DeleteObjects names, if it has the entry's ETag."""
-        if "ETag" in entry:
-            condition = {"Key": entry["Key"], "IfMatch": entry["ETag"]}
-            require_writable(
-                condition, await self._versions.current(bucket["name"], entry["Key"], tx)
-            )
-        return await self._versions.remove(tx, bucket, entry["Key"], entry.get("VersionId"), now)
+        def amend(document: Document) -> None:
+            document["tags"] = tags
+
+        document = await self._changes.amend(ctx, request, kind, find, amend)
+        bucket = await self._buckets.find(ctx, request)
+        return {"VersionId": document["version_id"]} if bucket.get("versioning") else {}
 
     async def _checksums(self, source: Document, request: Request) -> dict[str, str]:
         """The source's checksums, or the one that a copy asks for."""

@@ -40,16 +40,23 @@ class Versions:
             return current
         return await _older_version(primitives, bucket, key, str(version_id))
 
+    def new_id(self, bucket: Document) -> str:
+        """The id of the version that is put next."""
+        return self._ids.token(32) if bucket.get("versioning") == "Enabled" else "null"
+
     async def amend(self, tx: Primitives, bucket: str, key: str, document: Document) -> None:
-        """Replace the current version's document, as a change of its tags does."""
-        await _save(tx, bucket, key, document)
+        """Replace a version's document, as a change of its tags does."""
+        current = await _load(tx, bucket, key)
+        if current is not None and current["order"] == document["order"]:
+            await _save(tx, bucket, key, document)
+        else:
+            await _keep(tx, bucket, key, document)
 
     async def put(self, tx: Primitives, bucket: Document, key: str, document: Document) -> Document:
-        """Make `document` the current version, keeping the one before if the bucket keeps versions."""
+        """Make `document`, which has a `version_id`, current, keeping the one before if the bucket keeps versions."""
         name = bucket["name"]
         versioned = bucket.get("versioning") == "Enabled"
         previous = await _load(tx, name, key)
-        document["version_id"] = self._ids.token(32) if versioned else "null"
         document["order"] = 0
         if previous is not None:
             document["order"] = previous["order"] + 1
@@ -62,12 +69,19 @@ class Versions:
         return document
 
     async def remove(
-        self, tx: Primitives, bucket: Document, key: str, version_id: str | None, now: int
+        self,
+        tx: Primitives,
+        bucket: Document,
+        key: str,
+        version_id: str | None,
+        new_id: str,
+        now: int,
     ) -> Document | None:
-        """Delete for good, or cover by a delete marker. Returns the version removed or the marker, None if nothing was."""
+        """Delete for good, or cover by a delete marker `new_id`. Returns what was removed or made, None for nothing."""
         name = bucket["name"]
         if version_id is None and bucket.get("versioning"):
-            return await self.put(tx, bucket, key, {"delete_marker": True, "modified_at": now})
+            marker = {"delete_marker": True, "modified_at": now, "version_id": new_id}
+            return await self.put(tx, bucket, key, marker)
         current = await _load(tx, name, key)
         if current is None:
             return None
