@@ -1,6 +1,7 @@
 """Fixtures shared by every suite: engines for conformance, a running Penstock for black-box tests."""
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -69,6 +70,13 @@ class Server:
             time.sleep(0.02)
         self.kill()
         raise RuntimeError(f"Penstock did not start:\n{self.log.read_text()}")
+
+    def steer(self, what: str, document: dict[str, Any] | None = None) -> Any:
+        """GET, or POST a document, to `/_penstock/clock` or `/_penstock/faults`."""
+        data = None if document is None else json.dumps(document).encode()
+        request = urllib.request.Request(f"{self.endpoint}/_penstock/{what}", data=data)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
 
     def kill(self) -> None:
         """End the process at once, as a crash would."""

@@ -175,6 +175,12 @@ class Dispatcher(Protocol):
         """Run an operation as `ctx`. Raises `AwsError` as the operation does."""
         ...
 
+    async def call_document(
+        self, ctx: Context, service_id: str, operation: str, document: Any
+    ) -> Result:
+        """The same from outside: the service by its id (`eventbridge`), the request as plain JSON with blobs as text."""
+        ...
+
     def http(self, ctx: Context, request: HttpRequest) -> Answering:
         """Send bytes through the same parser and serializer that the gateway uses, as `ctx`.
 

@@ -39,6 +39,7 @@ from penstock.services.iam import Credential, Credentials, iam_service, sts_serv
 from penstock.services.lambda_ import LambdaService, Surroundings
 from penstock.services.logs import StoreLogSink, logs_service
 from penstock.services.s3 import S3
+from penstock.services.scheduler import Scheduler
 from penstock.services.sqs import Sqs
 from penstock.services.ssm import ssm_service
 from penstock.storage.primitives import Store
@@ -100,6 +101,7 @@ class App:
             "cloudformation",
             "dynamodb",
             "apigateway",
+            "scheduler",
         ]
         wire = Wire(names, config.max_body)
         dispatcher = LocalDispatcher(wire, handlers, store, ids, clock)
@@ -137,6 +139,7 @@ class App:
         )
         self.s3 = S3(store, ids, dispatcher, fanout)
         self.cloudformation = cloudformation_service(store, ids, clock, dispatcher)
+        self.scheduler = Scheduler(fanout)
         services = [
             self.sqs.service,
             self.functions.service,
@@ -148,6 +151,7 @@ class App:
             logs_service(store),
             self.cloudformation.service,
             apigateway.service,
+            self.scheduler.service,
         ]
         for service in services:
             _register(handlers, service)
@@ -196,6 +200,7 @@ class App:
         await self.sqs.restore()
         await self.functions.restore()
         self.s3.start()
+        self.scheduler.restore()
         await self.cloudformation.restore()
 
     async def serve(self, ready: Callable[[], None]) -> None:

@@ -4,7 +4,6 @@ import io
 import json
 import sys
 import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -14,14 +13,6 @@ import pytest
 from tests.conftest import Server
 
 SIX_HOURS = 6 * 3600
-
-
-def steer(server: Server, what: str, document: dict[str, Any] | None = None) -> Any:
-    """GET, or POST a document, to one of the steering endpoints."""
-    data = None if document is None else json.dumps(document).encode()
-    request = urllib.request.Request(f"{server.endpoint}/_penstock/{what}", data=data)
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)
 
 
 class Application:
@@ -75,33 +66,33 @@ def application(launch: Callable[..., Server], connect: Callable[..., Any]) -> A
 def test_clock_stands_moves_and_flows(application: Application) -> None:
     """A frozen clock moves only when it is told to, and what is due then has happened when the answer comes."""
     server, sqs = application.server, application.sqs
-    frozen = steer(server, "clock", {"freeze": True})
+    frozen = server.steer("clock", {"freeze": True})
     assert frozen["frozen"] is True
-    assert steer(server, "clock")["now"] == frozen["now"]
+    assert server.steer("clock")["now"] == frozen["now"]
     sqs.send_message(QueueUrl=application.url, MessageBody="late", DelaySeconds=900)
-    assert steer(server, "clock", {"advance": 899})["now"] == frozen["now"] + 899_000
+    assert server.steer("clock", {"advance": 899})["now"] == frozen["now"] + 899_000
     assert "Messages" not in sqs.receive_message(QueueUrl=application.url)
-    steer(server, "clock", {"advance": 1})
+    server.steer("clock", {"advance": 1})
     assert len(sqs.receive_message(QueueUrl=application.url)["Messages"]) == 1
-    assert steer(server, "clock", {"resume": True})["now"] >= frozen["now"] + 900_000
+    assert server.steer("clock", {"resume": True})["now"] >= frozen["now"] + 900_000
 
 
 def test_flowing_time_is_not_advanced(application: Application) -> None:
     """To move a clock that runs by itself is an error that says what to do."""
     with pytest.raises(urllib.error.HTTPError) as refused:
-        steer(application.server, "clock", {"advance": 1})
+        application.server.steer("clock", {"advance": 1})
     assert "freeze" in json.load(refused.value)["message"]
 
 
 def test_six_hours_of_throttling(application: Application) -> None:
     """A throttled event is retried for six hours, then told to the failure destination with AWS's condition."""
     server = application.server
-    steer(server, "faults", {"faults": [{"arn": application.arn, "fault": "throttle"}]})
-    steer(server, "clock", {"freeze": True})
+    server.steer("faults", {"faults": [{"arn": application.arn, "fault": "throttle"}]})
+    server.steer("clock", {"freeze": True})
     application.send(1)
-    steer(server, "clock", {"advance": SIX_HOURS - 400})
+    server.steer("clock", {"advance": SIX_HOURS - 400})
     assert application.told() == []
-    steer(server, "clock", {"advance": 400})
+    server.steer("clock", {"advance": 400})
     (record,) = application.told()
     assert record["requestContext"]["condition"] == "EventAgeExceeded"
     assert record["requestContext"]["approximateInvokeCount"] == 0
@@ -110,12 +101,12 @@ def test_six_hours_of_throttling(application: Application) -> None:
 def _order(server: Server, connect: Callable[..., Any]) -> list[int]:
     application = Application(server, connect)
     fault = {"arn": application.arn, "fault": "throttle", "probability": 0.7, "seed": 7}
-    steer(server, "faults", {"faults": [fault]})
-    steer(server, "clock", {"freeze": True})
+    server.steer("faults", {"faults": [fault]})
+    server.steer("clock", {"freeze": True})
     for number in range(20):
         application.send(number)
-        steer(server, "clock", {"advance": 1})
-    steer(server, "clock", {"advance": SIX_HOURS})
+        server.steer("clock", {"advance": 1})
+    server.steer("clock", {"advance": SIX_HOURS})
     return [record["requestPayload"]["n"] for record in application.told()]
 
 
@@ -130,14 +121,14 @@ def test_same_seed_same_run(launch: Callable[..., Server], connect: Callable[...
 def test_lost_acknowledgement_and_duplicate(application: Application) -> None:
     """What the network may do to a delivery can be made to happen: the function runs again."""
     server = application.server
-    steer(server, "clock", {"freeze": True})
+    server.steer("clock", {"freeze": True})
     faults = [{"arn": application.arn, "fault": "lose-acknowledgement", "probability": 1}]
-    steer(server, "faults", {"faults": faults})
+    server.steer("faults", {"faults": faults})
     application.send(1)
-    steer(server, "clock", {"advance": 1})
+    server.steer("clock", {"advance": 1})
     assert application.told() == []
-    assert steer(server, "faults", {"faults": []}) == {"faults": []}
-    steer(server, "clock", {"advance": 3600})
+    assert server.steer("faults", {"faults": []}) == {"faults": []}
+    server.steer("clock", {"advance": 3600})
     (record,) = application.told()
     assert record["requestContext"]["approximateInvokeCount"] == 2
 
@@ -148,12 +139,12 @@ def test_crash_between_delivery_and_settling(
     """An event whose function has run when the process dies runs once more after the restart: at least once."""
     server = launch(tmp_path)
     application = Application(server, connect)
-    steer(server, "faults", {"faults": [{"arn": application.arn, "fault": "crash"}]})
+    server.steer("faults", {"faults": [{"arn": application.arn, "fault": "crash"}]})
     application.send(1)
     server.process.wait(20)
     server.start()
-    steer(server, "clock", {"freeze": True})
-    steer(server, "clock", {"advance": 3600})
+    server.steer("clock", {"freeze": True})
+    server.steer("clock", {"advance": 3600})
     (record,) = application.told()
     assert record["requestContext"]["approximateInvokeCount"] == 2
 
@@ -171,5 +162,5 @@ def test_crash_between_delivery_and_settling(
 def test_nonsense_is_refused(server: Server, what: str, document: Any) -> None:
     """A misspelt fault must not be a fault that never happens."""
     with pytest.raises(urllib.error.HTTPError) as refused:
-        steer(server, what, document)
+        server.steer(what, document)
     assert refused.value.code == 400

@@ -22,6 +22,7 @@ TITLES = {
     "lambda": "Lambda",
     "logs": "CloudWatch Logs",
     "s3": "S3",
+    "scheduler": "EventBridge Scheduler",
     "sqs": "SQS",
     "ssm": "Systems Manager parameters",
     "sts": "STS",

@@ -1,6 +1,7 @@
 """Calls from one service to another, by the names of the public API."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from penstock.api import Answering, Context, Handler, HttpRequest, Request, Result
 from penstock.clock import Clock
@@ -44,6 +45,14 @@ class LocalDispatcher:
         result = await handler(inner, request)
         await self._store.durable(epoch)
         return result or {}
+
+    async def call_document(
+        self, ctx: Context, service_id: str, operation: str, document: Any
+    ) -> Result:
+        """Run an operation with a JSON document as its request."""
+        service = self._wire.by_service_id(service_id)
+        request = self._wire.read_document(service, operation, document)
+        return await self.call(ctx, service, operation, request)
 
     def http(self, ctx: Context, request: HttpRequest) -> Answering:
         """Send bytes to a service as `ctx`."""

@@ -5,12 +5,13 @@ the signature's scope names; unsigned requests are tried against every REST serv
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 from urllib.parse import unquote_plus
 
 from penstock.api import HttpRequest, HttpResponse, refuse
 from penstock.core.errors import AwsError
 from penstock.wire.body import MAX_BODY, bucket_path, host_bucket, plain_body
+from penstock.wire.document import read_document
 from penstock.wire.error import ErrorCompiler
 from penstock.wire.model import Catalog, Model
 from penstock.wire.operation import Operation, compile_operation
@@ -56,6 +57,18 @@ class Wire:
         if service not in self._catalog.metadata:
             raise refuse(f"the service {service}")
         return self._compiled(service, name, self._catalog.metadata[service]["protocol"])
+
+    def by_service_id(self, identifier: str) -> str:
+        """The model's name of a service by its id in lower case without spaces, as `eventbridge`. Raises AwsError."""
+        for name, metadata in self._catalog.metadata.items():
+            if metadata["serviceId"].replace(" ", "").lower() == identifier:
+                return name
+        raise refuse(f"the service {identifier}")
+
+    def read_document(self, service: str, name: str, document: Any) -> dict[str, Any]:
+        """The request of an operation from a JSON document. Raises AwsError."""
+        self.operation(service, name)
+        return read_document(self._catalog.model(service), name, document)
 
     def route(self, request: HttpRequest) -> Operation:
         """The operation that a request means. Raises `AwsError`."""

@@ -11,6 +11,7 @@ from penstock.services.cloudformation.resources import (
     lambda_,
     logs,
     s3,
+    scheduler,
     sqs,
     ssm,
 )
@@ -18,5 +19,5 @@ from penstock.services.cloudformation.resources import (
 
 def resource_types() -> Mapping[str, ResourceType]:
     """Every row, by type name."""
-    modules = (apigateway, dynamodb, iam, inert, lambda_, logs, s3, sqs, ssm)
+    modules = (apigateway, dynamodb, iam, inert, lambda_, logs, s3, scheduler, sqs, ssm)
     return {row.name: row for module in modules for row in module.ROWS}
