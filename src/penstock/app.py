@@ -35,6 +35,7 @@ from penstock.runtime.process import ProcessRuntime
 from penstock.services.apigateway import ApiGateway
 from penstock.services.cloudformation import cloudformation_service
 from penstock.services.dynamodb import dynamodb_service
+from penstock.services.events import Events
 from penstock.services.iam import Credential, Credentials, iam_service, sts_service
 from penstock.services.lambda_ import LambdaService, Surroundings
 from penstock.services.logs import StoreLogSink, logs_service
@@ -102,6 +103,7 @@ class App:
             "dynamodb",
             "apigateway",
             "scheduler",
+            "events",
         ]
         wire = Wire(names, config.max_body)
         dispatcher = LocalDispatcher(wire, handlers, store, ids, clock)
@@ -138,6 +140,7 @@ class App:
             )
         )
         self.s3 = S3(store, ids, dispatcher, fanout)
+        self.events = Events(fanout, frozenset(names))
         self.cloudformation = cloudformation_service(store, ids, clock, dispatcher)
         self.scheduler = Scheduler(fanout)
         services = [
@@ -152,6 +155,7 @@ class App:
             self.cloudformation.service,
             apigateway.service,
             self.scheduler.service,
+            self.events.service,
         ]
         for service in services:
             _register(handlers, service)
@@ -201,6 +205,7 @@ class App:
         await self.functions.restore()
         self.s3.start()
         self.scheduler.restore()
+        await self.events.restore()
         await self.cloudformation.restore()
 
     async def serve(self, ready: Callable[[], None]) -> None:
@@ -246,6 +251,7 @@ class App:
                 await self._keep_root(RootKey(**orjson.loads(row.document)))
         self.functions.reset()
         self.s3.start()
+        self.events.reset()
         await self.store.durable()
         return {"status": "reset"}
 

@@ -18,6 +18,7 @@ TITLES = {
     "apigateway": "API Gateway (REST)",
     "cloudformation": "CloudFormation",
     "dynamodb": "DynamoDB",
+    "events": "EventBridge",
     "iam": "IAM",
     "lambda": "Lambda",
     "logs": "CloudWatch Logs",

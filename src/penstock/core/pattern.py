@@ -15,6 +15,9 @@ from typing import Any, Final, TypeAlias
 
 Test: TypeAlias = Callable[[Any], bool]
 Leaf: TypeAlias = tuple[Any, dict[str, int]]
+"""A value without members, and the element of each array that it lies in."""
+Leaves: TypeAlias = dict[str, list[Leaf]]
+"""An event as patterns see it: its leaves by dotted path."""
 
 _OPERATORS: Final = frozenset(
     [
@@ -44,6 +47,8 @@ class _Field:
     path: str
     tests: tuple[Test, ...]
     or_absent: bool
+    values: tuple[Any, ...] | None = None
+    """What the leaf has to be equal to, if that is all that is asked; None for anything else."""
 
 
 _Alternative: TypeAlias = tuple[_Field, ...]
@@ -59,10 +64,18 @@ class Pattern:
 
     def matches(self, event: Mapping[str, Any]) -> bool:
         """Whether an event, as parsed JSON, has what the pattern asks for."""
-        leaves: dict[str, list[Leaf]] = {}
-        for path, leaf in _flatten(event, "", {}, ""):
-            leaves.setdefault(path, []).append(leaf)
+        return self.matches_leaves(flatten(event))
+
+    def matches_leaves(self, leaves: Leaves) -> bool:
+        """The same of an event that is flattened already."""
         return any(_agree(fields, 0, leaves, {}) for fields in self._alternatives)
+
+    def demands(self) -> list[list[tuple[str, tuple[Any, ...] | None]]]:
+        """For each alternative the paths that have to be there, with the only values that may be, where those are known."""
+        return [
+            [(field.path, field.values) for field in fields if not field.or_absent]
+            for fields in self._alternatives
+        ]
 
 
 def compile_pattern(source: str | bytes | Mapping[str, Any]) -> Pattern:
@@ -90,6 +103,14 @@ def _no_constant(name: str) -> Any:
 
 
 # Matching.
+
+
+def flatten(event: Mapping[str, Any]) -> Leaves:
+    """An event, as parsed JSON, by the paths of its leaves."""
+    leaves: Leaves = {}
+    for path, leaf in _flatten(event, "", {}, ""):
+        leaves.setdefault(path, []).append(leaf)
+    return leaves
 
 
 def _flatten(
@@ -158,12 +179,16 @@ def _merge(one: dict[str, _Field], other: dict[str, _Field]) -> dict[str, _Field
     merged = dict(one)
     for path, field in other.items():
         before = merged.get(path)
-        merged[path] = (
-            field
-            if before is None
-            else _Field(path, before.tests + field.tests, before.or_absent or field.or_absent)
-        )
+        merged[path] = field if before is None else _either(before, field)
     return merged
+
+
+def _either(one: _Field, other: _Field) -> _Field:
+    values = None
+    if one.values is not None and other.values is not None:
+        values = one.values + other.values
+    or_absent = one.or_absent or other.or_absent
+    return _Field(one.path, one.tests + other.tests, or_absent, values)
 
 
 def _compile_member(key: str, value: Any, path: str) -> list[dict[str, _Field]]:
@@ -182,7 +207,8 @@ def _compile_member(key: str, value: Any, path: str) -> list[dict[str, _Field]]:
             or_absent = True
         else:
             tests.append(_compile_test(item))
-    return [{path: _Field(path, tuple(tests), or_absent)}]
+    values = None if any(isinstance(item, Mapping) for item in value) else tuple(value)
+    return [{path: _Field(path, tuple(tests), or_absent, values)}]
 
 
 def _compile_test(item: Any) -> Test:

@@ -63,6 +63,7 @@ _PROFILES: Final = {
         framework=_CORAL,
         checksum=True,
     ),
+    "events": Profile(enums=True),
     "lambda": Profile(
         enums=True,
         own=frozenset({"Runtime"}),

@@ -1,0 +1,93 @@
+"""Events: what PutEvents makes of an entry, and how large it is."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+from penstock.core.errors import AwsError
+from penstock.core.input_transformer import dumps
+from penstock.core.pattern import Leaves, flatten
+from penstock.services.events.names import Scope, time_text
+
+_TIME_BYTES = 14
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """An event on its way: the document that patterns see and targets get."""
+
+    document: dict[str, Any]
+    trace: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return str(self.document["id"])
+
+    @cached_property
+    def body(self) -> bytes:
+        """The document as JSON."""
+        return dumps(self.document)
+
+    @cached_property
+    def leaves(self) -> Leaves:
+        """The document as patterns look at it."""
+        return flatten(self.document)
+
+
+def new_document(  # noqa: PLR0913 -- the members of an event
+    *,
+    id_: str,
+    scope: Scope,
+    source: str,
+    detail_type: str,
+    at: int,
+    resources: list[str],
+    detail: dict[str, Any],
+) -> dict[str, Any]:
+    """An event's document, its members in AWS's order. `at` in ms."""
+    return {
+        "version": "0",
+        "id": id_,
+        "detail-type": detail_type,
+        "source": source,
+        "account": scope.account,
+        "time": time_text(at),
+        "region": scope.region,
+        "resources": resources,
+        "detail": detail,
+    }
+
+
+def parse_detail(text: str) -> dict[str, Any]:
+    """The detail of an entry. Raises MalformedDetail for what is no JSON object."""
+    try:
+        detail = orjson.loads(text)
+    except ValueError:
+        detail = _parse_large(text)
+    if not isinstance(detail, dict):
+        raise AwsError("MalformedDetail", "Detail is malformed.")
+    return detail
+
+
+def _parse_large(text: str) -> Any:
+    """Integers beyond 64 bits are JSON too."""
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except ValueError:
+        return None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+def entry_size(entry: dict[str, Any]) -> int:
+    """The bytes that an entry counts for (EventBridge guide, "calculating PutEvents event entry size")."""
+    size = _TIME_BYTES if "Time" in entry else 0
+    for member in ("Source", "DetailType", "Detail"):
+        size += len(entry.get(member, "").encode())
+    return size + sum(len(resource.encode()) for resource in entry.get("Resources", []))

@@ -1,0 +1,41 @@
+"""Event patterns as requests give them, and TestEventPattern."""
+
+from typing import Any, Final
+
+import orjson
+
+from penstock.api import Context, Request, Result, operation
+from penstock.core.errors import AwsError
+from penstock.core.pattern import Pattern, PatternError, compile_pattern
+
+# AWS: without these, an event is none (API reference, TestEventPattern).
+_REQUIRED: Final = ("id", "account", "source", "time", "region", "detail-type")
+
+
+def pattern_of(text: str) -> Pattern:
+    """A pattern, compiled. Raises InvalidEventPatternException."""
+    try:
+        return compile_pattern(text)
+    except PatternError as error:
+        reason = f"Event pattern is not valid. Reason: {error}"
+        raise AwsError("InvalidEventPatternException", reason) from error
+
+
+class PatternTests:
+    """TestEventPattern."""
+
+    @operation("TestEventPattern")
+    async def test(self, ctx: Context, request: Request) -> Result:
+        """Whether an event matches a pattern."""
+        event = _event(request["Event"])
+        return {"Result": pattern_of(request["EventPattern"]).matches(event)}
+
+
+def _event(text: str) -> dict[str, Any]:
+    try:
+        event = orjson.loads(text)
+    except ValueError:
+        event = None
+    if not isinstance(event, dict) or any(name not in event for name in _REQUIRED):
+        raise AwsError("ValidationException", "Parameter Event is not valid.")
+    return event

@@ -1,0 +1,183 @@
+"""From events on a bus to deliveries: everything that follows from one request is one transaction."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from penstock.api import Context
+from penstock.core.arn import parse_arn
+from penstock.core.errors import AwsError
+from penstock.core.ids import Ids
+from penstock.core.input_transformer import TransformError
+from penstock.core.json_path import MISSING, compile_path
+from penstock.delivery.model import Failed
+from penstock.fanout import Delivery, Packed, QueueExists, put
+from penstock.services.events.archive_log import append
+from penstock.services.events.event import Event
+from penstock.services.events.index import Rule, RuleIndexes
+from penstock.services.events.lanes import Lanes
+from penstock.services.events.letters import letter_at_once
+from penstock.services.events.names import BusKey
+from penstock.services.events.shape import Target, predefined_values
+from penstock.storage.primitives import NewMessage, Primitives, Store
+
+
+@dataclass(slots=True)
+class Routed:
+    """What to store for some events."""
+
+    packed: dict[str, list[NewMessage]] = field(default_factory=dict)
+    archived: list[tuple[str, bytes]] = field(default_factory=list)
+    """Archives' ARNs and events."""
+
+    def add(self, packed: Packed) -> None:
+        """Messages of a lane."""
+        for queue, messages in packed.items():
+            self.packed.setdefault(queue, []).extend(messages)
+
+
+class Router:
+    """Finds the rules that events match and packs what their targets get."""
+
+    def __init__(
+        self,
+        store: Store,
+        ids: Ids,
+        indexes: RuleIndexes,
+        lanes: Lanes,
+        queue_exists: QueueExists,
+    ) -> None:
+        self._store = store
+        self._ids = ids
+        self._indexes = indexes
+        self._lanes = lanes
+        self._queue_exists = queue_exists
+
+    async def accept(self, ctx: Context, events: Sequence[tuple[BusKey, Event]]) -> None:
+        """Hand events over to what they match."""
+        await self.store(await self.route(ctx, events), ctx.now)
+
+    async def route(
+        self,
+        ctx: Context,
+        events: Sequence[tuple[BusKey, Event]],
+        *,
+        only: Collection[str] | None = None,
+    ) -> Routed:
+        """What follows from events. `only` are the ARNs of the rules that may match, if not all."""
+        routed = Routed()
+        deliveries: list[tuple[Delivery, bytes]] = []
+        for bus, event in events:
+            for rule in await self._indexes.find(bus, event):
+                if only is not None and rule.arn not in only:
+                    continue
+                if rule.archive is not None:
+                    routed.archived.append((rule.archive, event.body))
+                deliveries += await self._of_rule(ctx, rule, event, routed)
+        for packed in await self._lanes.pack(ctx, deliveries):
+            routed.add(packed)
+        return routed
+
+    async def fire(self, ctx: Context, rule: Rule, event: Event) -> Routed:
+        """What follows from an event of a rule's own: a scheduled one."""
+        routed = Routed()
+        deliveries = await self._of_rule(ctx, rule, event, routed)
+        for packed in await self._lanes.pack(ctx, deliveries):
+            routed.add(packed)
+        return routed
+
+    async def store(self, routed: Routed, now: int) -> None:
+        """Store what was routed, all or none."""
+        if routed.packed or routed.archived:
+            async with self._store.transaction() as tx:
+                await self.store_in(tx, routed, now)
+
+    async def store_in(self, tx: Primitives, routed: Routed, now: int) -> None:
+        """The same within a transaction."""
+        await put(tx, routed.packed, now)
+        for archive, body in routed.archived:
+            await append(tx, archive, body, now)
+
+    async def _of_rule(
+        self, ctx: Context, rule: Rule, event: Event, routed: Routed
+    ) -> list[tuple[Delivery, bytes]]:
+        """The deliveries of one rule. What cannot be sent at all is a dead letter at once."""
+        result: list[tuple[Delivery, bytes]] = []
+        for target in rule.targets:
+            delivery = _delivery(rule, target, event)
+            try:
+                _check_hops(rule.bus, target, event)
+                if target.shape is None:
+                    body = event.body
+                else:
+                    values = predefined_values(event, rule.arn, rule.name, ctx.now)
+                    body = target.shape(event, values)
+            except TransformError as error:
+                await self._give_up(ctx, delivery, event, "INVALID_JSON", str(error), routed)
+            except AwsError as error:
+                await self._give_up(ctx, delivery, event, error.code, error.message, routed)
+            else:
+                result.append((delivery, body))
+        return result
+
+    async def _give_up(
+        self,
+        ctx: Context,
+        delivery: Delivery,
+        event: Event,
+        code: str,
+        reason: str,
+        routed: Routed,
+    ) -> None:
+        to = delivery.letters_to
+        if to is not None and await self._queue_exists(to):
+            failed = Failed(reason.encode(), 400, kind=code, final=True)
+            letter = letter_at_once(delivery, event.body, failed, self._ids.uuid(), ctx.now)
+            routed.add({to: [letter]})
+
+
+def _delivery(rule: Rule, target: Target, event: Event) -> Delivery:
+    own: dict[str, Any] = {"retries": target.max_retries, "max_age_ms": target.max_age_ms}
+    if target.shape is not None:
+        own["event"] = event.body.decode()
+    return Delivery(
+        to=target.arn,
+        arn=rule.arn,
+        account=rule.bus.account,
+        region=rule.bus.region,
+        principal=target.document.get("RoleArn", "events.amazonaws.com"),
+        trace=event.trace,
+        request=_request(target, event),
+        letters_to=target.letters_to,
+        own=own,
+    )
+
+
+def _request(target: Target, event: Event) -> dict[str, Any]:
+    """Further members of the target's operation."""
+    document = target.document
+    match target.service:
+        case "sqs":
+            return dict(document.get("SqsParameters", {}))
+        case "kinesis":
+            key = event.id
+            if path := document.get("KinesisParameters", {}).get("PartitionKeyPath"):
+                found = compile_path(path).find(event.document)
+                key = event.id if found is MISSING else str(found)
+            # AWS: 256 characters at most (PutRecord); the event's id where nothing else is said.
+            return {"PartitionKey": key[:256]}
+        case "events" | "execute-api":
+            return dict(document.get("HttpParameters", {}))
+    return {}
+
+
+def _check_hops(bus: BusKey, target: Target, event: Event) -> None:
+    """Refuse what has crossed accounts, or regions, once before. Raises AwsError."""
+    if target.service != "events" or target.is_destination:
+        return
+    to = parse_arn(target.arn)
+    # AWS: an event that came from another account goes no further than this one; likewise regions (dossier 4.3).
+    if event.document["account"] != bus.account and to.account != bus.account:
+        raise AwsError("THIRD_ACCOUNT_HOP_DETECTED", "The event was sent on from a third account.")
+    if event.document["region"] != bus.region and to.region != bus.region:
+        raise AwsError("THIRD_REGION_HOP_DETECTED", "The event was sent on from a third region.")

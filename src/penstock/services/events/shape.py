@@ -1,0 +1,95 @@
+"""A target as events meet it: what it is given of them, and how."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from penstock.core.arn import parse_arn
+from penstock.core.input_transformer import TransformError, compile_transformer, dumps
+from penstock.core.json_path import MISSING, compile_path
+from penstock.services.events.documents import Document
+from penstock.services.events.event import Event
+from penstock.services.events.names import time_text
+
+Shape: TypeAlias = Callable[[Event, Mapping[str, Any]], bytes]
+"""What a target gets, from the event and the transformer's predefined values. Raises TransformError."""
+_RETRIES: Final = 185
+_MAX_AGE_S: Final = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A target, compiled from its document."""
+
+    id: str
+    arn: str
+    service: str
+    shape: Shape | None
+    """None for the event as it is."""
+    document: Document
+    letters_to: str | None
+    max_retries: int
+    max_age_ms: int
+
+    @property
+    def is_destination(self) -> bool:
+        """Whether it is an API destination rather than a bus."""
+        return self.service == "events" and ":api-destination/" in self.arn
+
+
+def compile_target(document: Document) -> Target:
+    """A target from what PutTargets stored."""
+    policy = document.get("RetryPolicy", {})
+    return Target(
+        id=document["Id"],
+        arn=document["Arn"],
+        service=parse_arn(document["Arn"]).service,
+        shape=_shape(document),
+        document=document,
+        letters_to=document.get("DeadLetterConfig", {}).get("Arn"),
+        max_retries=policy.get("MaximumRetryAttempts", _RETRIES),
+        max_age_ms=policy.get("MaximumEventAgeInSeconds", _MAX_AGE_S) * 1000,
+    )
+
+
+def _shape(document: Document) -> Shape | None:
+    if "Input" in document:
+        constant = document["Input"].encode()
+        return lambda event, predefined: constant
+    if "InputPath" in document:
+        return _by_path(document["InputPath"])
+    if "InputTransformer" in document:
+        given = document["InputTransformer"]
+        transformer = compile_transformer(given["InputTemplate"], given.get("InputPathsMap", {}))
+        return lambda event, predefined: transformer.apply(event.document, predefined)
+    return None
+
+
+def _by_path(text: str) -> Shape:
+    path = compile_path(text)
+
+    def shape(event: Event, predefined: Mapping[str, Any]) -> bytes:
+        found = path.find(event.document)
+        if found is MISSING:
+            raise TransformError(f"The event has nothing at {text}.")
+        return dumps(found)
+
+    return shape
+
+
+def predefined_values(event: Event, rule_arn: str, rule: str, now: int) -> dict[str, Any]:
+    """What every transformer may name."""
+    document = event.document
+    # AWS: the event without its detail, and with `detailType` (recorded); the JSON form is the event as it is.
+    brief = {
+        "detailType" if name == "detail-type" else name: value
+        for name, value in document.items()
+        if name != "detail"
+    }
+    return {
+        "aws.events.rule-arn": rule_arn,
+        "aws.events.rule-name": rule,
+        "aws.events.event.ingestion-time": time_text(now),
+        "aws.events.event": brief,
+        "aws.events.event.json": document,
+    }
