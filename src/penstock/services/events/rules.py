@@ -84,7 +84,7 @@ class Rules:
         await self._documents.delete(given, bus.partition, name)
         self._indexes.forget(bus)
 
-    @operation("PutRule", refuses=("ScheduleExpression",))
+    @operation("PutRule")
     async def put(self, ctx: Context, request: Request) -> Result:
         """Make or replace a rule; its targets stay."""
         bus, name = bus_key(ctx, request.get("EventBusName")), request["Name"]
