@@ -41,6 +41,7 @@ from penstock.services.lambda_ import LambdaService, Surroundings
 from penstock.services.logs import StoreLogSink, logs_service
 from penstock.services.s3 import S3
 from penstock.services.scheduler import Scheduler
+from penstock.services.sns import Sns
 from penstock.services.sqs import Sqs
 from penstock.services.ssm import ssm_service
 from penstock.storage.primitives import Store
@@ -93,6 +94,7 @@ class App:
         self.sqs = Sqs(store, ids, clock, receipt_key)
         names = [
             "sqs",
+            "sns",
             "s3",
             "iam",
             "sts",
@@ -121,6 +123,7 @@ class App:
             outbound=self.outbound,
             endpoint=config.url,
         )
+        self.sns = Sns(fanout)
         self.functions = LambdaService(
             Surroundings(
                 store=store,
@@ -145,6 +148,7 @@ class App:
         self.scheduler = Scheduler(fanout)
         services = [
             self.sqs.service,
+            self.sns.service,
             self.functions.service,
             self.s3.service,
             iam_service(store, ids),
@@ -176,6 +180,7 @@ class App:
             {
                 ("POST", "/_penstock/reset"): self.reset,
                 ("GET", "/_penstock/queues"): self.queues,
+                ("GET", "/_penstock/outbox"): self.sns.outbox.read,
                 ("GET", "/_penstock/clock"): steering.tell_time,
                 ("POST", "/_penstock/clock"): steering.set_time,
                 ("GET", "/_penstock/faults"): steering.tell_faults,
@@ -183,7 +188,13 @@ class App:
             },
         )
         function_door = self.functions.door(pipeline.admit)
-        doors: list[Door] = [control, apigateway.door, function_door, pipeline.handle]
+        doors: list[Door] = [
+            control,
+            apigateway.door,
+            function_door,
+            self.sns.door,
+            pipeline.handle,
+        ]
         durability = Durability(store, pipeline.unavailable)
         # Connections live in the machine's time, as their clients do.
         self.gateway = Gateway(doors, durability, SystemClock(), config.max_body)
@@ -202,6 +213,7 @@ class App:
     async def restore(self) -> None:
         """Go on with what a stop or a crash interrupted. Functions need a gateway that listens: call it then."""
         await self.sqs.restore()
+        await self.sns.restore()
         await self.functions.restore()
         self.s3.start()
         self.scheduler.restore()
@@ -252,6 +264,7 @@ class App:
         self.functions.reset()
         self.s3.start()
         self.events.reset()
+        self.sns.reset()
         await self.store.durable()
         return {"status": "reset"}
 

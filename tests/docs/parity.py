@@ -24,6 +24,7 @@ TITLES = {
     "logs": "CloudWatch Logs",
     "s3": "S3",
     "scheduler": "EventBridge Scheduler",
+    "sns": "SNS",
     "sqs": "SQS",
     "ssm": "Systems Manager parameters",
     "sts": "STS",

@@ -1,0 +1,319 @@
+"""From a message and its subscriptions to what is put where: queues here, lanes of deliveries, the outbox."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from penstock.api import Context, Dispatcher
+from penstock.core.errors import AwsError
+from penstock.core.phases import AWS_MANAGED, PhasedSchedule
+from penstock.core.retry import DeadLetter
+from penstock.core.sns_filter import attribute_values, body_value
+from penstock.delivery.model import Failed, Scaling
+from penstock.fanout import Delivery, Fanout, Lane, Letter, Packed, put
+from penstock.services.sns.delivery_policy import DEFAULT_RETRY, schedule_of
+from penstock.services.sns.envelope import Envelope, function_event
+from penstock.services.sns.message import Message, binary_attributes, plain_attributes
+from penstock.services.sns.outbox import append, entry
+from penstock.services.sns.repository import Repository, Route, Routes, lane_of
+from penstock.services.sns.signature import Signers
+from penstock.services.sns.subscription import HTTP
+from penstock.services.sns.topic import Topic
+from penstock.storage.primitives import Leased, NewMessage, Primitives
+
+_SHARED: Final = "sns/deliveries"
+_CONFIRMATIONS: Final = "sns/confirmations"
+# AWS: an endpoint has 15 seconds to answer (SNS guide, "HTTP/HTTPS notifications").
+_TIMEOUT_MS: Final = 15_000
+_ONE_ENDPOINT: Final = Scaling(start=16, most=16)
+_HEADERS: Final = {
+    "user-agent": "Amazon Simple Notification Service Agent",
+    "accept-encoding": "gzip,deflate",
+}
+_PLAIN: Final = "text/plain; charset=UTF-8"
+_PRINCIPAL: Final = "sns.amazonaws.com"
+
+
+@dataclass(slots=True)
+class Plan:
+    """What one message puts where."""
+
+    message: Message
+    packed: dict[str, list[NewMessage]] = field(default_factory=dict)
+    outbox: list[bytes] = field(default_factory=list)
+
+    def add(self, packed: Packed) -> None:
+        """Add what was packed."""
+        for queue, messages in packed.items():
+            self.packed.setdefault(queue, []).extend(messages)
+
+
+class Deliveries:
+    """The lanes of SNS: one for all targets that are quick, one for each endpoint and each subscription with an order."""
+
+    def __init__(self, fanout: Fanout, repository: Repository, signers: Signers) -> None:
+        self._fanout = fanout
+        self._repository = repository
+        self._signers = signers
+        self._senders = {"http": self._to_endpoint, "lambda": _to_function}
+        self._shared = self._lane(_SHARED)
+        self._confirmations = self._lane(_CONFIRMATIONS)
+        self._own: dict[str, Lane] = {}
+        self._slots: dict[str, float] = {}
+        """By subscription with a rate: the instant (ms) of its next delivery."""
+
+    def _lane(self, name: str, scaling: Scaling | None = None) -> Lane:
+        if scaling is None:
+            return self._fanout.lane(name, _schedule_of, _letter_of, senders=self._senders)
+        return self._fanout.lane(
+            name, _schedule_of, _letter_of, senders=self._senders, scaling=scaling
+        )
+
+    def start(self) -> None:
+        """Deliver what everybody shares."""
+        self._shared.start()
+        self._confirmations.start()
+
+    async def restore(self, now: int) -> None:
+        """Go on with what waits for single subscriptions."""
+        self.start()
+        for record in await self._repository.everything():
+            if await self._waiting(record.arn, now):
+                self._lane_of(record.arn)
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self._own.clear()
+        self._slots.clear()
+        self.start()
+
+    def drop(self, subscription_arn: str) -> None:
+        """A subscription is gone."""
+        self._slots.pop(subscription_arn, None)
+        lane = self._own.pop(subscription_arn, None)
+        if lane is not None:
+            lane.stop()
+
+    def _lane_of(self, subscription_arn: str) -> Lane:
+        lane = self._own.get(subscription_arn)
+        if lane is None:
+            lane = self._lane(lane_of(subscription_arn), _ONE_ENDPOINT)
+            self._own[subscription_arn] = lane
+            lane.start()
+        return lane
+
+    async def _waiting(self, subscription_arn: str, now: int) -> bool:
+        counts = await self._fanout.store.queue.count(lane_of(subscription_arn), now)
+        return bool(counts.visible or counts.leased or counts.delayed)
+
+    async def plan(self, ctx: Context, routes: Routes, message: Message) -> Plan:
+        """What a message puts where; to be done before the transaction that carries it out."""
+        plan = Plan(message)
+        chosen = _chosen(routes.routes, message)
+        if not chosen:
+            return plan
+        topic = routes.topic
+        signer = None
+        if not topic.fifo and any(not route.raw for route in chosen):
+            signer = await self._signers.get()
+        envelope = Envelope(topic, message, signer, self._fanout.endpoint)
+        shared: list[tuple[Delivery, bytes]] = []
+        for route in chosen:
+            protocol = route.record.protocol
+            text = message.text_for(_structure_key(route))
+            if protocol not in ("sqs", "lambda", *HTTP):
+                plan.outbox.append(_outbox_entry(route, message, text))
+                continue
+            body = text.encode() if route.raw else envelope.body(text, route.record.arn)
+            delivery = _delivery(ctx, topic, route, message)
+            if protocol in HTTP:
+                plan.add(await self._to_own_lane(ctx, route, delivery, body))
+            elif topic.fifo:
+                plan.add(await self._in_order(ctx, delivery, body, message))
+            else:
+                shared.append((delivery, body))
+        if shared:
+            plan.add(await self._shared.pack(ctx, shared))
+        return plan
+
+    async def _to_own_lane(
+        self, ctx: Context, route: Route, delivery: Delivery, body: bytes
+    ) -> Packed:
+        packed = await self._lane_of(delivery.arn).pack(ctx, [(delivery, body)])
+        if route.rate:
+            slot = max(self._slots.get(delivery.arn, 0.0), float(ctx.now))
+            self._slots[delivery.arn] = slot + 1000 / route.rate
+            for messages in packed.values():
+                for message in messages:
+                    message.visible_at = int(slot)
+        return packed
+
+    async def _in_order(
+        self, ctx: Context, delivery: Delivery, body: bytes, message: Message
+    ) -> Packed:
+        """A message of a FIFO topic: it must not overtake those that wait for the same subscription."""
+        if not await self._waiting(delivery.arn, ctx.now):
+            packed = await self._shared.pack(ctx, [(delivery, body)])
+            if _SHARED not in packed:
+                return packed
+        self._lane_of(delivery.arn)
+        kept = NewMessage(
+            id=self._fanout.ids.uuid(),
+            body=body,
+            attributes=delivery.encode(),
+            visible_at=ctx.now,
+            group=message.group,
+        )
+        return {lane_of(delivery.arn): [kept]}
+
+    async def confirm(self, ctx: Context, topic: Topic, to: str, body: bytes, kind: str) -> Packed:
+        """A letter that asks an HTTP endpoint to confirm."""
+        id_ = orjson.loads(body)["MessageId"]
+        delivery = Delivery(
+            to=to,
+            arn=topic.arn,
+            account=topic.account,
+            region=topic.region,
+            principal=_PRINCIPAL,
+            own={"headers": _headers(kind, id_, topic.arn, _PLAIN)},
+        )
+        return await self._confirmations.pack(ctx, [(delivery, body)])
+
+    async def _to_endpoint(
+        self, dispatcher: Dispatcher, ctx: Context, delivery: Delivery, message: Leased
+    ) -> None:
+        headers = {**_HEADERS, **delivery.own["headers"]}
+        if delivery.trace is not None:
+            headers["x-amzn-trace-id"] = delivery.trace
+        answer = await self._fanout.outbound.send(
+            "POST", delivery.to, headers, message.body, timeout_ms=_TIMEOUT_MS
+        )
+        if 200 <= answer.status < 300:
+            return
+        # AWS: 4xx but 429 is for good, everything else may pass (SNS guide, "message delivery retries").
+        status = answer.status if 400 <= answer.status < 500 else 503
+        raise AwsError(
+            f"HTTP_{answer.status}", f"{delivery.to} answered {answer.status}.", status=status
+        )
+
+
+async def carry_out(tx: Primitives, plans: Sequence[Plan], account: str, now: int) -> None:
+    """Put what plans say."""
+    packed: dict[str, list[NewMessage]] = {}
+    outbox: list[bytes] = []
+    for plan in plans:
+        for queue, messages in plan.packed.items():
+            packed.setdefault(queue, []).extend(messages)
+        outbox += plan.outbox
+    await put(tx, packed, now)
+    if outbox:
+        await append(tx, account, outbox, now)
+
+
+def _chosen(routes: Sequence[Route], message: Message) -> list[Route]:
+    """The routes whose filters the message passes; what they look at is read once."""
+    seen: dict[str, Any] = {}
+    chosen = []
+    for route in routes:
+        test = route.filter
+        if test is not None:
+            if test.scope not in seen:
+                seen[test.scope] = (
+                    body_value(message.text)
+                    if test.scope == "MessageBody"
+                    else attribute_values(message.attributes)
+                )
+            if not test.matches(seen[test.scope]):
+                continue
+        chosen.append(route)
+    return chosen
+
+
+def _structure_key(route: Route) -> str:
+    """By which key a message structure has the text for a subscription: its protocol, or the device's platform."""
+    record = route.record
+    return record.endpoint.split("/")[1] if record.protocol == "application" else record.protocol
+
+
+def _delivery(ctx: Context, topic: Topic, route: Route, message: Message) -> Delivery:
+    record = route.record
+    own: dict[str, Any] = {}
+    request: dict[str, Any] = {}
+    if record.protocol in HTTP:
+        own["headers"] = _headers("Notification", message.id, topic.arn, route.content_type)
+        own["headers"]["x-amz-sns-subscription-arn"] = record.arn
+        if route.raw:
+            own["headers"]["x-amz-sns-rawdelivery"] = "true"
+        if route.retry != DEFAULT_RETRY:
+            own["retry"] = route.retry
+    elif record.protocol == "sqs":
+        if route.raw and message.attributes:
+            request["MessageAttributes"] = plain_attributes(message.attributes)
+        if message.group is not None:
+            request["MessageGroupId"] = message.group
+        if message.dedup is not None:
+            own["dedup"] = message.dedup
+            if record.endpoint.endswith(".fifo"):
+                request["MessageDeduplicationId"] = message.dedup
+    return Delivery(
+        to=record.endpoint,
+        arn=record.arn,
+        account=topic.account,
+        region=topic.region,
+        principal=_PRINCIPAL,
+        trace=ctx.trace,
+        request=request,
+        letters_to=route.letters_to,
+        own=own,
+    )
+
+
+def _headers(kind: str, id_: str, topic_arn: str, content_type: str) -> dict[str, str]:
+    return {
+        "content-type": content_type,
+        "x-amz-sns-message-type": kind,
+        "x-amz-sns-message-id": id_,
+        "x-amz-sns-topic-arn": topic_arn,
+    }
+
+
+def _outbox_entry(route: Route, message: Message, text: str) -> bytes:
+    record = route.record
+    return entry(
+        record.protocol,
+        record.endpoint,
+        text,
+        subject=message.subject,
+        id_=message.id,
+        topic=record.topic_arn,
+        subscription=record.arn,
+        attributes=plain_attributes(message.attributes),
+    )
+
+
+def _schedule_of(delivery: Delivery) -> PhasedSchedule:
+    if delivery.service == "http":
+        return schedule_of(delivery.own.get("retry", DEFAULT_RETRY))
+    return AWS_MANAGED
+
+
+def _letter_of(delivery: Delivery, message: Leased, failed: Failed, decision: DeadLetter) -> Letter:
+    """AWS: a dead letter is what would have been delivered (recorded by LocalStack)."""
+    ordered = (delivery.letters_to or "").endswith(".fifo")
+    group = delivery.request.get("MessageGroupId") or message.id
+    return Letter(
+        body=message.body,
+        attributes=binary_attributes(delivery.request.get("MessageAttributes") or {}),
+        group=group if ordered else None,
+        dedup=delivery.own.get("dedup", message.id) if ordered else None,
+    )
+
+
+async def _to_function(
+    dispatcher: Dispatcher, ctx: Context, delivery: Delivery, message: Leased
+) -> None:
+    event = function_event(message.body, delivery.arn)
+    request = {"FunctionName": delivery.to, "InvocationType": "Event", "Payload": event}
+    await dispatcher.call(ctx, "lambda", "Invoke", request)

@@ -1,0 +1,205 @@
+"""Topics and subscriptions in the store, and what publishing needs of them, kept compiled until something changes."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from penstock.core.sns_filter import Filter
+from penstock.services.sns.delivery_policy import effective_policy
+from penstock.services.sns.subscription import HTTP, SubscriptionRecord
+from penstock.services.sns.topic import Topic
+from penstock.storage.primitives import Primitives, Row, Store
+
+TOPICS: Final = "sns/topics"
+SUBSCRIPTIONS: Final = "sns/subscriptions"
+TOKENS: Final = "sns/tokens"
+_PAGE: Final = 1000
+_MOST_ROUTES: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A confirmed subscription, ready to be published to."""
+
+    record: SubscriptionRecord
+    filter: Filter | None
+    raw: bool
+    letters_to: str | None
+    retry: dict[str, object] | None
+    """Of HTTP: the healthyRetryPolicy that holds."""
+    content_type: str
+    """Of HTTP."""
+    rate: int
+    """Of HTTP: so many deliveries a second at most; 0 for any number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """A topic and where its messages go."""
+
+    topic: Topic
+    routes: tuple[Route, ...]
+    epoch: int
+
+
+class Repository:
+    """Reads and writes records. Whoever writes through a transaction of their own calls `forget` afterwards."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._routes: dict[str, Routes] = {}
+        self._changes = 0
+
+    def forget(self, topic_arn: str) -> None:
+        """Something of the topic has changed."""
+        self._changes += 1
+        self._routes.pop(topic_arn, None)
+
+    def forget_all(self) -> None:
+        """Everything has changed."""
+        self._changes += 1
+        self._routes.clear()
+
+    async def topic(self, arn: str) -> Topic | None:
+        """A topic by its ARN."""
+        row = await self._store.table.get(TOPICS, *_topic_key(arn))
+        return None if row is None else Topic.load(row.document, row.version)
+
+    async def topics(self, account: str, region: str, after: str, limit: int) -> list[Topic]:
+        """Topics in order of their names, from the one after a name on."""
+        low = after.encode() + b"\0" if after else b""
+        rows = await self._store.table.range(
+            TOPICS, f"{account}/{region}".encode(), low=low, limit=limit
+        )
+        return [Topic.load(row.document, row.version) for row in rows]
+
+    async def put_topic(
+        self, topic: Topic, *, tx: Primitives | None = None, expect: int | None = None
+    ) -> None:
+        """Store a topic; unless told otherwise, over the version that was read. Raises Conflict."""
+        expected = topic.version if expect is None else expect
+        key = _topic_key(topic.arn)
+        await (tx or self._store).table.put(TOPICS, *key, topic.dump(), expect=expected)
+        self.forget(topic.arn)
+
+    async def delete_topic(self, topic: Topic, subscriptions: list[SubscriptionRecord]) -> None:
+        """Remove a topic with its subscriptions."""
+        async with self._store.transaction() as tx:
+            await tx.table.delete(TOPICS, *_topic_key(topic.arn))
+            for record in subscriptions:
+                await self.delete(record, tx)
+        self.forget(topic.arn)
+
+    async def subscription(self, arn: str) -> SubscriptionRecord | None:
+        """A subscription by its ARN."""
+        row = await self._store.table.get(SUBSCRIPTIONS, *_subscription_key(arn))
+        return None if row is None else SubscriptionRecord.load(row.document, row.version)
+
+    async def put(self, record: SubscriptionRecord, tx: Primitives | None = None) -> None:
+        """Store a subscription over the version that was read (0: a new one). Raises Conflict."""
+        key = _subscription_key(record.arn)
+        where = tx or self._store
+        await where.table.put(SUBSCRIPTIONS, *key, record.dump(), expect=record.version)
+        self.forget(record.topic_arn)
+
+    async def delete(self, record: SubscriptionRecord, tx: Primitives) -> None:
+        """Remove a subscription, with its token and what waits for its endpoint."""
+        await tx.table.delete(SUBSCRIPTIONS, *_subscription_key(record.arn))
+        if record.token:
+            await tx.table.delete(TOKENS, record.token.encode(), b"")
+        await tx.queue.purge(lane_of(record.arn))
+        self.forget(record.topic_arn)
+
+    async def of_topic(
+        self, topic_arn: str, after: str = "", limit: int | None = None
+    ) -> list[SubscriptionRecord]:
+        """The subscriptions of a topic in order of their ids, from the one after an id on."""
+        partition, name = _topic_key(topic_arn)
+        start = name + b"/"
+        low = start + after.encode() + b"\0" if after else start
+        return await self._range(partition, low, name + b"0", limit)
+
+    async def of_account(
+        self, account: str, region: str, after: str, limit: int
+    ) -> list[SubscriptionRecord]:
+        """Subscriptions to all topics, from the one after a place on."""
+        low = after.encode() + b"\0" if after else b""
+        return await self._range(f"{account}/{region}".encode(), low, None, limit)
+
+    async def everything(self) -> list[SubscriptionRecord]:
+        """Every subscription there is."""
+        found: list[SubscriptionRecord] = []
+        after: tuple[bytes, bytes] | None = None
+        while rows := await self._store.table.scan(SUBSCRIPTIONS, after=after, limit=_PAGE):
+            found += map(_load, rows)
+            after = rows[-1].partition, rows[-1].sort
+        return found
+
+    async def routes(self, topic_arn: str) -> Routes | None:
+        """A topic with its confirmed subscriptions, compiled; None when there is no such topic."""
+        known = self._routes.get(topic_arn)
+        # What was lost before it was on disk must not be remembered.
+        if known is not None and known.epoch == self._store.epoch:
+            return known
+        changes = self._changes
+        topic = await self.topic(topic_arn)
+        if topic is None:
+            return None
+        records = await self.of_topic(topic_arn)
+        routes = tuple(_compile(topic, record) for record in records if not record.pending)
+        found = Routes(topic, routes, self._store.epoch)
+        if changes == self._changes:
+            if len(self._routes) >= _MOST_ROUTES:
+                self._routes.clear()
+            self._routes[topic_arn] = found
+        return found
+
+    async def _range(
+        self, partition: bytes, low: bytes, high: bytes | None, limit: int | None
+    ) -> list[SubscriptionRecord]:
+        found: list[SubscriptionRecord] = []
+        while True:
+            count = _PAGE if limit is None else min(_PAGE, limit - len(found))
+            rows = await self._store.table.range(
+                SUBSCRIPTIONS, partition, low=low, high=high, limit=count
+            )
+            found += map(_load, rows)
+            if len(rows) < count or len(found) == limit:
+                return found
+            low = rows[-1].sort + b"\0"
+
+
+def place_of(record: SubscriptionRecord) -> str:
+    """Where a subscription is among those of its account."""
+    return _subscription_key(record.arn)[1].decode()
+
+
+def lane_of(subscription_arn: str) -> str:
+    """The lane of a subscription that must not hold up others."""
+    return f"sns/deliveries/{subscription_arn}"
+
+
+def _load(row: Row) -> SubscriptionRecord:
+    return SubscriptionRecord.load(row.document, row.version)
+
+
+def _compile(topic: Topic, record: SubscriptionRecord) -> Route:
+    retry, content_type, rate = None, "", 0
+    if record.protocol in HTTP:
+        policy = effective_policy(
+            topic.attributes.get("DeliveryPolicy"), record.attributes.get("DeliveryPolicy")
+        )
+        retry = policy["healthyRetryPolicy"]
+        content_type = policy["requestPolicy"]["headerContentType"]
+        rate = (policy["throttlePolicy"] or {}).get("maxReceivesPerSecond", 0)
+    return Route(record, record.filter(), record.raw, record.letters_to, retry, content_type, rate)
+
+
+def _topic_key(arn: str) -> tuple[bytes, bytes]:
+    parts = arn.split(":")
+    return f"{parts[4]}/{parts[3]}".encode(), parts[5].encode()
+
+
+def _subscription_key(arn: str) -> tuple[bytes, bytes]:
+    topic_arn, _, id_ = arn.rpartition(":")
+    partition, name = _topic_key(topic_arn)
+    return partition, name + b"/" + id_.encode()
