@@ -132,6 +132,13 @@ OVERLAYS: Final[dict[str, dict[str, Any]]] = {
             },
         },
     },
+    "sns": {
+        # AWS: what these lack is told in SNS's own words, or after something else (recorded by LocalStack).
+        "shapes": {
+            "SetPlatformApplicationAttributesInput": {"required": ["PlatformApplicationArn"]},
+            "UnsubscribeInput": {"required": []},
+        },
+    },
     "sqs": {
         "metadata": {
             "protocols": ["json", "query"],

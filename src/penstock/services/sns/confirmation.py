@@ -122,7 +122,7 @@ class Confirmations:
                 id_=id_,
                 at=ctx.now,
             )
-            letters.packed = await self._deliveries.confirm(ctx, topic, record.endpoint, body, kind)
+            letters.packed = await self._deliveries.confirm(ctx, topic, record, body, kind)
         else:
             link = confirm_url(self._endpoint, topic.arn, record.token)
             letters.outbox.append(

@@ -19,7 +19,7 @@ from penstock.services.sns.message import Message, binary_attributes, plain_attr
 from penstock.services.sns.outbox import append, entry
 from penstock.services.sns.repository import Repository, Route, Routes, lane_of
 from penstock.services.sns.signature import Signers
-from penstock.services.sns.subscription import HTTP
+from penstock.services.sns.subscription import HTTP, SubscriptionRecord
 from penstock.services.sns.topic import Topic
 from penstock.storage.primitives import Leased, NewMessage, Primitives
 
@@ -126,7 +126,9 @@ class Deliveries:
             if protocol not in ("sqs", "lambda", *HTTP):
                 plan.outbox.append(_outbox_entry(route, message, text))
                 continue
-            body = text.encode() if route.raw else envelope.body(text, route.record.arn)
+            # AWS: functions get version 1 whatever the topic's is (recorded by LocalStack).
+            version = "1" if protocol == "lambda" else topic.signature_version
+            body = text.encode() if route.raw else envelope.body(text, route.record.arn, version)
             delivery = _delivery(ctx, topic, route, message)
             if protocol in HTTP:
                 plan.add(await self._to_own_lane(ctx, route, delivery, body))
@@ -168,16 +170,20 @@ class Deliveries:
         )
         return {lane_of(delivery.arn): [kept]}
 
-    async def confirm(self, ctx: Context, topic: Topic, to: str, body: bytes, kind: str) -> Packed:
+    async def confirm(
+        self, ctx: Context, topic: Topic, record: SubscriptionRecord, body: bytes, kind: str
+    ) -> Packed:
         """A letter that asks an HTTP endpoint to confirm."""
-        id_ = orjson.loads(body)["MessageId"]
+        headers = _headers(kind, orjson.loads(body)["MessageId"], topic.arn, _PLAIN)
+        if kind != "SubscriptionConfirmation":
+            headers["x-amz-sns-subscription-arn"] = record.arn
         delivery = Delivery(
-            to=to,
-            arn=topic.arn,
+            to=record.endpoint,
+            arn=record.arn,
             account=topic.account,
             region=topic.region,
             principal=_PRINCIPAL,
-            own={"headers": _headers(kind, id_, topic.arn, _PLAIN)},
+            own={"headers": headers},
         )
         return await self._confirmations.pack(ctx, [(delivery, body)])
 
@@ -251,11 +257,13 @@ def _delivery(ctx: Context, topic: Topic, route: Route, message: Message) -> Del
     elif record.protocol == "sqs":
         if route.raw and message.attributes:
             request["MessageAttributes"] = plain_attributes(message.attributes)
-        if message.group is not None:
+        ordered = record.endpoint.endswith(".fifo")
+        # AWS: a standard queue learns the group from a standard topic alone (recorded by LocalStack).
+        if message.group is not None and (ordered or not topic.fifo):
             request["MessageGroupId"] = message.group
         if message.dedup is not None:
-            own["dedup"] = message.dedup
-            if record.endpoint.endswith(".fifo"):
+            own |= {"group": message.group, "dedup": message.dedup}
+            if ordered:
                 request["MessageDeduplicationId"] = message.dedup
     return Delivery(
         to=record.endpoint,
@@ -302,7 +310,7 @@ def _schedule_of(delivery: Delivery) -> PhasedSchedule:
 def _letter_of(delivery: Delivery, message: Leased, failed: Failed, decision: DeadLetter) -> Letter:
     """AWS: a dead letter is what would have been delivered (recorded by LocalStack)."""
     ordered = (delivery.letters_to or "").endswith(".fifo")
-    group = delivery.request.get("MessageGroupId") or message.id
+    group = delivery.own.get("group") or message.id
     return Letter(
         body=message.body,
         attributes=binary_attributes(delivery.request.get("MessageAttributes") or {}),

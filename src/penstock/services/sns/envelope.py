@@ -26,18 +26,18 @@ class Envelope:
         self._message = message
         self._signer = signer
         self._endpoint = endpoint
-        self._heads: dict[str, bytes] = {}
+        self._heads: dict[tuple[str, str], bytes] = {}
         self._tail = _attributes(message.attributes)
 
-    def body(self, text: str, subscription_arn: str) -> bytes:
-        """The envelope of a text for one subscription."""
-        head = self._heads.get(text)
+    def body(self, text: str, subscription_arn: str, version: str) -> bytes:
+        """The envelope of a text for one subscription, signed in a version."""
+        head = self._heads.get((text, version))
         if head is None:
-            head = self._heads[text] = self._head(text)
+            head = self._heads[text, version] = self._head(text, version)
         url = _string(unsubscribe_url(self._endpoint, subscription_arn))
         return b'%b,\n  "UnsubscribeURL" : %b%b\n}' % (head, url, self._tail)
 
-    def _head(self, text: str) -> bytes:
+    def _head(self, text: str, version: str) -> bytes:
         message, topic = self._message, self._topic
         fields: list[tuple[str, str | None]] = [
             ("Type", "Notification"),
@@ -53,7 +53,6 @@ class Envelope:
         # AWS: what FIFO topics send is not signed (recorded by LocalStack).
         if self._signer is not None and not topic.fifo:
             signed = dict(fields)
-            version = topic.signature_version
             names = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
             fields += [
                 ("SignatureVersion", version),

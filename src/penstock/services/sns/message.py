@@ -191,8 +191,8 @@ def _check_name(name: str) -> None:
 
 def _check_value(name: str, value: Mapping[str, Any]) -> None:
     type_ = value.get("DataType") or ""
-    kind = type_.split(".", 1)[0]
-    if kind not in _KINDS:
+    kind, dot, label = type_.partition(".")
+    if kind not in _KINDS or (dot and not label):
         raise _bad(
             f"The message attribute '{name}' has an invalid message attribute type, the set of"
             " supported type prefixes is Binary, Number, and String."

@@ -77,9 +77,17 @@ class Platforms:
     @operation("SetPlatformApplicationAttributes")
     async def set_application(self, ctx: Context, request: Request) -> None:
         """Set attributes."""
+        arn = check_arn("PlatformApplicationArn", request["PlatformApplicationArn"])
+        given = request.get("Attributes")
+        if not given:
+            # AWS: told after what is wrong with the ARN (recorded by LocalStack).
+            raise AwsError(
+                "ValidationError",
+                "1 validation error detected: Value null at 'attributes' failed to satisfy"
+                " constraint: Member must not be null",
+            )
         attributes = await self._application(request)
-        arn = request["PlatformApplicationArn"]
-        await self._put(_APPLICATIONS, arn, {**attributes, **request["Attributes"]})
+        await self._put(_APPLICATIONS, arn, {**attributes, **given})
 
     @operation("ListPlatformApplications")
     async def list_applications(self, ctx: Context, request: Request) -> Result:

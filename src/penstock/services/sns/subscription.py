@@ -115,6 +115,12 @@ def shown_attributes(record: SubscriptionRecord, topic: Topic | None) -> dict[st
     return shown
 
 
+def is_same(record: SubscriptionRecord, attributes: Mapping[str, str]) -> bool:
+    """Whether a subscription has these attributes, those that it was not given being as they are by default."""
+    has = {"FilterPolicyScope": _DEFAULT_SCOPE, "RawMessageDelivery": "false", **record.attributes}
+    return all(has.get(name, "") == value for name, value in attributes.items())
+
+
 def _truth(value: bool) -> str:
     return "true" if value else "false"
 

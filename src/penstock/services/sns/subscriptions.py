@@ -19,6 +19,7 @@ from penstock.services.sns.subscription import (
     HTTP,
     MAIL,
     SubscriptionRecord,
+    is_same,
     read_attributes,
     shown_attributes,
     with_attribute,
@@ -72,7 +73,7 @@ class Subscriptions:
         id_ = _id_of(topic.arn, protocol, endpoint)
         existing = await self._repository.subscription(f"{topic.arn}:{id_}")
         if existing is not None and not existing.gone(ctx.now):
-            if given and attributes != existing.attributes:
+            if not is_same(existing, attributes):
                 raise invalid(
                     "Attributes Reason: Subscription already exists with different attributes"
                 )
@@ -101,7 +102,7 @@ class Subscriptions:
     @operation("Unsubscribe")
     async def unsubscribe(self, ctx: Context, request: Request) -> None:
         """End a subscription; one that is not there is no error."""
-        arn = request["SubscriptionArn"]
+        arn = request.get("SubscriptionArn") or ""
         _check_subscription_arn(arn)
         record = await self._repository.subscription(arn)
         if record is None:
