@@ -39,6 +39,7 @@ from penstock.services.events import Events
 from penstock.services.iam import Credential, Credentials, iam_service, sts_service
 from penstock.services.lambda_ import LambdaService, Surroundings
 from penstock.services.logs import StoreLogSink, logs_service
+from penstock.services.pipes import Pipes
 from penstock.services.s3 import S3
 from penstock.services.scheduler import Scheduler
 from penstock.services.sns import Sns
@@ -105,6 +106,7 @@ class App:
             "dynamodb",
             "apigateway",
             "scheduler",
+            "pipes",
             "events",
         ]
         wire = Wire(names, config.max_body)
@@ -146,6 +148,7 @@ class App:
         self.events = Events(fanout, frozenset(names))
         self.cloudformation = cloudformation_service(store, ids, clock, dispatcher)
         self.scheduler = Scheduler(fanout)
+        self.pipes = Pipes(fanout, self.sqs.source, self.sqs.handle)
         services = [
             self.sqs.service,
             self.sns.service,
@@ -159,6 +162,7 @@ class App:
             self.cloudformation.service,
             apigateway.service,
             self.scheduler.service,
+            self.pipes.service,
             self.events.service,
         ]
         for service in services:
@@ -217,6 +221,7 @@ class App:
         await self.functions.restore()
         self.s3.start()
         self.scheduler.restore()
+        await self.pipes.restore()
         await self.events.restore()
         await self.cloudformation.restore()
 

@@ -22,6 +22,7 @@ TITLES = {
     "iam": "IAM",
     "lambda": "Lambda",
     "logs": "CloudWatch Logs",
+    "pipes": "EventBridge Pipes",
     "s3": "S3",
     "scheduler": "EventBridge Scheduler",
     "sns": "SNS",

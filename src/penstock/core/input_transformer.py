@@ -74,7 +74,7 @@ def compile_transformer(template: str, paths: Mapping[str, str]) -> InputTransfo
     plain = template.lstrip().startswith('"')
     for match in _PLACEHOLDER.finditer(template):
         literal = template[at : match.start()]
-        quoted = _quoted_after(literal, quoted)
+        quoted = quoted_after(literal, quoted)
         name = match[1]
         if name not in compiled and name not in PREDEFINED:
             raise TransformError(name)
@@ -84,7 +84,8 @@ def compile_transformer(template: str, paths: Mapping[str, str]) -> InputTransfo
     return InputTransformer(compiled, parts)
 
 
-def _quoted_after(literal: str, quoted: bool) -> bool:
+def quoted_after(literal: str, quoted: bool) -> bool:
+    """Whether a JSON text is inside a quoted string behind `literal`, if it was (not) before it."""
     escaped = False
     for character in literal:
         if escaped:
@@ -145,4 +146,5 @@ __all__ = [
     "TransformError",
     "compile_transformer",
     "dumps",
+    "quoted_after",
 ]

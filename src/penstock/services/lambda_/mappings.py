@@ -14,17 +14,13 @@ import orjson
 from penstock.api import Context, Request, Result, operation, refuse
 from penstock.core.arn import make_arn, parse_arn
 from penstock.core.errors import AwsError
+from penstock.core.pattern import PatternError
 from penstock.delivery.model import BatchPolicy, Scaling, Subscription
+from penstock.delivery.sqs_event import SqsBatchPolicy, SqsFilter, record_size
 from penstock.services.lambda_.asynchronous import RunsFunctions
 from penstock.services.lambda_.configuration import invalid
 from penstock.services.lambda_.repository import Ref, Repository, parse_ref, scope
-from penstock.services.lambda_.sqs_batch import (
-    SqsBatchPolicy,
-    SqsBatchSource,
-    SqsBatchTarget,
-    SqsFilter,
-    record_size,
-)
+from penstock.services.lambda_.sqs_batch import SqsBatchSource, SqsBatchTarget
 from penstock.services.lambda_.surroundings import Surroundings
 
 MAPPINGS: Final = "lambda/mappings"
@@ -325,4 +321,7 @@ def _check(mapping: dict[str, Any]) -> None:
         raise invalid(
             "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10"
         )
-    SqsFilter(mapping.get("FilterCriteria"))
+    try:
+        SqsFilter(mapping.get("FilterCriteria"))
+    except PatternError as error:
+        raise invalid("Invalid filter pattern definition.") from error

@@ -10,6 +10,7 @@ from penstock.services.cloudformation.resources import (
     inert,
     lambda_,
     logs,
+    pipes,
     s3,
     scheduler,
     sqs,
@@ -19,5 +20,5 @@ from penstock.services.cloudformation.resources import (
 
 def resource_types() -> Mapping[str, ResourceType]:
     """Every row, by type name."""
-    modules = (apigateway, dynamodb, iam, inert, lambda_, logs, s3, scheduler, sqs, ssm)
+    modules = (apigateway, dynamodb, iam, inert, lambda_, logs, pipes, s3, scheduler, sqs, ssm)
     return {row.name: row for module in modules for row in module.ROWS}

@@ -1,0 +1,64 @@
+"""Pipes."""
+
+from typing import Final
+
+from penstock.services.cloudformation.resource import Made, ResourceType, Target
+
+_SENT: Final = (
+    "Description",
+    "DesiredState",
+    "Enrichment",
+    "EnrichmentParameters",
+    "KmsKeyIdentifier",
+    "LogConfiguration",
+    "RoleArn",
+    "SourceParameters",
+    "Target",
+    "TargetParameters",
+)
+
+
+async def _create(target: Target) -> Made:
+    name = target.properties.get("Name") or target.name(64)
+    request = {"Name": name, **target.given((*_SENT, "Source", "Tags"))}
+    await target.make("pipes", "CreatePipe", request)
+    return await _pipe(target, name)
+
+
+async def _update(target: Target) -> Made:
+    name = target.physical_id
+    if target.changed(*_SENT):
+        await target.call("pipes", "UpdatePipe", {"Name": name, **target.given(_SENT)})
+    made = await _pipe(target, name)
+    if target.changed("Tags"):
+        resource = {"resourceArn": made.attributes["Arn"]}
+        tags, had = target.properties.get("Tags", {}), target.previous.get("Tags", {})
+        if removed := [key for key in had if key not in tags]:
+            await target.call("pipes", "UntagResource", {**resource, "tagKeys": removed})
+        if tags:
+            await target.call("pipes", "TagResource", {**resource, "tags": tags})
+    return made
+
+
+async def _pipe(target: Target, name: str) -> Made:
+    found = await target.call("pipes", "DescribePipe", {"Name": name})
+    names = ("Arn", "CurrentState", "CreationTime", "LastModifiedTime")
+    return Made(name, {key: found[key] for key in names})
+
+
+async def _delete(target: Target) -> None:
+    await target.call("pipes", "DeletePipe", {"Name": target.physical_id})
+
+
+ROWS: Final = (
+    ResourceType(
+        name="AWS::Pipes::Pipe",
+        properties=frozenset({*_SENT, "Name", "Source", "Tags"}),
+        required=frozenset({"RoleArn", "Source", "Target"}),
+        immutable=frozenset({"Name", "Source"}),
+        create=_create,
+        update=_update,
+        delete=_delete,
+        tags="map",
+    ),
+)

@@ -1,0 +1,157 @@
+"""What a pipe is as it is stored, and which ones there may be."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from penstock.api import refuse
+from penstock.core.arn import parse_arn
+from penstock.core.errors import AwsError
+from penstock.core.json_path import PathError
+from penstock.core.pattern import PatternError
+from penstock.core.pipe_template import compile_pipe_template
+from penstock.delivery.sqs_event import SqsFilter
+
+PIPES: Final = "pipes/pipes"
+RUNNING: Final = "RUNNING"
+STOPPED: Final = "STOPPED"
+_SOURCES: Final = {"sqs": "SqsQueueParameters"}
+_TARGETS: Final = {
+    "events": "EventBridgeEventBusParameters",
+    "lambda": "LambdaFunctionParameters",
+    "logs": "CloudWatchLogsParameters",
+    "sns": None,
+    "sqs": "SqsQueueParameters",
+}
+_ENRICHMENTS: Final = ("lambda",)
+_COMMON: Final = frozenset(["FilterCriteria", "InputTemplate"])
+
+
+@dataclass(slots=True, kw_only=True)
+class Pipe:
+    """A stored pipe. `given` has the members of the request that describe it."""
+
+    name: str
+    arn: str
+    given: dict[str, Any]
+    desired: str
+    created_at: int
+    modified_at: int
+    tags: dict[str, str]
+
+    def dump(self) -> bytes:
+        """The document for the table."""
+        return orjson.dumps(self)
+
+    @staticmethod
+    def load(document: bytes) -> "Pipe":
+        """The pipe of a stored document."""
+        return Pipe(**orjson.loads(document))
+
+    @property
+    def batch_size(self) -> int:
+        """How many messages are taken together, at most."""
+        # AWS: ten unless told otherwise (EventBridge guide, "Amazon SQS as a source").
+        return int(self._source("BatchSize", 10))
+
+    @property
+    def window_ms(self) -> int:
+        """How long a batch is awaited."""
+        return int(self._source("MaximumBatchingWindowInSeconds", 0)) * 1000
+
+    @property
+    def filters(self) -> dict[str, Any]:
+        """FilterCriteria."""
+        found: dict[str, Any] = (self.given.get("SourceParameters") or {}).get(
+            "FilterCriteria"
+        ) or {}
+        return found
+
+    def parameters(self, side: str, name: str) -> dict[str, Any]:
+        """One structure of `TargetParameters` or `EnrichmentParameters`."""
+        found: dict[str, Any] = (self.given.get(side) or {}).get(name) or {}
+        return found
+
+    def template(self, side: str) -> str | None:
+        """The InputTemplate of one side."""
+        return (self.given.get(side) or {}).get("InputTemplate") or None
+
+    def _source(self, name: str, default: int) -> int:
+        parameters = (self.given.get("SourceParameters") or {}).get("SqsQueueParameters") or {}
+        return int(parameters.get(name, default))
+
+
+def check_pipe(pipe: Pipe) -> None:
+    """Raise AwsError unless there may be such a pipe."""
+    given = pipe.given
+    source = _service(given["Source"], "Source")
+    if source not in _SOURCES:
+        raise refuse(f"pipes from the service {source}")
+    _check_parameters(given.get("SourceParameters"), _SOURCES[source], "SourceParameters")
+    target = _service(given["Target"], "Target")
+    if target not in _TARGETS or ":api-destination/" in given["Target"]:
+        raise refuse(f"pipes to {given['Target']}")
+    _check_parameters(given.get("TargetParameters"), _TARGETS[target], "TargetParameters")
+    _check_group(pipe, target)
+    if given.get("Enrichment"):
+        enrichment = _service(given["Enrichment"], "Enrichment")
+        if enrichment not in _ENRICHMENTS:
+            raise refuse(f"pipes through {given['Enrichment']}")
+        _check_parameters(given.get("EnrichmentParameters"), None, "EnrichmentParameters")
+    _check_batch(pipe)
+    try:
+        SqsFilter(pipe.filters)
+    except PatternError as error:
+        raise invalid(f"Invalid filter pattern definition. {error}") from error
+    for side in ("EnrichmentParameters", "TargetParameters"):
+        _check_template(pipe.template(side))
+
+
+def invalid(message: str) -> AwsError:
+    """The error for a pipe that cannot be."""
+    return AwsError("ValidationException", message)
+
+
+def _service(arn: str, what: str) -> str:
+    try:
+        return parse_arn(arn).service
+    except AwsError as error:
+        raise invalid(f"{what} is not a valid ARN: {arn}") from error
+
+
+def _check_parameters(given: dict[str, Any] | None, fitting: str | None, side: str) -> None:
+    for name in given or {}:
+        if name not in _COMMON and name != fitting:
+            raise invalid(f"{side}.{name} cannot be given for this pipe.")
+
+
+def _check_group(pipe: Pipe, target: str) -> None:
+    parameters = pipe.parameters("TargetParameters", "SqsQueueParameters")
+    if (
+        target == "sqs"
+        and pipe.given["Target"].endswith(".fifo")
+        and not parameters.get("MessageGroupId")
+    ):
+        raise invalid("MessageGroupId is required for a target that is a FIFO queue.")
+
+
+def _check_batch(pipe: Pipe) -> None:
+    fifo = pipe.given["Source"].endswith(".fifo")
+    if fifo and pipe.window_ms:
+        raise invalid("Batching window is not supported for FIFO queues.")
+    if fifo and pipe.batch_size > 10:
+        raise invalid("The maximum batch size for FIFO queues is 10.")
+    if pipe.batch_size > 10 and not pipe.window_ms:
+        raise invalid(
+            "MaximumBatchingWindowInSeconds must be greater than 0 if BatchSize is greater than 10."
+        )
+
+
+def _check_template(template: str | None) -> None:
+    try:
+        compile_pipe_template(template or "")
+    except PathError as error:
+        raise invalid(f"Invalid InputTemplate: {error}") from error
+    except KeyError as error:
+        raise invalid(f"Invalid InputTemplate: {error.args[0]} is no reserved variable.") from error

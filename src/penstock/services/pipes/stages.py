@@ -1,0 +1,144 @@
+"""What a pipe does with a batch: filter, transform, enrich, transform, hand over."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+
+from penstock.api import Context, Dispatcher
+from penstock.clock import Clock
+from penstock.core.arn import parse_arn
+from penstock.core.batch import failed_items
+from penstock.core.errors import AwsError, PenstockError
+from penstock.core.ids import Ids
+from penstock.core.input_transformer import dumps
+from penstock.core.lineage import new_trace
+from penstock.core.pipe_template import PipeTemplate, compile_pipe_template
+from penstock.delivery.model import Delivered, Failed, Outcome, PartiallyFailed
+from penstock.delivery.sqs_event import SqsFilter, sqs_record
+from penstock.services.pipes.definition import Pipe
+from penstock.services.pipes.targets import Events, senders
+from penstock.storage.primitives import Leased
+
+_FUNCTION_ERROR: Final = "the function failed"
+
+
+class PipeTarget:
+    """Takes batches of the pipe's queue through its stages."""
+
+    def __init__(
+        self,
+        pipe: Pipe,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        ids: Ids,
+        handle: Callable[[str, str], str],
+        endpoint: str,
+    ) -> None:
+        self._pipe = pipe
+        self._dispatcher = dispatcher
+        self._clock = clock
+        self._ids = ids
+        self._handle = handle
+        self._endpoint = endpoint
+        self._source = pipe.given["Source"]
+        self._enrichment = pipe.given.get("Enrichment") or None
+        self._filter = SqsFilter(pipe.filters)
+        self._before = _template(pipe, "EnrichmentParameters")
+        self._after = _template(pipe, "TargetParameters")
+        self._send = senders()[parse_arn(pipe.given["Target"]).service]
+
+    async def deliver(self, batch: Sequence[Leased]) -> Outcome:
+        """Hand the batch over. What the filters do not let through is done with."""
+        records = [
+            sqs_record(message, self._handle(self._source, message.receipt), self._source)
+            for message in batch
+        ]
+        wanted = [record for record in records if self._filter.matches(record)]
+        if not wanted:
+            return Delivered()
+        ids = [record["messageId"] for record in wanted]
+        try:
+            failed = await self._run(wanted, ids)
+        except PenstockError as error:
+            text = error.message if isinstance(error, AwsError) else str(error)
+            if len(wanted) == len(records):
+                return Failed(text.encode())
+            failed = frozenset(ids)
+        return PartiallyFailed(failed) if failed else Delivered()
+
+    async def _run(self, records: list[dict[str, Any]], ids: list[str]) -> frozenset[str]:
+        """The ids of the messages that were not handed over. Raises PenstockError when none was."""
+        ctx = self._context(records)
+        reserved = self._reserved(ctx)
+        events = Events([(one, dumps(one)) for one in records])
+        if self._enrichment is not None:
+            given = _transformed(events, self._before, reserved)
+            answer = await self._enrich(ctx, self._enrichment, given)
+            if not answer:
+                return frozenset()
+            events = Events([(one, dumps(one)) for one in answer])
+        payloads = _transformed(events, self._after, reserved)
+        result = await self._send(self._dispatcher, ctx, self._pipe, payloads)
+        if isinstance(result, bytes):
+            # AWS: a function may say which of the batch failed, by the message's id (EventBridge guide, "Pipes batching").
+            return failed_items(result, ids) if self._enrichment is None else frozenset()
+        if not result:
+            return frozenset()
+        if self._enrichment is None:
+            return frozenset(ids[index] for index in result)
+        raise AwsError("InternalException", "The target did not take every event.")
+
+    def _context(self, records: list[dict[str, Any]]) -> Context:
+        now = self._clock.now()
+        arn = parse_arn(self._pipe.arn)
+        traces = (one["attributes"].get("AWSTraceHeader") for one in records)
+        return Context(
+            account=arn.account,
+            region=arn.region,
+            now=now,
+            request_id=self._ids.uuid(),
+            principal=self._pipe.given["RoleArn"],
+            principal_id=arn.account,
+            endpoint=self._endpoint,
+            trace=next((one for one in traces if one), None) or new_trace(self._ids, now),
+        )
+
+    def _reserved(self, ctx: Context) -> dict[str, Any]:
+        given = self._pipe.given
+        instant = datetime.fromtimestamp(ctx.now / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return {
+            "aws.pipes.enrichment-arn": given.get("Enrichment", ""),
+            "aws.pipes.event.ingestion-time": instant,
+            "aws.pipes.pipe-arn": self._pipe.arn,
+            "aws.pipes.pipe-name": self._pipe.name,
+            "aws.pipes.source-arn": given["Source"],
+            "aws.pipes.target-arn": given["Target"],
+        }
+
+    async def _enrich(self, ctx: Context, arn: str, events: Events) -> list[Any]:
+        """What the enrichment makes of the events: an event each, or none at all."""
+        request = {"FunctionName": arn, "Payload": events.array()}
+        answer = await self._dispatcher.call(ctx, "lambda", "Invoke", request)
+        if answer.get("FunctionError"):
+            raise AwsError("InternalException", _FUNCTION_ERROR)
+        try:
+            document = orjson.loads(answer.get("Payload") or b"null")
+        except orjson.JSONDecodeError:
+            document = None
+        # AWS: nothing, and an empty list, end the batch without a call of the target (EventBridge guide, "Pipes enrichment").
+        if document in (None, "", {}, []):
+            return []
+        return document if isinstance(document, list) else [document]
+
+
+def _template(pipe: Pipe, side: str) -> PipeTemplate | None:
+    text = pipe.template(side)
+    return None if text is None else compile_pipe_template(text)
+
+
+def _transformed(events: Events, template: PipeTemplate | None, reserved: dict[str, Any]) -> Events:
+    if template is None:
+        return events
+    return Events([(event, template.apply(event, reserved)) for event, _ in events.pairs])

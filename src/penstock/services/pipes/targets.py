@@ -1,0 +1,169 @@
+"""How the targets of pipes take events: in batches where their operations do."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import orjson
+
+from penstock.api import Context, Dispatcher, Result
+from penstock.core.arn import parse_arn
+from penstock.core.errors import AwsError
+from penstock.core.pipe_template import resolved
+from penstock.services.pipes.definition import Pipe
+
+_TEN: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Events with the payloads that are made of them."""
+
+    pairs: Sequence[tuple[Any, bytes]]
+
+    def array(self) -> bytes:
+        """The payloads as one JSON array; a text that is no JSON becomes a string."""
+        return b"[" + b",".join(_as_json(payload) for _, payload in self.pairs) + b"]"
+
+
+Taken: TypeAlias = "bytes | list[int]"
+Send: TypeAlias = Callable[[Dispatcher, Context, Pipe, Events], Awaitable[Taken]]
+"""Hands events over. Gives what a function answered, or the indices of the events that were not taken.
+
+Raises AwsError when none was."""
+
+
+def senders() -> Mapping[str, Send]:
+    """The targets by service."""
+    return {
+        "events": _to_bus,
+        "lambda": _to_function,
+        "logs": _to_logs,
+        "sns": _to_topic,
+        "sqs": _to_queue,
+    }
+
+
+def _as_json(payload: bytes) -> bytes:
+    try:
+        orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return orjson.dumps(payload.decode())
+    return payload
+
+
+async def _to_function(dispatcher: Dispatcher, ctx: Context, pipe: Pipe, events: Events) -> Taken:
+    parameters = pipe.parameters("TargetParameters", "LambdaFunctionParameters")
+    request = {"FunctionName": pipe.given["Target"], "Payload": events.array()}
+    if parameters.get("InvocationType") == "FIRE_AND_FORGET":
+        await dispatcher.call(ctx, "lambda", "Invoke", {**request, "InvocationType": "Event"})
+        return []
+    answer = await dispatcher.call(ctx, "lambda", "Invoke", request)
+    if answer.get("FunctionError"):
+        raise AwsError("InternalException", "The target function failed.")
+    payload: bytes = answer.get("Payload") or b""
+    return payload
+
+
+async def _to_queue(dispatcher: Dispatcher, ctx: Context, pipe: Pipe, events: Events) -> Taken:
+    where = parse_arn(pipe.given["Target"])
+    parameters = pipe.parameters("TargetParameters", "SqsQueueParameters")
+    entries = []
+    for index, (event, payload) in enumerate(events.pairs):
+        entry: dict[str, Any] = {"Id": str(index), "MessageBody": payload.decode()}
+        for name in ("MessageGroupId", "MessageDeduplicationId"):
+            if text := parameters.get(name):
+                entry[name] = resolved(text, event)
+        entries.append(entry)
+    url = f"{ctx.endpoint}/{where.account}/{where.resource}"
+    there = ctx.child(account=where.account, region=where.region)
+
+    async def send(some: list[dict[str, Any]]) -> Result:
+        request = {"QueueUrl": url, "Entries": some}
+        return await dispatcher.call(there, "sqs", "SendMessageBatch", request)
+
+    return await _in_tens(entries, send)
+
+
+async def _to_topic(dispatcher: Dispatcher, ctx: Context, pipe: Pipe, events: Events) -> Taken:
+    entries = [
+        {"Id": str(index), "Message": payload.decode()}
+        for index, (_, payload) in enumerate(events.pairs)
+    ]
+    topic = pipe.given["Target"]
+    where = parse_arn(topic)
+    there = ctx.child(account=where.account, region=where.region)
+
+    async def publish(some: list[dict[str, Any]]) -> Result:
+        request = {"TopicArn": topic, "PublishBatchRequestEntries": some}
+        return await dispatcher.call(there, "sns", "PublishBatch", request)
+
+    return await _in_tens(entries, publish)
+
+
+async def _in_tens(
+    entries: list[dict[str, Any]], send: Callable[[list[dict[str, Any]]], Awaitable[Result]]
+) -> list[int]:
+    """Send entries in batches. Raises AwsError when the first is refused; those after it count as failed."""
+    failed: list[int] = []
+    for first in range(0, len(entries), _TEN):
+        some = entries[first : first + _TEN]
+        try:
+            result = await send(some)
+        except AwsError:
+            if first == 0:
+                raise
+            return [*failed, *range(first, len(entries))]
+        failed += [int(one["Id"]) for one in result.get("Failed") or ()]
+    return failed
+
+
+async def _to_bus(dispatcher: Dispatcher, ctx: Context, pipe: Pipe, events: Events) -> Taken:
+    parameters = pipe.parameters("TargetParameters", "EventBridgeEventBusParameters")
+    entries = [_entry(pipe, parameters, event, payload) for event, payload in events.pairs]
+    where = parse_arn(pipe.given["Target"])
+    there = ctx.child(account=where.account, region=where.region)
+    failed: list[int] = []
+    for first in range(0, len(entries), _TEN):
+        request = {"Entries": entries[first : first + _TEN]}
+        result = await dispatcher.call(there, "events", "PutEvents", request)
+        told = result["Entries"]
+        failed += [first + index for index, one in enumerate(told) if one.get("ErrorCode")]
+    return failed
+
+
+def _entry(pipe: Pipe, parameters: dict[str, Any], event: Any, payload: bytes) -> dict[str, Any]:
+    # AWS: source and detail type of a pipe's own (EventBridge guide, "Pipes targets").
+    kind = parse_arn(pipe.given["Source"]).service
+    entry = {
+        "EventBusName": pipe.given["Target"],
+        "Source": resolved(parameters.get("Source", f"Pipe {pipe.name}"), event),
+        "DetailType": resolved(parameters.get("DetailType", f"Event from aws:{kind}"), event),
+        "Detail": payload.decode(),
+        "Resources": [resolved(one, event) for one in parameters.get("Resources", ())],
+    }
+    if (text := parameters.get("Time")) and (instant := resolved(text, event)).isdigit():
+        entry["Time"] = int(instant)
+    return entry
+
+
+async def _to_logs(dispatcher: Dispatcher, ctx: Context, pipe: Pipe, events: Events) -> Taken:
+    parameters = pipe.parameters("TargetParameters", "CloudWatchLogsParameters")
+    group = parse_arn(pipe.given["Target"]).resource.removeprefix("log-group:").removesuffix(":*")
+    by_stream: dict[str, list[dict[str, Any]]] = {}
+    for event, payload in events.pairs:
+        stream = resolved(parameters.get("LogStreamName", pipe.name), event)
+        instant = resolved(parameters.get("Timestamp", ""), event)
+        timestamp = int(instant) if instant.isdigit() else ctx.now
+        log_event = {"timestamp": timestamp, "message": payload.decode()}
+        by_stream.setdefault(stream, []).append(log_event)
+    for stream, log_events in by_stream.items():
+        where = {"logGroupName": group, "logStreamName": stream}
+        try:
+            await dispatcher.call(ctx, "logs", "CreateLogStream", where)
+        except AwsError as error:
+            if error.code != "ResourceAlreadyExistsException":
+                raise
+        ordered = sorted(log_events, key=lambda one: one["timestamp"])
+        await dispatcher.call(ctx, "logs", "PutLogEvents", {**where, "logEvents": ordered})
+    return []

@@ -1,0 +1,298 @@
+"""EventBridge Pipes: from a queue through filter, enrichment and templates to a target, in virtual time."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.aws.lambda_application import Application
+from tests.conftest import Server
+
+ROLE = "arn:aws:iam::000000000000:role/pipe"
+ENRICH = """
+import json
+
+def handler(event, context):
+    return [{"seen": json.loads(record["body"])["n"], "of": len(event)} for record in event]
+"""
+NOTHING = """
+def handler(event, context):
+    return []
+"""
+# Tells a queue of every batch, and says which messages failed.
+PARTIAL = """
+import json, os
+import boto3
+
+def handler(event, context):
+    bodies = [record["body"] for record in event]
+    boto3.client("sqs").send_message(QueueUrl=os.environ["TOLD"], MessageBody=json.dumps(bodies))
+    failed = [record["messageId"] for record in event if "bad" in record["body"]]
+    return {"batchItemFailures": [{"itemIdentifier": one} for one in failed]}
+"""
+
+
+@pytest.fixture(scope="module")
+def frozen(launch: Callable[..., Server]) -> Server:
+    return launch(":memory:")
+
+
+@pytest.fixture
+def application(frozen: Server, connect: Callable[..., Any], unique: str) -> Application:
+    made = Application(frozen.endpoint, connect, unique)
+    made.steer("clock", {"freeze": True})
+    return made
+
+
+@pytest.fixture
+def pipes(frozen: Server, connect: Callable[..., Any]) -> Any:
+    return connect(frozen.endpoint, "pipes")
+
+
+def test_a_pipe_as_it_was_created(application: Application, pipes: Any) -> None:
+    """Create, describe, list, tag, stop, start, delete."""
+    _, source = application.queue("source")
+    _, target = application.queue("target")
+    name = application.name
+    created = pipes.create_pipe(
+        Name=name, Source=source, Target=target, RoleArn=ROLE, Tags={"a": "1"}, Description="told"
+    )
+    assert created["CurrentState"] == "CREATING"
+    found = pipes.describe_pipe(Name=name)
+    assert found["CurrentState"] == found["DesiredState"] == "RUNNING"
+    assert (found["Source"], found["Target"], found["Description"]) == (source, target, "told")
+    assert found["Tags"] == {"a": "1"}
+    (listed,) = pipes.list_pipes(NamePrefix=name)["Pipes"]
+    assert listed["Arn"] == created["Arn"]
+    pipes.tag_resource(resourceArn=created["Arn"], tags={"b": "2"})
+    pipes.untag_resource(resourceArn=created["Arn"], tagKeys=["a"])
+    assert pipes.list_tags_for_resource(resourceArn=created["Arn"])["tags"] == {"b": "2"}
+    with pytest.raises(ClientError) as taken:
+        pipes.create_pipe(Name=name, Source=source, Target=target, RoleArn=ROLE)
+    assert taken.value.response["Error"]["Code"] == "ConflictException"
+    assert pipes.stop_pipe(Name=name)["CurrentState"] == "STOPPING"
+    application.advance(1)
+    assert pipes.describe_pipe(Name=name)["CurrentState"] == "STOPPED"
+    assert pipes.start_pipe(Name=name)["CurrentState"] == "STARTING"
+    pipes.delete_pipe(Name=name)
+    with pytest.raises(ClientError) as gone:
+        pipes.describe_pipe(Name=name)
+    assert gone.value.response["Error"]["Code"] == "NotFoundException"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"Source": "arn:aws:kinesis:us-east-1:000000000000:stream/s"}, "pipes from the service kinesis"),
+        ({"Target": "arn:aws:states:us-east-1:000000000000:stateMachine:m"}, "pipes to arn:aws:states"),
+        ({"TargetParameters": {"InputTemplate": "<aws.pipes.nonsense>"}}, "no reserved variable"),
+        ({"TargetParameters": {"LambdaFunctionParameters": {}}}, "cannot be given"),
+        ({"SourceParameters": {"FilterCriteria": {"Filters": [{"Pattern": "{"}]}}}, "Invalid filter pattern"),
+        ({"SourceParameters": {"SqsQueueParameters": {"BatchSize": 11}}}, "MaximumBatchingWindowInSeconds"),
+        ({"Source": "arn:aws:sqs:us-east-1:000000000000:gone"}, "does not exist"),
+        ({"Target": "arn:aws:sqs:us-east-1:000000000000:t.fifo"}, "MessageGroupId"),
+    ],
+)  # fmt: skip
+def test_what_is_no_pipe(
+    application: Application, pipes: Any, changes: dict[str, Any], message: str
+) -> None:
+    _, source = application.queue()
+    given = {"Name": "none", "Source": source, "Target": source, "RoleArn": ROLE, **changes}
+    with pytest.raises(ClientError, match=message):
+        pipes.create_pipe(**given)
+
+
+def test_filter_template_and_queue(application: Application, pipes: Any) -> None:
+    """What the filters do not let through is deleted; the rest is transformed, into groups of a FIFO queue."""
+    url, source = application.queue("source")
+    told, target = application.queue("t.fifo", FifoQueue="true", ContentBasedDeduplication="true")
+    pipes.create_pipe(
+        Name=application.name,
+        Source=source,
+        Target=target,
+        RoleArn=ROLE,
+        SourceParameters={
+            "FilterCriteria": {"Filters": [{"Pattern": json.dumps({"body": {"kind": ["order"]}})}]},
+            "SqsQueueParameters": {"BatchSize": 20, "MaximumBatchingWindowInSeconds": 5},
+        },
+        TargetParameters={
+            "InputTemplate": '{"id": <$.body.id>, "pipe": "<aws.pipes.pipe-name>"}',
+            "SqsQueueParameters": {"MessageGroupId": "$.body.group"},
+        },
+    )
+    for n in range(12):
+        kind = "order" if n % 4 else "noise"
+        application.send(url, json.dumps({"kind": kind, "id": n, "group": f"g{n % 2}"}))
+    application.advance(5)
+    received = application.sqs.receive_message(
+        QueueUrl=told, MaxNumberOfMessages=10, MessageSystemAttributeNames=["MessageGroupId"]
+    )["Messages"]
+    ids = {one["Attributes"]["MessageGroupId"]: [] for one in received}
+    for one in received:
+        body = json.loads(one["Body"])
+        assert body["pipe"] == application.name
+        ids[one["Attributes"]["MessageGroupId"]].append(body["id"])
+    assert ids == {"g0": [2, 6, 10], "g1": [1, 3, 5, 7, 9, 11]}
+    application.advance(3600)
+    assert application.messages(url) == []
+
+
+def test_enrichment_by_a_function(application: Application, pipes: Any) -> None:
+    """The target gets what the enrichment made of the batch."""
+    url, source = application.queue("source")
+    told, target = application.queue("told")
+    pipes.create_pipe(
+        Name=application.name,
+        Source=source,
+        Enrichment=application.function(ENRICH),
+        Target=target,
+        RoleArn=ROLE,
+        SourceParameters={
+            "SqsQueueParameters": {"BatchSize": 3, "MaximumBatchingWindowInSeconds": 60}
+        },
+        TargetParameters={"InputTemplate": '{"n": <$.seen>, "of": <$.of>}'},
+    )
+    application.send(url, *(json.dumps({"n": n}) for n in range(3)))
+    application.advance(1)
+    bodies = application.bodies(told)
+    assert sorted(body["n"] for body in bodies) == [0, 1, 2]
+    assert {body["of"] for body in bodies} == {3}
+
+
+def test_an_enrichment_that_gives_nothing_ends_the_batch(
+    application: Application, pipes: Any
+) -> None:
+    url, source = application.queue("source")
+    told, target = application.queue("told")
+    pipes.create_pipe(
+        Name=application.name,
+        Source=source,
+        Enrichment=application.function(NOTHING),
+        Target=target,
+        RoleArn=ROLE,
+    )
+    application.send(url, "1", "2")
+    application.advance(3600)
+    assert application.messages(told) == []
+    assert application.messages(url) == []
+
+
+def test_a_function_says_which_messages_failed(application: Application, pipes: Any) -> None:
+    """They come back by the queue's own rules, and are dead-lettered by them; the others are done with."""
+    dead, dead_arn = application.queue("dead")
+    policy = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": 2})
+    url, source = application.queue("source", RedrivePolicy=policy, VisibilityTimeout="60")
+    told, _ = application.queue("told")
+    function = application.function(PARTIAL, Environment={"Variables": {"TOLD": told}})
+    pipes.create_pipe(
+        Name=application.name,
+        Source=source,
+        Target=function,
+        RoleArn=ROLE,
+        SourceParameters={
+            "SqsQueueParameters": {"BatchSize": 2, "MaximumBatchingWindowInSeconds": 10}
+        },
+    )
+    application.send(url, "good", "bad")
+    application.advance(10)
+    application.advance(600)
+    batches = application.bodies(told)
+    assert [sorted(batch) for batch in batches] == [["bad", "good"], ["bad"]]
+    assert [one["Body"] for one in application.messages(dead)] == ["bad"]
+
+
+def test_a_target_that_refuses_loses_nothing(application: Application, pipes: Any) -> None:
+    """Messages for a queue that is gone stay in their source, and arrive when it is there again."""
+    url, source = application.queue("source", VisibilityTimeout="60")
+    told, target = application.queue("told")
+    pipes.create_pipe(Name=application.name, Source=source, Target=target, RoleArn=ROLE)
+    application.sqs.delete_queue(QueueUrl=told)
+    application.send(url, "1")
+    application.advance(300)
+    told, _ = application.queue("told")
+    application.advance(120)
+    assert [json.loads(one["Body"])["body"] for one in application.messages(told)] == ["1"]
+
+
+def test_other_targets(application: Application, pipes: Any, connect: Callable[..., Any]) -> None:
+    """A bus with a path as its detail type, a log group, a function that is invoked asynchronously."""
+    events = connect(application.endpoint, "events")
+    logs = connect(application.endpoint, "logs")
+    told, told_arn = application.queue("told")
+    events.put_rule(Name=application.name, EventPattern='{"source": ["shop"]}')
+    events.put_targets(Rule=application.name, Targets=[{"Id": "1", "Arn": told_arn}])
+    logs.create_log_group(logGroupName=application.name)
+    function = application.function(PARTIAL, Environment={"Variables": {"TOLD": told}})
+    targets: list[tuple[str, dict[str, Any]]] = [
+        (
+            "arn:aws:events:us-east-1:000000000000:event-bus/default",
+            {
+                "InputTemplate": '{"n": <$.body.n>}',
+                "EventBridgeEventBusParameters": {"Source": "shop", "DetailType": "$.body.kind"},
+            },
+        ),
+        (
+            f"arn:aws:logs:us-east-1:000000000000:log-group:{application.name}",
+            {
+                "InputTemplate": "n is <$.body.n>",
+                "CloudWatchLogsParameters": {"LogStreamName": "s"},
+            },
+        ),
+        (function, {"LambdaFunctionParameters": {"InvocationType": "FIRE_AND_FORGET"}}),
+    ]
+    for number, (target, parameters) in enumerate(targets):
+        url, source = application.queue(f"source{number}")
+        pipes.create_pipe(
+            Name=f"{application.name}-{number}",
+            Source=source,
+            Target=target,
+            RoleArn=ROLE,
+            TargetParameters=parameters,
+        )
+        application.send(url, '{"kind": "paid", "n": 7}')
+    application.advance(1)
+    bodies = application.bodies(told)
+    (event,) = [body for body in bodies if isinstance(body, dict)]
+    assert (event["detail-type"], event["detail"]) == ("paid", {"n": 7})
+    assert ['{"kind": "paid", "n": 7}'] in bodies
+    (log_event,) = logs.get_log_events(logGroupName=application.name, logStreamName="s")["events"]
+    assert log_event["message"] == "n is 7"
+
+
+def test_a_pipe_of_a_template(
+    application: Application, pipes: Any, connect: Callable[..., Any]
+) -> None:
+    stacks = connect(application.endpoint, "cloudformation")
+    application.steer("clock", {"resume": True})
+    template = {
+        "Resources": {
+            "Source": {"Type": "AWS::SQS::Queue"},
+            "Target": {"Type": "AWS::SQS::Queue"},
+            "Pipe": {
+                "Type": "AWS::Pipes::Pipe",
+                "Properties": {
+                    "Source": {"Fn::GetAtt": ["Source", "Arn"]},
+                    "Target": {"Fn::GetAtt": ["Target", "Arn"]},
+                    "RoleArn": ROLE,
+                    "Tags": {"a": "b"},
+                    "TargetParameters": {"InputTemplate": "<$.body>"},
+                },
+            },
+        },
+        "Outputs": {name: {"Value": {"Ref": name}} for name in ("Source", "Target", "Pipe")},
+    }
+    name = application.name
+    stacks.create_stack(StackName=name, TemplateBody=json.dumps(template))
+    wait = {"Delay": 1, "MaxAttempts": 60}
+    stacks.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig=wait)
+    (stack,) = stacks.describe_stacks(StackName=name)["Stacks"]
+    outputs = {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
+    application.send(outputs["Source"], '{"n": 1}')
+    assert application.wait_for_bodies(outputs["Target"], 1) == [{"n": 1}]
+    assert pipes.describe_pipe(Name=outputs["Pipe"])["Tags"]["a"] == "b"
+    stacks.delete_stack(StackName=name)
+    stacks.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig=wait)
+    with pytest.raises(ClientError):
+        pipes.describe_pipe(Name=outputs["Pipe"])
