@@ -145,7 +145,7 @@ class App:
             )
         )
         self.s3 = S3(store, ids, dispatcher, fanout)
-        self.events = Events(fanout, frozenset(names))
+        self.events = Events(fanout, frozenset(names), apigateway.door)
         self.cloudformation = cloudformation_service(store, ids, clock, dispatcher)
         self.scheduler = Scheduler(fanout)
         self.pipes = Pipes(fanout, self.sqs.source, self.sqs.handle)

@@ -9,6 +9,7 @@ import ipaddress
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -34,6 +35,8 @@ _OPERATORS: Final = frozenset(
 )
 _MAX_ALTERNATIVES: Final = 1000
 _NUMERIC_PARTS: Final = (2, 4)
+_SIGNS: Final = ("=", "<", "<=", ">", ">=")
+_TOO_OFTEN: Final = 5
 
 
 class PatternError(ValueError):
@@ -82,7 +85,7 @@ def compile_pattern(source: str | bytes | Mapping[str, Any]) -> Pattern:
     """Compile a pattern from JSON text or its parsed form. Raises PatternError."""
     if isinstance(source, str | bytes):
         try:
-            source = json.loads(source, parse_constant=_no_constant)
+            source = json.loads(source, parse_constant=_no_constant, parse_float=_float)
         except ValueError as error:
             raise PatternError(str(error)) from error
     if not isinstance(source, Mapping):
@@ -100,6 +103,14 @@ def compile_pattern(source: str | bytes | Mapping[str, Any]) -> Pattern:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"Unrecognized token '{name}'")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    # AWS: a number too small for a double cannot be compared (event-ruler's vectors).
+    if number == 0 and re.search("[1-9]", re.split("[eE]", text)[0]):
+        raise PatternError(f"Cannot compare number : {text}")
+    return number
 
 
 # Matching.
@@ -271,6 +282,13 @@ def _compile_ignore_case(operand: Any) -> Test:
 def _compile_wildcard(operand: Any) -> Test:
     if not isinstance(operand, str):
         raise PatternError("wildcard match pattern must be a string")
+    repeated = Counter(re.findall(r"\*([^*])", operand))
+    # AWS: how complex a pattern is, is not told; one with `*:` five times is too complex (recorded).
+    if max(repeated.values(), default=0) >= _TOO_OFTEN:
+        raise PatternError(
+            "Rule is too complex - try using fewer wildcard characters or fewer repeating character sequences after a "
+            "wildcard character"
+        )
     expression = re.compile(_wildcard_expression(operand), re.DOTALL)
     return lambda value: isinstance(value, str) and expression.fullmatch(value) is not None
 
@@ -284,11 +302,12 @@ def _wildcard_expression(text: str) -> str:
         if character == "\\":
             at += 1
             if at == len(text) or text[at] not in "*\\":
-                raise PatternError(f"Invalid escape character at pos {at - 1}")
+                raise PatternError(f"Invalid escape character at pos {at}")
             parts.append(re.escape(text[at]))
         elif character == "*":
             if text[at + 1 : at + 2] == "*":
-                raise PatternError(f"Consecutive wildcard characters at pos {at}")
+                # AWS: positions count the quote before the text (recorded).
+                raise PatternError(f"Consecutive wildcard characters at pos {at + 1}")
             parts.append(".*")
         else:
             parts.append(re.escape(character))
@@ -330,11 +349,13 @@ def _compile_cidr(operand: Any) -> Test:
 def _compile_numeric(operand: Any) -> Test:
     if not isinstance(operand, list):
         raise PatternError("Value of numeric must be an array.")
+    if len(operand) == 3 and operand[2] in _SIGNS:
+        raise PatternError(f"Value of {operand[2]} must be numeric")
     if len(operand) not in _NUMERIC_PARTS:
         raise PatternError("Too few or too many elements in numeric expression")
     bounds: list[tuple[str, float]] = []
     for sign, number in zip(operand[::2], operand[1::2], strict=True):
-        if sign not in ("=", "<", "<=", ">", ">="):
+        if sign not in _SIGNS:
             raise PatternError(f"Unrecognized numeric range operator: {sign}")
         if not _is_number(number) or not math.isfinite(number):
             raise PatternError(f"Value of {sign} must be numeric")
@@ -365,15 +386,35 @@ def _compile_anything_but(operand: Any) -> Test:
         ((name, inner),) = operand.items()
         if name not in ("prefix", "suffix", "equals-ignore-case", "wildcard"):
             raise PatternError(f"Unsupported anything-but pattern: {name}")
-        items = inner if isinstance(inner, list) else [inner]
-        if not items or not all(isinstance(item, str) for item in items):
-            raise PatternError(f"Value of {name} must be a string or an array of strings")
-        if name in ("prefix", "suffix") and "" in items:
-            raise PatternError("Null prefix/suffix not allowed")
+        items = _anything_but_texts(name, inner)
         tests = [_COMPILERS[name](item) for item in items]
     else:
         tests = _anything_but_values(operand)
     return lambda value: not any(test(value) for test in tests)
+
+
+_NO_VALUE: Final = "Value of anything-but must be an array or single string/number value."
+
+
+def _anything_but_texts(name: str, operand: Any) -> list[str]:
+    """The texts of `anything-but` with an operator within. Raises PatternError in AWS's words for each operator."""
+    items = operand if isinstance(operand, list) else [operand]
+    edge = name in ("prefix", "suffix")
+    if not items:
+        raise PatternError("Empty arrays are not allowed")
+    if edge and isinstance(operand, Mapping):
+        raise PatternError(_NO_VALUE)
+    if not all(isinstance(item, str) for item in items):
+        if edge:
+            raise PatternError("prefix/suffix match pattern must be a string")
+        if name == "wildcard":
+            raise PatternError("wildcard match pattern must be a string")
+        raise PatternError(
+            "Inside anything-but/equals-ignore-case list, number|start|null|boolean is not supported."
+        )
+    if edge and "" in items:
+        raise PatternError("Null prefix/suffix not allowed")
+    return items
 
 
 def _anything_but_values(operand: Any) -> list[Test]:
@@ -382,8 +423,9 @@ def _anything_but_values(operand: Any) -> list[Test]:
         raise PatternError("Empty arrays are not allowed")
     for item in items:
         if not isinstance(item, str) and not _is_number(item):
-            kind = "boolean" if isinstance(item, bool) else "null" if item is None else "start"
-            raise PatternError(f"Inside anything but list, {kind} is not supported.")
+            if not isinstance(operand, list):
+                raise PatternError(_NO_VALUE)
+            raise PatternError("Inside anything but list, start|null|boolean is not supported.")
     if len({isinstance(item, str) for item in items}) > 1:
         raise PatternError(
             "Inside anything but list, either all values are number or string, mixed type is not supported"

@@ -37,6 +37,8 @@ class Failed:
     """The error's code, as the target's API names it."""
     final: bool = False
     """Whether the target would say the same again."""
+    wait_ms: int = 0
+    """For how long the target asked to be left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Throttled:
     reason: str = ""
     only: frozenset[str] | None = None
     """The ids that this is about, when the target has no need of the others."""
+    until: int | None = None
+    """The instant at which the target may be called, where that is known."""
 
 
 Outcome: TypeAlias = Delivered | PartiallyFailed | Failed | Throttled

@@ -5,7 +5,7 @@ which schedule its deliveries are tried again and what a dead letter of its own 
 """
 
 from penstock.fanout.delivery import Delivery
-from penstock.fanout.hand_over import SENDERS, Sender
+from penstock.fanout.hand_over import SENDERS, NotYetError, Sender
 from penstock.fanout.lane import Engine, Fanout, Lane, Packed, put
 from penstock.fanout.letters import Letters, QueueExists
 from penstock.fanout.outbound import Outbound, OutboundAnswer
@@ -20,6 +20,7 @@ __all__ = [
     "Letter",
     "LetterOf",
     "Letters",
+    "NotYetError",
     "Outbound",
     "OutboundAnswer",
     "Packed",

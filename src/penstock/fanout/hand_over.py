@@ -8,13 +8,25 @@ from penstock.api import Context, Dispatcher
 from penstock.clock import Clock
 from penstock.core.arn import parse_arn
 from penstock.core.errors import AwsError, PenstockError
-from penstock.delivery.model import Delivered, Failed, Outcome
+from penstock.delivery.model import Delivered, Failed, Outcome, Throttled
 from penstock.fanout.delivery import Delivery
 from penstock.fanout.letters import Letters
 from penstock.storage.primitives import Leased
 
 Sender: TypeAlias = Callable[[Dispatcher, Context, Delivery, Leased], Awaitable[None]]
-"""Hands one event over. Raises AwsError when the target refuses: a status of 429, 5xx or a code of `PASSING` may pass."""
+"""Hands one event over. Raises AwsError when the target refuses: a status of 429, 5xx or a code of `PASSING` may pass.
+
+A field `RetryAfterMs` of the error tells for how long the target asked to be left alone.
+"""
+
+
+class NotYetError(Exception):
+    """What a sender raises when its target may not be called before `until` (ms): this was no attempt."""
+
+    def __init__(self, until: int) -> None:
+        super().__init__(f"not before {until}")
+        self.until = until
+
 
 # What a service says when it could not do something now; whatever else it says it will say again.
 PASSING: Final = frozenset(
@@ -67,9 +79,15 @@ class HandOver:
             await self._sender(delivery)(
                 self._dispatcher, self._context(delivery, message), delivery, message
             )
+        except NotYetError as error:
+            return Throttled(str(error), until=error.until)
         except AwsError as error:
             outcome = Failed(
-                error.message.encode(), error.status or 400, kind=error.code, final=_final(error)
+                error.message.encode(),
+                error.status or 400,
+                kind=error.code,
+                final=_final(error),
+                wait_ms=error.fields.get("RetryAfterMs", 0),
             )
         except PenstockError as error:
             outcome = Failed(str(error).encode(), 500, kind="InternalFailure")

@@ -4,7 +4,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from penstock.core.retry import DeadLetter, Decision, Drop, Schedule, Settle, after_refusal
+from penstock.core.retry import (
+    DeadLetter,
+    Decision,
+    Drop,
+    Postpone,
+    Retry,
+    Schedule,
+    Settle,
+    after_refusal,
+)
 from penstock.core.sqs_message import encode_attributes
 from penstock.delivery.model import Failed, Outcome, Throttled
 from penstock.fanout.delivery import Delivery
@@ -54,18 +63,32 @@ class DeliveryPolicy:
         delivery = Delivery.of(message)
         decision: Decision = DeadLetter("")
         if not (isinstance(outcome, Failed) and outcome.final):
-            decision = after_refusal(
-                self._schedule_of(delivery),
-                failures=message.leases,
-                enqueued_at=message.sent_at,
-                now=now,
-            )
+            decision = self._again(delivery, message, outcome, now)
         if isinstance(decision, DeadLetter):
             to = delivery.letters_to
             if to is None or not self._letters.there(to):
                 # AWS: what could not be delivered and has no dead-letter queue is dropped (SNS and EventBridge guides).
                 return Drop(f"{delivery.arn} to {delivery.to}: {_told(outcome)}")
         return decision
+
+    def _again(
+        self, delivery: Delivery, message: Leased, outcome: Failed | Throttled, now: int
+    ) -> Decision:
+        """When to try again: by the schedule, and not before the target may be called."""
+        schedule = self._schedule_of(delivery)
+        decision: Decision
+        if isinstance(outcome, Throttled) and outcome.until is not None:
+            decision = Postpone(outcome.until, message.attributes)
+        else:
+            decision = after_refusal(
+                schedule, failures=message.leases, enqueued_at=message.sent_at, now=now
+            )
+            if isinstance(outcome, Failed) and isinstance(decision, Retry):
+                decision = Retry(max(decision.at, now + outcome.wait_ms))
+        late = isinstance(decision, Postpone | Retry) and (
+            decision.at - message.sent_at > schedule.max_age_ms
+        )
+        return DeadLetter("MaximumEventAgeInSeconds") if late else decision
 
     def follow_up(
         self, message: Leased, outcome: Outcome, decision: Decision, now: int

@@ -42,6 +42,10 @@ class Buses:
         """Store a bus."""
         await self._documents.put(given, bus.scope.partition, bus.name, document)
 
+    async def change(self, given: Primitives, bus: BusKey, document: Document, now: int) -> None:
+        """Store a bus that has changed; the default one is there since its first change, as far as anybody can tell."""
+        await self.keep(given, bus, {"CreationTime": now, **document, "LastModifiedTime": now})
+
     @operation("CreateEventBus", refuses=("EventSourceName", *_UNBUILT))
     async def create(self, ctx: Context, request: Request) -> Result:
         """Make a bus."""
@@ -70,12 +74,8 @@ class Buses:
         bus = bus_key(ctx, request.get("Name"))
         async with self._store.transaction() as tx:
             document = await self.find(tx, bus)
-            document = {
-                **document,
-                **only(request, "Description", "DeadLetterConfig"),
-                "LastModifiedTime": ctx.now,
-            }
-            await self.keep(tx, bus, document)
+            document = {**document, **only(request, "Description", "DeadLetterConfig")}
+            await self.change(tx, bus, document, ctx.now)
         return only(document, "Arn", "Name", "Description", "DeadLetterConfig")
 
     @operation("DescribeEventBus")
@@ -114,8 +114,7 @@ class Buses:
                 raise AwsError(
                     "PolicyLengthExceededException", "The policy is longer than 10240 bytes."
                 )
-            changed = {**document, "Policy": policy, "LastModifiedTime": ctx.now}
-            await self.keep(tx, bus, changed)
+            await self.change(tx, bus, {**document, "Policy": policy}, ctx.now)
 
     @operation("RemovePermission")
     async def remove_permission(self, ctx: Context, request: Request) -> None:
@@ -134,7 +133,7 @@ class Buses:
                     )
                 if left:
                     document["Policy"] = {**policy, "Statement": left}
-            await self.keep(tx, bus, {**document, "LastModifiedTime": ctx.now})
+            await self.change(tx, bus, document, ctx.now)
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """JSON documents of one kind in a table."""
 
-from typing import Any, TypeAlias
+import base64
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -9,7 +10,8 @@ from penstock.core.page import paged
 from penstock.storage.primitives import Primitives
 
 Document: TypeAlias = dict[str, Any]
-_ALL = 1_000_000
+_ALL: Final = 1_000_000
+_TOKEN: Final = "events:"
 
 
 class Documents:
@@ -54,5 +56,13 @@ def only(document: Document, *members: str) -> Document:
 def page(items: list[Any], request: dict[str, Any], member: str) -> dict[str, Any]:
     """The page of a list that a request asks for, as the answer has it."""
     invalid = AwsError("ValidationException", "Parameter NextToken is not valid.")
-    found, token = paged(items, request.get("NextToken"), request.get("Limit", 100), invalid)
-    return {member: found} if token is None else {member: found, "NextToken": token}
+    start = None
+    if given := request.get("NextToken"):
+        try:
+            start = base64.b64decode(given, validate=True).decode().removeprefix(_TOKEN)
+        except ValueError as error:
+            raise invalid from error
+    found, token = paged(items, start, request.get("Limit", 100), invalid)
+    if token is None:
+        return {member: found}
+    return {member: found, "NextToken": base64.b64encode(f"{_TOKEN}{token}".encode()).decode()}

@@ -30,11 +30,16 @@ class Lanes:
         if lane is None:
             # A slow endpoint holds up nobody but those who wait for it.
             lane = self._fanout.lane(
-                f"{DELIVERIES}/{arn}", schedule_of, letter_of, senders={"events": self._destination}
+                _name(arn), schedule_of, letter_of, senders={"events": self._destination}
             )
             self._destinations[arn] = lane
         lane.start()
         return lane
+
+    async def waits(self, arn: str, now: int) -> bool:
+        """Whether anything is on its way to an API destination."""
+        counts = await self._fanout.store.queue.count(_name(arn), now)
+        return bool(counts.visible or counts.leased or counts.delayed)
 
     def reset(self) -> None:
         """Forget what is not in the store, when the store is emptied."""
@@ -56,3 +61,7 @@ class Lanes:
             packed.append(await lane.pack(ctx, found))
         self._main.start()
         return packed
+
+
+def _name(destination: str) -> str:
+    return f"{DELIVERIES}/{destination}"

@@ -6,7 +6,11 @@ from penstock.api import Context, Dispatcher, Service, operations_of
 from penstock.core.errors import AwsError
 from penstock.fanout import Delivery, Fanout
 from penstock.services.events.archives import Archives
+from penstock.services.events.authorizing import Authorizing
 from penstock.services.events.buses import Buses
+from penstock.services.events.calls import Calls, Door
+from penstock.services.events.connections import Connections
+from penstock.services.events.destinations import Destinations
 from penstock.services.events.due import DueRules
 from penstock.services.events.event import Event
 from penstock.services.events.index import RuleIndexes
@@ -26,13 +30,24 @@ from penstock.storage.primitives import Leased
 class Events:
     """Builds the service."""
 
-    def __init__(self, fanout: Fanout, built: frozenset[str]) -> None:
+    def __init__(self, fanout: Fanout, built: frozenset[str], door: Door) -> None:
         store, ids = fanout.store, fanout.ids
+        self._clock = fanout.clock
         self._indexes = RuleIndexes(store)
         self._buses = Buses(store)
         timetable = Timetable(ids)
         rules = Rules(store, self._buses, self._indexes, timetable)
-        self._lanes = Lanes(fanout, {"events": self._to_bus}, self._to_bus)
+        self._authorizing = Authorizing(fanout)
+        connections = Connections(store, ids, self._authorizing)
+        self._destinations = Destinations(store, ids, connections)
+        self._calls = Calls(
+            self._destinations, self._authorizing, fanout.outbound, fanout.clock, door
+        )
+        self._lanes = Lanes(
+            fanout,
+            {"events": self._to_bus, "execute-api": self._calls.to_stage},
+            self._calls.to_destination,
+        )
         self._router = Router(store, ids, self._indexes, self._lanes, fanout.queue_exists)
         self._due = DueRules(fanout, self._router, timetable)
         archives = Archives(store, self._buses, rules, self._indexes)
@@ -44,6 +59,8 @@ class Events:
             Tags(store, self._buses, rules),
             archives,
             self._replays,
+            connections,
+            self._destinations,
             PatternTests(),
             PutEvents(ids, self._buses, self._router),
         )
@@ -52,26 +69,39 @@ class Events:
     async def restore(self) -> None:
         """Go on with what a restart interrupted."""
         self._start()
+        now = self._clock.now()
+        for arn in await self._destinations.everywhere():
+            if await self._lanes.waits(arn, now):
+                self._lanes.start_destination(arn)
+            else:
+                await self._destinations.forget(arn)
 
     def _start(self) -> None:
         self._lanes.start()
         self._due.start()
         self._replays.start()
+        self._authorizing.start()
 
     def reset(self) -> None:
         """Forget what is not in the store, when the store is emptied."""
         self._indexes.clear()
         self._lanes.reset()
+        self._calls.reset()
+        self._authorizing.reset()
         self._start()
 
     async def _to_bus(
         self, dispatcher: Dispatcher, ctx: Context, delivery: Delivery, message: Leased
     ) -> None:
-        """Hand an event to another bus, as it is: with its id, account and region."""
+        """Hand an event to another bus: it keeps its account and region and, within a region, its id."""
         bus = bus_key(ctx, delivery.to)
         if not await self._buses.exists(bus):
             raise AwsError(
                 "ResourceNotFoundException", f"Event bus {bus.name} does not exist.", status=404
             )
-        event = Event(orjson.loads(message.body), delivery.trace)
+        document = orjson.loads(message.body)
+        if bus.region != delivery.region:
+            # AWS: in another region it is an event of its own (recorded).
+            document["id"] = message.id
+        event = Event(document, delivery.trace)
         await self._router.accept(ctx, [(bus, event)])

@@ -1,0 +1,205 @@
+"""Calling HTTP targets: API destinations, and stages of API Gateway."""
+
+import base64
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias, cast
+from urllib.parse import quote, urlencode
+
+import orjson
+
+from penstock.api import Answering, Context, Dispatcher, Headers, HttpRequest
+from penstock.clock import Clock
+from penstock.core.arn import parse_arn
+from penstock.core.errors import AwsError
+from penstock.fanout import Delivery, NotYetError, Outbound
+from penstock.services.events.authorizing import Authorizing, pairs, with_query
+from penstock.services.events.destinations import Destinations
+from penstock.services.events.documents import Document
+from penstock.storage.primitives import Leased
+
+Door: TypeAlias = Callable[[HttpRequest], Answering | None]
+"""API Gateway's own: takes what is addressed to a deployed API."""
+# AWS: an endpoint has five seconds (EventBridge guide, "API destinations").
+_TIMEOUT_MS: Final = 5_000
+_SUCCESS: Final = range(200, 300)
+# AWS: 409, 429 and 5xx are tried again, everything else is not (same page).
+_AGAIN: Final = frozenset({409, 429})
+# AWS: what every request of an API destination carries (dossier 4.8).
+_HEADERS: Final[Mapping[str, str]] = {
+    "user-agent": "Amazon/EventBridge/ApiDestinations",
+    "content-type": "application/json; charset=utf-8",
+    "range": "bytes=0-1048575",
+    "accept-encoding": "gzip,deflate",
+    "connection": "close",
+}
+_UNAUTHORIZED: Final = 401
+
+
+class Pace:
+    """So many a second, evenly. Whoever comes early is told its instant, which stays its own."""
+
+    def __init__(self) -> None:
+        self._free_at = 0.0
+        self._reserved: dict[str, int] = {}
+
+    def turn_of(self, id_: str, rate: int, now: int) -> int:
+        """When it is the turn of `id_` (ms): `now`, or later."""
+        reserved = self._reserved.pop(id_, None)
+        if reserved is None:
+            begins = max(self._free_at, float(now))
+            self._free_at = begins + 1000 / rate
+            reserved = math.ceil(begins)
+        if reserved > now:
+            self._reserved[id_] = reserved
+            return reserved
+        return now
+
+
+class Calls:
+    """The senders of HTTP targets."""
+
+    def __init__(
+        self,
+        destinations: Destinations,
+        authorizing: Authorizing,
+        outbound: Outbound,
+        clock: Clock,
+        door: Door,
+    ) -> None:
+        self._destinations = destinations
+        self._authorizing = authorizing
+        self._outbound = outbound
+        self._clock = clock
+        self._door = door
+        self._paces: dict[str, Pace] = {}
+
+    def reset(self) -> None:
+        """Forget whose turn it is."""
+        self._paces.clear()
+
+    async def to_destination(
+        self, dispatcher: Dispatcher, ctx: Context, delivery: Delivery, message: Leased
+    ) -> None:
+        """Call an API destination, at the rate that it allows."""
+        destination, connection = await self._destinations.by_arn(delivery.to)
+        if connection["ConnectionState"] == "DEAUTHORIZED" and not _by_token(connection):
+            raise AwsError("AccessDenied", "The connection is deauthorized.", status=403)
+        pace = self._paces.setdefault(delivery.to, Pace())
+        now = self._clock.now()
+        turn = pace.turn_of(message.id, destination["InvocationRateLimitPerSecond"], now)
+        if turn > now:
+            raise NotYetError(turn)
+        status, headers = await self._call(destination, connection, delivery, message, fresh=False)
+        if status == _UNAUTHORIZED and _by_token(connection):
+            status, headers = await self._call(
+                destination, connection, delivery, message, fresh=True
+            )
+        _judge(status, headers, destination["InvocationEndpoint"])
+
+    async def _call(
+        self,
+        destination: Document,
+        connection: Document,
+        delivery: Delivery,
+        message: Leased,
+        *,
+        fresh: bool,
+    ) -> tuple[int, Mapping[str, str]]:
+        own = delivery.request
+        common = connection["AuthParameters"].get("InvocationHttpParameters", {})
+        headers = {k.lower(): v for k, v in own.get("HeaderParameters", {}).items()}
+        # AWS: what the connection says stands above what the target says (EventBridge guide, "connections").
+        headers |= {k.lower(): v for k, v in pairs(common, "HeaderParameters").items()}
+        headers |= await self._authorization(connection, fresh=fresh)
+        if delivery.trace:
+            headers["x-amzn-trace-id"] = delivery.trace
+        query = {
+            **own.get("QueryStringParameters", {}),
+            **pairs(common, "QueryStringParameters"),
+        }
+        path = _filled(destination["InvocationEndpoint"], own.get("PathParameterValues", []))
+        answer = await self._outbound.send(
+            destination["HttpMethod"],
+            with_query(path, query),
+            {**_HEADERS, **headers},
+            _with_members(message.body, pairs(common, "BodyParameters")),
+            timeout_ms=_TIMEOUT_MS,
+        )
+        return answer.status, answer.headers
+
+    async def _authorization(self, connection: Document, *, fresh: bool) -> dict[str, str]:
+        given = connection["AuthParameters"]
+        match connection["AuthorizationType"]:
+            case "BASIC":
+                basic = given["BasicAuthParameters"]
+                pair = f"{basic['Username']}:{basic['Password']}".encode()
+                return {"authorization": f"Basic {base64.b64encode(pair).decode()}"}
+            case "API_KEY":
+                key = given["ApiKeyAuthParameters"]
+                return {key["ApiKeyName"].lower(): key["ApiKeyValue"]}
+        return {"authorization": await self._authorizing.token(connection, fresh=fresh)}
+
+    async def to_stage(
+        self, dispatcher: Dispatcher, ctx: Context, delivery: Delivery, message: Leased
+    ) -> None:
+        """Call a method of a stage of API Gateway, as a client would."""
+        api, stage, method, *path = parse_arn(delivery.to).resource.split("/", 3)
+        own = delivery.request
+        rest = _filled("".join(path), own.get("PathParameterValues", []))
+        headers = {"content-type": "application/json", "host": "localhost"}
+        headers |= {k.lower(): v for k, v in own.get("HeaderParameters", {}).items()}
+        if delivery.trace:
+            headers["x-amzn-trace-id"] = delivery.trace
+        request = HttpRequest(
+            method="POST" if method == "*" else method,
+            path=f"/restapis/{api}/{stage}/_user_request_/{rest}",
+            query=urlencode(own.get("QueryStringParameters", {})),
+            headers=cast(Headers, headers),
+            body=message.body,
+        )
+        answering = self._door(request)
+        if answering is None:
+            raise AwsError("ResourceNotFoundException", f"{delivery.to} does not exist.")
+        answer = await answering
+        found = {name.lower(): value for name, value in answer.headers}
+        _judge(answer.status, found, delivery.to)
+
+
+def _by_token(connection: Document) -> bool:
+    return bool(connection["AuthorizationType"] == "OAUTH_CLIENT_CREDENTIALS")
+
+
+def _filled(text: str, values: list[str]) -> str:
+    """A path whose wildcards are replaced, one after the other."""
+    left = iter(values)
+    return re.sub(r"\*", lambda _: quote(next(left, "*"), safe="*"), text)
+
+
+def _with_members(body: bytes, members: dict[str, str]) -> bytes:
+    """The payload with the connection's members, if it is an object."""
+    if not members:
+        return body
+    document: Any = orjson.loads(body)
+    return orjson.dumps({**document, **members}) if isinstance(document, dict) else body
+
+
+def _judge(status: int, headers: Mapping[str, str], target: str) -> None:
+    """Raise AwsError for an answer that is no success, as one that may pass or one that is final."""
+    if status in _SUCCESS:
+        return
+    reason = f"{target} answered with HTTP status {status}."
+    if status not in _AGAIN and status < 500:
+        raise AwsError("ERROR_FROM_TARGET", reason, status=400)
+    wait = _seconds(headers.get("retry-after"))
+    if wait is not None and wait < 0:
+        # AWS: a negative Retry-After ends the tries (EventBridge guide, "API destinations").
+        raise AwsError("ERROR_FROM_TARGET", reason, status=400)
+    fields = {"RetryAfterMs": (wait or 0) * 1000}
+    told = status if status == 429 else 503
+    raise AwsError("ERROR_FROM_TARGET", reason, status=told, fields=fields)
+
+
+def _seconds(text: str | None) -> int | None:
+    return int(text) if text is not None and re.fullmatch(r"-?\d{1,9}", text) else None

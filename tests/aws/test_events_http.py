@@ -1,0 +1,308 @@
+"""EventBridge's HTTP targets: API destinations with their connections and rates, and stages of API Gateway."""
+
+import base64
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.aws.events_application import Bus
+from tests.conftest import Server
+
+ORDERS = {"source": ["shop"]}
+ROLE = "arn:aws:iam::000000000000:role/r"
+
+
+class Endpoint:
+    """An HTTP endpoint that notes what it is asked, and answers what it is told to."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, Any]] = []
+        self.answers: list[tuple[int, dict[str, str]]] = []
+        self.tokens: list[str] = []
+        endpoint = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                seen = {"path": self.path, "headers": dict(self.headers.items()), "body": body}
+                endpoint.seen.append(seen)
+                status, headers = endpoint.answers.pop(0) if endpoint.answers else (200, {})
+                token = endpoint.tokens.pop(0) if self.path.startswith("/token") else ""
+                told = json.dumps({"access_token": token, "expires_in": 3600}).encode()
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("content-length", str(len(told)))
+                self.end_headers()
+                self.wfile.write(told)
+
+            do_PUT = do_POST
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    """One of the test's own."""
+    made = Endpoint()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def frozen(launch: Callable[..., Server]) -> Server:
+    """A Penstock whose time stands still."""
+    return launch(":memory:")
+
+
+@pytest.fixture
+def bus(frozen: Server, connect: Callable[..., Any], unique: str) -> Bus:
+    """A bus on it."""
+    made = Bus(frozen.endpoint, connect, unique)
+    made.steer("clock", {"freeze": True})
+    return made
+
+
+KEY = {
+    "AuthorizationType": "API_KEY",
+    "AuthParameters": {"ApiKeyAuthParameters": {"ApiKeyName": "X-Key", "ApiKeyValue": "hush"}},
+}
+BASIC = {
+    "AuthorizationType": "BASIC",
+    "AuthParameters": {"BasicAuthParameters": {"Username": "u", "Password": "hush"}},
+}
+
+
+def oauth(endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "AuthorizationType": "OAUTH_CLIENT_CREDENTIALS",
+        "AuthParameters": {
+            "OAuthParameters": {
+                "ClientParameters": {"ClientID": "id", "ClientSecret": "hush"},
+                "AuthorizationEndpoint": f"{endpoint.url}/token",
+                "HttpMethod": "POST",
+                "OAuthHttpParameters": {
+                    "BodyParameters": [{"Key": "scope", "Value": "all", "IsValueSecret": False}]
+                },
+            }
+        },
+    }
+
+
+def destination(bus: Bus, url: str, connection: dict[str, Any], **options: Any) -> str:
+    """An API destination with a connection. Returns its ARN."""
+    name = bus.unique[-64:]
+    made = bus.events.create_connection(Name=name, **connection)
+    return str(
+        bus.events.create_api_destination(
+            **{
+                "Name": name,
+                "ConnectionArn": made["ConnectionArn"],
+                "InvocationEndpoint": url,
+                "HttpMethod": "POST",
+                **options,
+            }
+        )["ApiDestinationArn"]
+    )
+
+
+def lower(seen: dict[str, Any]) -> dict[str, str]:
+    return {name.lower(): value for name, value in seen["headers"].items()}
+
+
+def test_a_call_with_parameters_of_target_and_connection(bus: Bus, endpoint: Endpoint) -> None:
+    """The connection's stand above the target's; wildcards of the path are filled in order."""
+
+    def pair(key: str, value: str) -> list[dict[str, Any]]:
+        return [{"Key": key, "Value": value, "IsValueSecret": False}]
+
+    connection = {
+        **BASIC,
+        "AuthParameters": {
+            **BASIC["AuthParameters"],
+            "InvocationHttpParameters": {
+                "HeaderParameters": pair("X-Who", "connection"),
+                "QueryStringParameters": pair("q", "connection"),
+                "BodyParameters": pair("more", "1"),
+            },
+        },
+    }
+    arn = destination(bus, f"{endpoint.url}/a/*/b/*", connection, HttpMethod="PUT")
+    http = {
+        "PathParameterValues": ["x y", "z"],
+        "HeaderParameters": {"x-who": "target", "x-other": "target"},
+        "QueryStringParameters": {"q": "target", "r": "s"},
+    }
+    bus.rule(ORDERS, {"Arn": arn, "RoleArn": ROLE, "InputPath": "$.detail", "HttpParameters": http})
+
+    bus.put({"n": 1})
+    bus.advance(0)
+
+    (seen,) = endpoint.seen
+    headers = lower(seen)
+    assert "/a/x%20y/b/z?q=connection&r=s" == seen["path"]
+    assert {"n": 1, "more": "1"} == json.loads(seen["body"])
+    assert ("connection", "target") == (headers["x-who"], headers["x-other"])
+    assert f"Basic {base64.b64encode(b'u:hush').decode()}" == headers["authorization"]
+    assert "Amazon/EventBridge/ApiDestinations" == headers["user-agent"]
+    assert "application/json; charset=utf-8" == headers["content-type"]
+
+
+def test_an_api_key_is_a_header(bus: Bus, endpoint: Endpoint) -> None:
+    bus.rule(ORDERS, {"Arn": destination(bus, endpoint.url, KEY), "RoleArn": ROLE})
+    bus.put()
+    bus.advance(0)
+    assert ["hush"] == [lower(seen)["x-key"] for seen in endpoint.seen]
+
+
+def test_a_token_is_got_kept_and_got_again(bus: Bus, endpoint: Endpoint) -> None:
+    """One for many calls; another one when the endpoint no longer takes it."""
+    endpoint.tokens = ["one", "two"]
+    arn = destination(bus, f"{endpoint.url}/hook", oauth(endpoint))
+    name = bus.unique[-64:]
+    assert "AUTHORIZING" == bus.events.describe_connection(Name=name)["ConnectionState"]
+    assert "INACTIVE" == bus.events.describe_api_destination(Name=name)["ApiDestinationState"]
+    bus.advance(1)
+    assert "AUTHORIZED" == bus.events.describe_connection(Name=name)["ConnectionState"]
+    bus.rule(ORDERS, {"Arn": arn, "RoleArn": ROLE})
+
+    bus.put()
+    bus.put()
+    bus.advance(1)
+    endpoint.answers = [(401, {})]
+    bus.put()
+    bus.advance(1)
+
+    asked = [json.loads(seen["body"]) for seen in endpoint.seen if seen["path"] == "/token"]
+    assert [("id", "hush", "all")] * 2 == [
+        (one["client_id"], one["client_secret"], one["scope"]) for one in asked
+    ]
+    calls = [lower(seen)["authorization"] for seen in endpoint.seen if seen["path"] == "/hook"]
+    assert ["Bearer one", "Bearer one", "Bearer one", "Bearer two"] == calls
+
+
+def test_a_rate_is_kept(bus: Bus, endpoint: Endpoint) -> None:
+    """Two a second, evenly: whoever must wait has not been tried."""
+    arn = destination(bus, endpoint.url, KEY, InvocationRateLimitPerSecond=2)
+    letters, dead = bus.queue("dead")
+    policy = {"MaximumRetryAttempts": 0}
+    bus.rule(
+        ORDERS,
+        {"Arn": arn, "RoleArn": ROLE, "RetryPolicy": policy, "DeadLetterConfig": {"Arn": dead}},
+    )
+    for n in range(5):
+        bus.put({"n": n})
+
+    counts = []
+    for _ in range(5):
+        bus.advance(0.5)
+        counts.append(len(endpoint.seen))
+
+    assert [2, 3, 4, 5, 5] == counts
+    assert [] == bus.messages(letters)
+
+
+def test_what_is_tried_again_and_what_is_not(bus: Bus, endpoint: Endpoint) -> None:
+    """409, 429 and 5xx pass, and Retry-After is honoured; any other refusal is final."""
+    arn = destination(bus, endpoint.url, KEY)
+    letters, dead = bus.queue("dead")
+    bus.rule(ORDERS, {"Arn": arn, "RoleArn": ROLE, "DeadLetterConfig": {"Arn": dead}})
+
+    endpoint.answers = [(503, {}), (429, {"Retry-After": "30"})]
+    bus.put()
+    bus.advance(1)
+    assert 2 == len(endpoint.seen)
+    bus.advance(29)
+    assert 2 == len(endpoint.seen)
+    bus.advance(1)
+    assert 3 == len(endpoint.seen)
+    assert [] == bus.messages(letters)
+
+    endpoint.answers = [(404, {})]
+    bus.put()
+    bus.advance(1)
+    (letter,) = bus.messages(letters)
+    told = letter["MessageAttributes"]
+    assert "ERROR_FROM_TARGET" == told["ERROR_CODE"]["StringValue"]
+    assert "404" in told["ERROR_MESSAGE"]["StringValue"]
+
+
+def test_secrets_are_not_shown(bus: Bus, endpoint: Endpoint) -> None:
+    """Who describes a connection sees what is in it but for the secrets; an update changes what it names."""
+    destination(bus, endpoint.url, KEY)
+    name = bus.unique[-64:]
+
+    bus.events.update_connection(
+        Name=name, AuthParameters={"ApiKeyAuthParameters": {"ApiKeyName": "X-Other"}}
+    )
+
+    told = bus.events.describe_connection(Name=name)
+    assert {"ApiKeyAuthParameters": {"ApiKeyName": "X-Other"}} == told["AuthParameters"]
+    assert told["SecretArn"].endswith("-inside")
+    bus.events.delete_api_destination(Name=name)
+    bus.events.delete_connection(Name=name)
+    with pytest.raises(ClientError, match=f"Connection '{name}' does not exist"):
+        bus.events.describe_connection(Name=name)
+
+
+def test_a_destination_that_is_gone_leaves_a_dead_letter(bus: Bus, endpoint: Endpoint) -> None:
+    arn = destination(bus, endpoint.url, KEY)
+    letters, dead = bus.queue("dead")
+    bus.rule(ORDERS, {"Arn": arn, "RoleArn": ROLE, "DeadLetterConfig": {"Arn": dead}})
+    bus.events.delete_api_destination(Name=bus.unique[-64:])
+
+    bus.put()
+    bus.advance(0)
+
+    (letter,) = bus.messages(letters)
+    assert "NO_RESOURCE" == letter["MessageAttributes"]["ERROR_CODE"]["StringValue"]
+
+
+def test_a_stage_of_api_gateway_is_called(bus: Bus, frozen: Server, connect: Any) -> None:
+    """As a client would call it: here a method that puts its body into a queue."""
+    url, _ = bus.queue("taken")
+    api = connect(frozen.endpoint, "apigateway")
+    rest = api.create_rest_api(name=bus.unique)
+    resource = api.create_resource(
+        restApiId=rest["id"], parentId=rest["rootResourceId"], pathPart="{name}"
+    )
+    method = {"restApiId": rest["id"], "resourceId": resource["id"], "httpMethod": "POST"}
+    api.put_method(**method, authorizationType="NONE")
+    api.put_integration(
+        **method,
+        type="AWS",
+        integrationHttpMethod="POST",
+        uri=f"arn:aws:apigateway:us-east-1:sqs:path/000000000000/{url.rsplit('/', 1)[1]}",
+        credentials=ROLE,
+        requestParameters={
+            "integration.request.header.Content-Type": "'application/x-www-form-urlencoded'"
+        },
+        requestTemplates={
+            "application/json": "Action=SendMessage&MessageBody=$input.params('name') $input.json('$.n')"
+        },
+    )
+    api.put_method_response(**method, statusCode="200")
+    api.put_integration_response(**method, statusCode="200")
+    api.create_deployment(restApiId=rest["id"], stageName="live")
+    arn = f"arn:aws:execute-api:us-east-1:000000000000:{rest['id']}/live/POST/*"
+    http = {"PathParameterValues": ["ann"]}
+    bus.rule(ORDERS, {"Arn": arn, "RoleArn": ROLE, "InputPath": "$.detail", "HttpParameters": http})
+
+    bus.put({"n": 7})
+    bus.advance(0)
+
+    assert ["ann 7"] == [message["Body"] for message in bus.messages(url)]
