@@ -4,7 +4,15 @@ A `Service` is a name and a table of operations: plain `async` functions from a 
 a result. It knows neither HTTP nor SQL. Services meet only through `Dispatcher` (by operation name) and through delivery (by ARN).
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
@@ -40,6 +48,8 @@ class Context:
     operation: str = ""
     connection: "Connection | None" = None
     """Where the request came in; None inside."""
+    streams: bool = False
+    """Whether whoever asks takes a large body in chunks."""
 
     @property
     def abandoned(self) -> bool:
@@ -76,9 +86,45 @@ class Connection(Protocol):
     def http_version(self) -> str: ...  # noqa: D102
 
 
+class BodyStream(Protocol):
+    """A large body while it comes in."""
+
+    @property
+    def length(self) -> int | None:
+        """How many bytes it was said to have."""
+        ...
+
+    @property
+    def sha256(self) -> str | None:
+        """The digest that its bytes must have, in hexadecimal; whoever reads them compares."""
+        ...
+
+    @property
+    def announced(self) -> Sequence[str]:
+        """The lower-case names of the fields that follow it."""
+        ...
+
+    @property
+    def trailers(self) -> Mapping[str, str]:
+        """The fields that followed it, once all has been read."""
+        ...
+
+    async def read(self) -> bytes:
+        """The bytes that have come since; nothing at the end, when all was as declared. Raises AwsError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """A large body as it goes out: so many bytes, in chunks. Whoever takes them closes the iterator."""
+
+    size: int
+    chunks: AsyncIterator[bytes]
+
+
 @dataclass(slots=True)
 class HttpRequest:
-    """An HTTP request whose body has arrived. `path` is as sent, percent-encoded, without the query."""
+    """An HTTP request whose body has arrived, or is a `stream`. `path` is as sent, percent-encoded, without the query."""
 
     method: str
     path: str
@@ -87,6 +133,7 @@ class HttpRequest:
     body: bytes = b""
     scheme: str = "http"
     connection: Connection | None = None
+    stream: BodyStream | None = None
 
     @property
     def source_ip(self) -> str:
@@ -106,6 +153,18 @@ class HttpResponse:
     status: int
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes = b""
+
+
+class ChunkedResponse(HttpResponse):
+    """A response whose body goes out in chunks."""
+
+    __slots__ = ("chunks",)
+
+    def __init__(self, status: int, headers: list[tuple[str, str]], chunks: Chunks) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = b""
+        self.chunks = chunks
 
 
 class LateResponse(HttpResponse):

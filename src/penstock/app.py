@@ -21,9 +21,9 @@ from penstock.core.ids import Ids
 from penstock.delivery.engine import DeliveryEngine
 from penstock.delivery.fault import Faults
 from penstock.fanout import Fanout, Outbound
+from penstock.gateway.answering import Durability
 from penstock.gateway.control import Control
 from penstock.gateway.dispatch import LocalDispatcher
-from penstock.gateway.http1 import Durability
 from penstock.gateway.identity import Identities
 from penstock.gateway.pipeline import Pipeline
 from penstock.gateway.server import Door, Gateway
@@ -201,7 +201,9 @@ class App:
         ]
         durability = Durability(store, pipeline.unavailable)
         # Connections live in the machine's time, as their clients do.
-        self.gateway = Gateway(doors, durability, SystemClock(), config.max_body)
+        self.gateway = Gateway(
+            doors, durability, SystemClock(), config.max_body, pipeline.takes_stream
+        )
 
     @classmethod
     async def open(
@@ -219,7 +221,7 @@ class App:
         await self.sqs.restore()
         await self.sns.restore()
         await self.functions.restore()
-        self.s3.start()
+        self.s3.restore()
         self.scheduler.restore()
         await self.pipes.restore()
         await self.events.restore()
@@ -242,6 +244,7 @@ class App:
     async def close(self) -> None:
         """End deliveries and functions, and make everything durable."""
         await self.cloudformation.close()
+        await self.s3.close()
         await self.engine.close()
         await self.sqs.close()
         await self.runtime.close()
@@ -258,6 +261,7 @@ class App:
     async def reset(self, _: Context, __: object) -> dict[str, str]:
         """Remove everything and begin anew, as a new data folder would; the store's own keys stay."""
         await self.cloudformation.close()
+        await self.s3.close()
         await self.engine.close()
         await self.sqs.close()
         secrets = await self.store.table.scan(_SECRETS)

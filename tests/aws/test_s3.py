@@ -207,7 +207,7 @@ def test_bucket_goes_while_bytes_are_written() -> None:
 
     async def scenario(s3: Direct) -> None:
         put, _ = await asyncio.gather(
-            s3.call("PutObject", Bucket="bucket", Key="k", Body=b"x"),
+            s3.call("PutObject", Bucket="bucket", Key="k", Body=b"x" * 100_000),
             s3.call("DeleteBucket", Bucket="bucket"),
             return_exceptions=True,
         )
@@ -226,7 +226,7 @@ def test_upload_ends_while_a_part_is_written() -> None:
         upload = await s3.call("CreateMultipartUpload", Bucket="bucket", Key="k")
         name = {"Bucket": "bucket", "Key": "k", "UploadId": upload["UploadId"]}
         part, _ = await asyncio.gather(
-            s3.call("UploadPart", **name, PartNumber=1, Body=b"x"),
+            s3.call("UploadPart", **name, PartNumber=1, Body=b"x" * 100_000),
             s3.call("AbortMultipartUpload", **name),
             return_exceptions=True,
         )
@@ -403,10 +403,12 @@ def test_parts_are_listed_in_pages(aws: Callable[..., Any], bucket: str) -> None
     assert [1, 2, 5] == [part["PartNumber"] for page in pages for part in page["Parts"]]
 
 
-def test_checksums_that_are_not_built(aws: Callable[..., Any], bucket: str) -> None:
-    """An algorithm that cannot be computed is named, not taken on trust."""
+@pytest.mark.parametrize("algorithm", ["XXHASH64", "XXHASH3", "XXHASH128", "MD5", "SHA512"])
+def test_newer_checksums(aws: Callable[..., Any], bucket: str, algorithm: str) -> None:
+    """The algorithms that S3 learned last are computed and compared too."""
     s3, name = aws("s3"), {"Bucket": bucket, "Key": "k"}
-    assert "NotImplemented" == code(
-        s3.put_object, **name, Body=b"", ChecksumXXHASH64="AAAAAAAAAAA="
-    )
-    assert "NotImplemented" == code(s3.create_multipart_upload, **name, ChecksumAlgorithm="XXHASH3")
+    member = f"Checksum{algorithm}"
+    sizes = {"XXHASH64": 8, "XXHASH3": 8, "XXHASH128": 16, "MD5": 16, "SHA512": 64}
+    wrong = base64.b64encode(bytes(sizes[algorithm])).decode()
+    assert "BadDigest" == code(s3.put_object, **name, Body=b"", **{member: wrong})
+    assert "InvalidRequest" == code(s3.put_object, **name, Body=b"", **{member: "AAAA"})

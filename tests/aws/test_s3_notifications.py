@@ -3,7 +3,6 @@
 import io
 import json
 import sys
-import urllib.request
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.aws.test_virtual_time import steer
 from tests.conftest import Server
 
 Aws = Callable[..., Any]
@@ -251,11 +251,12 @@ def test_function_hears_of_objects_after_a_crash(
         SourceArn=f"arn:aws:s3:::{told.bucket}",
     )
     told.s3.put_bucket_notification_configuration(**request)
-    body = json.dumps({"faults": [{"arn": arn, "fault": "throttle"}]}).encode()
-    urllib.request.urlopen(f"{server.endpoint}/_penstock/faults", data=body).close()
+    steer(server, "faults", {"faults": [{"arn": arn, "fault": "throttle"}]})
     told.s3.put_object(Bucket=told.bucket, Key="k", Body=b"")
     server.kill()
     server.start()
-    record = told.sqs.receive_message(QueueUrl=told.url, WaitTimeSeconds=20)["Messages"][0]
-    event = json.loads(record["Body"])["responsePayload"]
+    steer(server, "clock", {"freeze": True})
+    steer(server, "clock", {"advance": 60})
+    (told_of,) = told.bodies()
+    event = told_of["responsePayload"]
     assert "k" == event["Records"][0]["s3"]["object"]["key"]

@@ -7,7 +7,8 @@ from typing import Any
 
 from penstock.api import HttpRequest, HttpResponse
 from penstock.clock import VirtualClock
-from penstock.gateway.http1 import Durability, HttpConnection, HttpServer
+from penstock.gateway.answering import Durability
+from penstock.gateway.http1 import HttpConnection, HttpServer
 from penstock.storage.sqlite import SqliteStore
 
 MAX_BODY = 1000

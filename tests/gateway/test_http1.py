@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 
 from penstock.api import HttpRequest, HttpResponse
 from penstock.clock import VirtualClock
-from penstock.gateway.http1 import MAX_HEADER, Durability, HttpServer
+from penstock.gateway.answering import Durability
+from penstock.gateway.http1 import MAX_HEADER, HttpServer
 from penstock.storage.sqlite import SqliteStore
 from tests.conftest import free_port
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from penstock.api import HttpRequest
 from penstock.core.errors import AwsError
-from penstock.gateway.http1 import Fields
+from penstock.gateway.text import Fields
 from penstock.wire.sigv4 import Credential, credential_of, verify
 
 KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")

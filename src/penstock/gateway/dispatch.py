@@ -41,6 +41,7 @@ class LocalDispatcher:
             now=self._clock.now(),
             operation=operation,
             protocol=compiled.protocol,
+            streams=False,
         )
         result = await handler(inner, request)
         await self._store.durable(epoch)

@@ -6,120 +6,60 @@ httptools parses; this module keeps what surrounds the parser right: one request
 
 import asyncio
 import logging
-import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Awaitable
+from contextlib import aclosing
 from email.utils import formatdate
-from functools import lru_cache
-from http import HTTPStatus
-from types import coroutine
 from typing import Any, Final, cast
 
 import httptools
 
-from penstock.api import Answering, Headers, HttpRequest, HttpResponse
+from penstock.api import ChunkedResponse, Headers, HttpRequest, HttpResponse
 from penstock.clock import Clock
-from penstock.storage.primitives import Store
+from penstock.gateway.answering import Answerer, Durability, TakesStream, resumed, with_rest
+from penstock.gateway.incoming import IncomingBody
+from penstock.gateway.text import (
+    BAD,
+    BODILESS,
+    CONTINUE,
+    FAULT,
+    HEADER_TOO_LARGE,
+    LENGTH_NAMES,
+    ORIGIN,
+    TOO_LARGE,
+    Fields,
+    is_ambiguous,
+    lower,
+    on_one_line,
+    status_line,
+)
 
 _log: Final = logging.getLogger("penstock.gateway")
 
-Answerer = Callable[[HttpRequest], Answering]
-
-
-@dataclass(frozen=True, slots=True)
-class Durability:
-    """What every answer waits for, and the answer to a request whose effects were lost on the way there."""
-
-    store: Store
-    unavailable: Callable[[HttpRequest, Exception], HttpResponse]
-
-
 MAX_HEADER: Final = 64 * 1024
 """Bytes of request line and header fields, as most servers allow."""
+LARGE: Final = 1024 * 1024
+"""Bytes from which on a body is handed on while it comes in, if whoever answers takes it so."""
 _IDLE_MS: Final = 75_000
 _SWEEPS: Final = 3
 """How often within that time connections are looked at."""
 _PIPELINED: Final = 16
-_REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
-_BODILESS: Final = frozenset({204, 304})
-_ORIGIN: Final = re.compile("https?://[^/]*", re.IGNORECASE)
-"""What stands before the path when a client takes us for a proxy."""
-_LENGTH_NAMES: Final = frozenset({"content-length", "Content-Length"})
-_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_JSON: Final = ("content-type", "application/json")
-_BAD: Final = HttpResponse(400, [_JSON], b'{"message":"Bad Request"}')
-_TOO_LARGE: Final = HttpResponse(
-    413,
-    [_JSON],
-    b'{"__type":"RequestEntityTooLargeException","message":"Request body is too large."}',
-)
-_HEADER_TOO_LARGE: Final = HttpResponse(431, [_JSON], b'{"message":"Request header is too large."}')
-_FAULT: Final = HttpResponse(500, [_JSON], b'{"message":"Internal server error"}')
-
-
-class Fields(dict[str, str]):
-    """Header fields by lower-case name; `items` also tells the fields that came more than once."""
-
-    __slots__ = ("repeated",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.repeated: list[tuple[str, str]] = []
-
-    def items(self) -> Any:
-        """Every field, in the order of first appearance."""
-        return [*super().items(), *self.repeated] if self.repeated else super().items()
-
-
-@lru_cache(maxsize=1024)
-def _lower(name: bytes) -> str:
-    """A field's name as text: clients use the same few over and over."""
-    return name.decode("latin-1").lower()
-
-
-@lru_cache(maxsize=100)
-def _status_line(status: int) -> str:
-    return f"HTTP/1.1 {status} {_REASONS.get(status, '')}\r\n"
-
-
-def _on_one_line(field: tuple[str, str]) -> str:
-    """A field whose value must not become a field of its own by a line break."""
-    name, value = field
-    return f"{name}: {value.replace(chr(13), ' ').replace(chr(10), ' ')}\r\n"
-
-
-def _is_ambiguous(fields: Fields) -> bool:
-    """Whether two readers could see different requests in this header."""
-    coding = fields.get("transfer-encoding")
-    if coding is not None and coding.lower() != "chunked":
-        return True
-    return bool(fields.repeated) and any(name == "host" for name, _ in fields.repeated)
-
-
-@coroutine
-def _resumed(work: Answering, waiting: Any) -> Generator[Any, Any, HttpResponse]:
-    """The rest of a coroutine that has run until it waits for `waiting`."""
-    try:
-        while True:
-            try:
-                value = yield waiting
-            except BaseException as error:  # noqa: BLE001 -- whatever is thrown in belongs to the coroutine
-                waiting = work.throw(error)
-            else:
-                waiting = work.send(value)
-    except StopIteration as done:
-        response: HttpResponse = done.value
-        return response
 
 
 class HttpServer:
     """Listens, and hands each request to `answer`."""
 
     def __init__(
-        self, answer: Answerer, durability: Durability, clock: Clock, max_body: int
+        self,
+        answer: Answerer,
+        durability: Durability,
+        clock: Clock,
+        max_body: int,
+        takes_stream: TakesStream = lambda _: False,
     ) -> None:
         self.answer = answer
+        self.takes_stream = takes_stream
+        self.held_body = min(max_body, LARGE)
         self.durability = durability
         self.max_body = max_body
         self.clock = clock
@@ -173,7 +113,7 @@ class HttpServer:
             for connection in list(self.connections):
                 connection.silent += 1
                 if connection.silent > _SWEEPS:
-                    connection.close_if_idle()
+                    connection.expire()
 
 
 class HttpConnection(asyncio.Protocol):
@@ -193,9 +133,11 @@ class HttpConnection(asyncio.Protocol):
         "_refusal",
         "_server",
         "_size",
+        "_stream",
         "_task",
         "_transport",
         "_url",
+        "_writable",
         "silent",
     )  # fmt: skip
 
@@ -212,6 +154,8 @@ class HttpConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._refusal: HttpResponse | None = None
         self._closing = False
+        self._writable: asyncio.Future[None] | None = None
+        """Not None while the client takes less than it is sent."""
         self._reset()
 
     def _reset(self) -> None:
@@ -222,6 +166,7 @@ class HttpConnection(asyncio.Protocol):
         self._body = b""
         self._pieces: list[bytes] | None = None
         self._size = 0
+        self._stream: IncomingBody | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to listen to a client."""
@@ -230,8 +175,21 @@ class HttpConnection(asyncio.Protocol):
         self._server.connections.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The client is gone. What it asked for is carried out all the same, as AWS does."""
+        """The client is gone. What it asked for in full is carried out all the same, as AWS does."""
         self._server.forget(self)
+        if self._stream is not None:
+            self._stream.break_off()
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        """The client takes less than it is sent."""
+        self._writable = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        """The client has caught up, or is gone."""
+        if self._writable is not None:
+            self._writable.set_result(None)
+            self._writable = None
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; answer what cannot be parsed."""
@@ -245,13 +203,13 @@ class HttpConnection(asyncio.Protocol):
             self._decline(data[upgrade.args[0] :])
             return
         except httptools.HttpParserError:
-            self._enqueue(self._refusal or _BAD, keep_alive=False)
+            self._enqueue(self._refusal or BAD, keep_alive=False)
         else:
             if in_header and self._in_header:
                 # One more packet, and still no whole header.
                 self._header_size += len(data)
                 if self._header_size > MAX_HEADER:
-                    self._enqueue(_HEADER_TOO_LARGE, keep_alive=False)
+                    self._enqueue(HEADER_TOO_LARGE, keep_alive=False)
         self._go_on()
 
     def on_message_begin(self) -> None:
@@ -268,9 +226,9 @@ class HttpConnection(asyncio.Protocol):
             # What comes last must not change what was asked, and is not kept.
             self._header_size += len(name) + len(value)
             if self._header_size > MAX_HEADER:
-                self._refuse(_HEADER_TOO_LARGE)
+                self._refuse(HEADER_TOO_LARGE)
             return
-        key = _lower(name)
+        key = lower(name)
         fields = self._fields
         if key in fields:
             fields.repeated.append((key, value.decode("latin-1")))
@@ -282,27 +240,58 @@ class HttpConnection(asyncio.Protocol):
         self._in_header = False
         self._header_size = 0
         fields = self._fields
-        if _is_ambiguous(fields) or (
+        if is_ambiguous(fields) or (
             "host" not in fields and self._parser.get_http_version() == "1.1"
         ):
-            self._refuse(_BAD)
+            self._refuse(BAD)
         length = fields.get("content-length")
-        if length is not None and int(length) > self._server.max_body:
-            self._refuse(_TOO_LARGE)
+        if length is not None and int(length) > self._server.held_body:
+            self._announce(int(length))
         if "expect" in fields and fields["expect"].lower() == "100-continue" and not self._busy:
-            self._transport.write(_CONTINUE)
+            self._transport.write(CONTINUE)
 
     def on_body(self, piece: bytes) -> None:
         """Parser: a piece of the body."""
         self._size += len(piece)
-        if self._size > self._server.max_body:
-            self._refuse(_TOO_LARGE)
+        if self._size > self._server.held_body and self._outgrows(piece):
+            return
         if not self._body:
             self._body = piece
         elif self._pieces is None:
             self._pieces = [self._body, piece]
         else:
             self._pieces.append(piece)
+
+    def _announce(self, length: int) -> None:
+        """Hand on a request whose body will be large, or refuse it."""
+        if self._parser.should_upgrade():
+            return  # It is read once more.
+        request = self._request(b"")
+        if self._server.takes_stream(request):
+            self._begin(request, length)
+        elif length > self._server.max_body:
+            self._refuse(TOO_LARGE)
+
+    def _outgrows(self, piece: bytes) -> bool:
+        """Whether a piece of a large body belongs to a stream. Refuses a body that is larger than may be."""
+        if self._stream is None and "content-length" not in self._fields:
+            request = self._request(b"")
+            if self._server.takes_stream(request):
+                self._begin(request, None).feed(self._joined())
+        if self._stream is not None:
+            self._stream.feed(piece)
+            return True
+        if self._size > self._server.max_body:
+            self._refuse(TOO_LARGE)
+        return False
+
+    def _begin(self, request: HttpRequest, length: int | None) -> IncomingBody:
+        self._stream = IncomingBody(self._transport, length)
+        request.stream = self._stream
+        # From now on every piece is one too many to be held.
+        self._size = self._server.held_body
+        self._enqueue(request, keep_alive=self._parser.should_keep_alive())
+        return self._stream
 
     def _refuse(self, answer: HttpResponse) -> None:
         """Stop to read: an error raised in a callback ends the parser's run."""
@@ -315,7 +304,7 @@ class HttpConnection(asyncio.Protocol):
         The parser stops behind its header, so a parser of its own gets the header once more, without the wish.
         """
         if self._parser.get_method() == b"CONNECT":
-            self._enqueue(_BAD, keep_alive=False)
+            self._enqueue(BAD, keep_alive=False)
             self._go_on()
             return
         lines = [b"%s %s HTTP/1.1" % (self._parser.get_method(), self._url)]
@@ -330,21 +319,32 @@ class HttpConnection(asyncio.Protocol):
         """Parser: a request is whole."""
         if self._parser.should_upgrade():
             return
+        if self._stream is not None:
+            self._stream.finish()
+            self._reset()
+            return
+        request = self._request(self._joined())
+        keep_alive = self._parser.should_keep_alive()
+        self._reset()
+        self._enqueue(request, keep_alive=keep_alive)
+
+    def _request(self, body: bytes) -> HttpRequest:
         path, _, query = self._url.decode("latin-1").partition("?")
         if path[:4] == "http":
-            path = _ORIGIN.sub("", path)
-        request = HttpRequest(
+            path = ORIGIN.sub("", path)
+        return HttpRequest(
             self._parser.get_method().decode(),
             path or "/",
             query,
             cast(Headers, self._fields),
-            self._body if self._pieces is None else b"".join(self._pieces),
+            body,
             "http",
             self,
         )
-        keep_alive = self._parser.should_keep_alive()
-        self._reset()
-        self._enqueue(request, keep_alive=keep_alive)
+
+    def _joined(self) -> bytes:
+        """What of the body was held so far."""
+        return self._body if self._pieces is None else b"".join(self._pieces)
 
     @property
     def closed(self) -> bool:
@@ -391,14 +391,16 @@ class HttpConnection(asyncio.Protocol):
         since = self._server.durability.store.epoch
         try:
             work = self._server.answer(request)
+            if request.stream is not None:
+                work = with_rest(work, cast(IncomingBody, request.stream))
             waiting = work.send(None)
         except StopIteration as done:
             self._deliver(done.value, request, keep_alive, since)
         except Exception:  # noqa: BLE001 -- the boundary to the outside: a fault of ours is a 500, and is logged
             _log.exception("%s %s failed", request.method, request.path)
-            self._deliver(_FAULT, request, keep_alive, since)
+            self._deliver(FAULT, request, keep_alive, since)
         else:
-            rest = self._finish(_resumed(work, waiting), request, keep_alive, since)
+            rest = self._finish(resumed(work, waiting), request, keep_alive, since)
             self._task = asyncio.get_running_loop().create_task(rest)
 
     async def _finish(
@@ -408,7 +410,7 @@ class HttpConnection(asyncio.Protocol):
             response = await work
         except Exception:  # noqa: BLE001 -- the boundary to the outside: a fault of ours is a 500, and is logged
             _log.exception("%s %s failed", request.method, request.path)
-            response = _FAULT
+            response = FAULT
         self._deliver(response, request, keep_alive, since)
 
     def _deliver(
@@ -419,6 +421,10 @@ class HttpConnection(asyncio.Protocol):
 
         def told(error: Exception | None) -> None:
             answer = response if error is None else durability.unavailable(request, error)
+            if answer.__class__ is ChunkedResponse:
+                sent = self._send(answer, request.method, keep_alive)
+                self._task = asyncio.get_running_loop().create_task(sent)
+                return
             self._reply(answer, request.method, keep_alive)
             self._go_on()
 
@@ -430,16 +436,39 @@ class HttpConnection(asyncio.Protocol):
         if not self._pending and (self._closing or self._server.stopping):
             self._transport.close()
 
+    async def _send(self, response: ChunkedResponse, method: str, keep_alive: bool) -> None:
+        """Answer with a body that is read as fast as the client takes it."""
+        self._write(response, method, keep_alive)
+        left = response.chunks.size
+        async with aclosing(response.chunks.chunks) as chunks:  # type: ignore[type-var]
+            try:
+                async for chunk in chunks:
+                    self._transport.write(chunk)
+                    self.silent = 0
+                    left -= len(chunk)
+                    if self._writable is not None:
+                        await self._writable
+                    if self._transport.is_closing():
+                        break
+            except Exception:  # noqa: BLE001 -- the boundary to the outside: the client sees that the body ends early
+                _log.exception("the body of an answer could not be read")
+        if left:
+            self._transport.abort()
+        self._busy = False
+        if not self._pending and (self._closing or self._server.stopping):
+            self._transport.close()
+        self._go_on()
+
     def _write(self, response: HttpResponse, method: str, keep_alive: bool) -> None:
         status, body = response.status, response.body
-        head = _status_line(status)
-        sized = status in _BODILESS
+        head = status_line(status)
+        sized = status in BODILESS
         for name, value in response.headers:
-            if name in _LENGTH_NAMES:
+            if name in LENGTH_NAMES:
                 sized = True
             head += f"{name}: {value}\r\n"
         if head.count("\n") > len(response.headers) + 1 or head.count("\r") > head.count("\n"):
-            head = _status_line(status) + "".join(map(_on_one_line, response.headers))
+            head = status_line(status) + "".join(map(on_one_line, response.headers))
         if not sized:
             head += f"content-length: {len(body)}\r\n"
         if not keep_alive or self._server.stopping:
@@ -448,7 +477,7 @@ class HttpConnection(asyncio.Protocol):
             data = head.encode("latin-1")
         except UnicodeEncodeError:
             data = head.encode()
-        if method == "HEAD" or status in _BODILESS:
+        if method == "HEAD" or status in BODILESS:
             body = b""
         # Writing to a client that has gone is a no-op.
         self._transport.write(b"".join((data, self._server.date(), b"\r\n", body)))
@@ -457,3 +486,10 @@ class HttpConnection(asyncio.Protocol):
         """Close a connection that has no request in flight; another one closes after its answer."""
         if not self._busy:
             self._transport.close()
+
+    def expire(self) -> None:
+        """Close a connection that has been silent for too long, also in the middle of a body."""
+        if self._stream is not None:
+            self._transport.abort()
+        else:
+            self.close_if_idle()

@@ -79,9 +79,14 @@ class Pipeline:
         """Answer a request from outside."""
         return self._run(Exchange(request), self.steps)
 
+    def takes_stream(self, request: HttpRequest) -> bool:
+        """Whether a request whose body has not come yet may be handed over as it is."""
+        return self._wire.takes_stream(request)
+
     def handle_as(self, ctx: Context, request: HttpRequest) -> Answering:
         """Answer a request made inside, as `ctx`, which is this request's own, through the same parser and serializer."""
         exchange = Exchange(request)
+        ctx.streams = False
         exchange.context = ctx
         return self._run(exchange, self._inner_steps)
 
@@ -184,6 +189,7 @@ class Pipeline:
             endpoint=f"{request.scheme}://{headers.get('host') or 'localhost'}",
             trace=headers.get("x-amzn-trace-id"),
             connection=request.connection,
+            streams=True,
         )
 
     def route(self, exchange: Exchange) -> None:

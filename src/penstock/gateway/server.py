@@ -7,7 +7,8 @@ from typing import Final
 
 from penstock.api import Answering, HttpRequest, HttpResponse
 from penstock.clock import Clock
-from penstock.gateway.http1 import Durability, HttpServer
+from penstock.gateway.answering import Durability, TakesStream
+from penstock.gateway.http1 import HttpServer
 
 Door = Callable[[HttpRequest], Answering | None]
 """Answers a request, or None to leave it to the next door."""
@@ -25,10 +26,26 @@ class Gateway:
     """A list of doors, tried in order, and the server that leads to them."""
 
     def __init__(
-        self, doors: Sequence[Door], durability: Durability, clock: Clock, max_body: int
+        self,
+        doors: Sequence[Door],
+        durability: Durability,
+        clock: Clock,
+        max_body: int,
+        takes_stream: TakesStream = lambda _: False,
     ) -> None:
+        """`takes_stream` speaks for the last door."""
         self.doors = doors
-        self._server = HttpServer(self.answer, durability, clock, max_body)
+        self._takes_stream = takes_stream
+        self._server = HttpServer(self.answer, durability, clock, max_body, self.takes_stream)
+
+    def takes_stream(self, request: HttpRequest) -> bool:
+        """Whether a request, of which only the header is there, is answered while its body comes in."""
+        for door in self.doors[:-1]:
+            answer = door(request)
+            if answer is not None:
+                answer.close()
+                return False
+        return self._takes_stream(request)
 
     def answer(self, request: HttpRequest) -> Answering:
         """Hand the request to the first door that takes it."""

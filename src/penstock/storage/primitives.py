@@ -9,7 +9,7 @@ Records are plain slotted classes: freezing them would cost more than the statem
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
@@ -302,8 +302,45 @@ class Blob(Protocol):
         """The file that holds the bytes on this machine."""
         ...
 
+    async def read(self, digest: str, start: int, size: int) -> bytes | None:
+        """Up to `size` of the bytes from `start` on, or None when there is no such blob."""
+        ...
+
+    def write(self) -> "BlobWriter":
+        """A blob that comes in pieces."""
+        ...
+
     async def delete(self, digest: str) -> None:
         """Forget the bytes."""
+        ...
+
+    def discard(self, digest: str) -> None:
+        """Forget the bytes, before anything else can happen on the event loop."""
+        ...
+
+    def digests(self) -> Iterator[list[str]]:
+        """The digests of all blobs, in lists of a size that one can look through in a moment. It blocks."""
+        ...
+
+
+class BlobWriter(Protocol):
+    """A blob on its way to the disk. Its verbs block: call them from a thread, one after the other."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of what was taken so far."""
+        ...
+
+    def take(self, data: bytes) -> None:
+        """Append `data`."""
+        ...
+
+    def finish(self) -> None:
+        """Make the blob durable under its digest."""
+        ...
+
+    def drop(self) -> None:
+        """Let go of the file; what was not finished is forgotten."""
         ...
 
 
@@ -353,6 +390,11 @@ class Store(Primitives, Protocol):
 
     @property
     def blob(self) -> Blob: ...  # noqa: D102
+    @property
+    def objects(self) -> Blob:
+        """Blobs of their own for S3, which counts who names them and removes those that nobody does."""
+        ...
+
     @property
     def notifier(self) -> Notifier: ...  # noqa: D102
 

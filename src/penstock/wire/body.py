@@ -12,7 +12,8 @@ from penstock.wire.scalar import malformed
 
 MAX_BODY: Final = 128 * 1024 * 1024
 """The largest body where nobody says otherwise, in bytes."""
-_MAX_CHUNK_LINE: Final = 1024
+MAX_CHUNK_LINE: Final = 1024
+"""Bytes of the line that begins a chunk, at most."""
 _MAX_TRAILERS: Final = 64
 _GZIP: Final = b"\x1f\x8b"
 
@@ -90,20 +91,21 @@ def read_chunks(
     chunks = []
     at = 0
     while True:
-        end = body.find(b"\r\n", at, at + _MAX_CHUNK_LINE)
+        end = body.find(b"\r\n", at, at + MAX_CHUNK_LINE)
         digits, _, extension = body[at:end].partition(b";") if end >= 0 else (b"", b"", b"")
-        size = _chunk_size(digits.strip())
+        size = chunk_size(digits.strip())
         at = end + 2
         chunks.append((extension, view[at : at + size]))
         if size == 0:
-            return chunks, _trailers(body[at:])
+            return chunks, trailers_of(body[at:])
         at += size
         if body[at : at + 2] != b"\r\n":
-            raise _incomplete()
+            raise incomplete()
         at += 2
 
 
-def _trailers(rest: bytes) -> list[tuple[str, str]]:
+def trailers_of(rest: bytes) -> list[tuple[str, str]]:
+    """The fields behind the last chunk. Raises `AwsError` for what are none."""
     trailers = []
     for line in rest.split(b"\r\n", _MAX_TRAILERS + 1):
         name, colon, value = line.decode("latin-1").partition(":")
@@ -122,16 +124,18 @@ def _malformed_trailer() -> AwsError:
     )
 
 
-def _chunk_size(digits: bytes) -> int:
+def chunk_size(digits: bytes) -> int:
+    """The size that the line of a chunk tells. Raises `AwsError`."""
     try:
         if not digits.isalnum() or len(digits) > 15:
             raise ValueError
         return int(digits, 16)
     except ValueError:
-        raise _incomplete() from None
+        raise incomplete() from None
 
 
-def _incomplete() -> AwsError:
+def incomplete() -> AwsError:
+    """The error for a body that is cut off or not framed as declared."""
     return AwsError(
         "IncompleteBody",
         "The request body terminated unexpectedly",

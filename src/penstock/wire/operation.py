@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 
 import orjson
 
-from penstock.api import HttpRequest, HttpResponse, LateResponse, refuse
+from penstock.api import ChunkedResponse, Chunks, HttpRequest, HttpResponse, LateResponse, refuse
 from penstock.core.errors import AwsError
 from penstock.wire import cbor
 from penstock.wire.body import MAX_BODY, load_json, plain_body
@@ -44,6 +44,8 @@ class Operation:
     """(result, request id) -> the answer."""
     error: ErrorWriter
     """(error, request id) -> the answer."""
+    streams: bool = False
+    """Whether the request's body may come as a stream."""
 
 
 def compile_operation(
@@ -70,6 +72,15 @@ def compile_operation(
         validate or _unconstrained,
         write,
         ErrorCompiler(model, protocol).write,
+        # S3 is the service whose bodies do not fit in memory.
+        model.name == "s3" and _takes_stream(model, source),
+    )
+
+
+def _takes_stream(model: Model, source: Shape) -> bool:
+    payload = source.get("payload")
+    return payload is not None and bool(
+        model.shape(source.traits["members"][payload]).get("streaming")
     )
 
 
@@ -230,6 +241,8 @@ def _rest(xml: bool) -> Callable[..., tuple[Parse, Serialize]]:
         def write(result: Params | None, request_id: str) -> HttpResponse:
             headers = s3_ids(request_id) if s3 else [("x-amzn-RequestId", request_id)]
             response = write_result(result or {}, headers)
+            if s3 and result and result.get("Body").__class__ is Chunks:
+                response = ChunkedResponse(response.status, headers, result["Body"])
             if s3 and result and result.get("ContentRange"):
                 # AWS: the model knows one status; a part of an object is a 206 (RFC 9110, S3 API reference).
                 response.status = 206

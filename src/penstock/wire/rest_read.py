@@ -14,6 +14,7 @@ from penstock.core.errors import AwsError
 from penstock.wire.body import bucket_path, dechunk, is_chunked, load_json, plain_body
 from penstock.wire.model import REQUEST_LOCATIONS, Model, Shape
 from penstock.wire.scalar import malformed, text_reader
+from penstock.wire.streamed import content_of
 from penstock.wire.typed import JSON, ReaderCompiler
 from penstock.wire.xml import XmlReaderCompiler, read_xml
 
@@ -52,6 +53,7 @@ def compile_rest_reader(
     read_body = _body_reader(model, shape, xml)
     # AWS: S3 keeps a compressed body as it is, for that is the object.
     inflates = model.name != "s3"
+    streamed: str = shape.get("payload") or ""
 
     def read(request: HttpRequest) -> Params:
         params: Params = {}
@@ -59,6 +61,9 @@ def compile_rest_reader(
             read_path(request, params)
         if read_query is not None:
             read_query(request.query, params)
+        if request.stream is not None:
+            # Only operations that take streams are handed one.
+            params[streamed] = content_of(request)
         body = plain_body(request, max_body) if inflates else request.body
         trailers: dict[str, str] = {}
         if body and is_chunked(request):

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from penstock.api import HttpResponse
+from penstock.api import Chunks, HttpResponse
 from penstock.core.ids import s3_request_ids
 from penstock.wire.model import RESPONSE_LOCATIONS, Model, Shape
 from penstock.wire.scalar import text_writer
@@ -156,11 +156,16 @@ def _default_namespace(model: Model) -> str:
     return f' xmlns="{uri}"' if uri else ""
 
 
+def _bytes(value: bytes | Chunks | None) -> bytes:
+    """A body that is there; chunks follow by themselves."""
+    return b"" if value is None or isinstance(value, Chunks) else value
+
+
 def _payload_writer(model: Model, name: str, member: Shape, xml: bool) -> BodyWriter:
     if member.get("xmlText"):
         return _text_element(model, name)
     if member.kind == "blob":
-        return lambda result: (result.get(name) or b"", "application/octet-stream")
+        return lambda result: (_bytes(result.get(name)), "application/octet-stream")
     if member.kind == "string":
         return lambda result: ((result.get(name) or "").encode(), "text/plain")
     if xml:

@@ -94,6 +94,13 @@ class Wire:
                 return form
         return self._route_rest(request)
 
+    def takes_stream(self, request: HttpRequest) -> bool:
+        """Whether the operation that a request's header names takes its body as a stream."""
+        try:
+            return request.method == "PUT" and self.route(request).streams
+        except AwsError:
+            return False
+
     def check_scope(self, request: HttpRequest, credential: Credential) -> None:
         """Raise `AwsError` when a signature was made for another service than the one that the request names."""
         target = request.headers.get("x-amz-target")

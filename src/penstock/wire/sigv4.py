@@ -50,7 +50,7 @@ def verify(request: HttpRequest, secret_of: Callable[[str], str | None], now: in
     if not matches:
         raw = _canonical_request(request, claim, declared, as_sent=True)
         matches = raw != canonical and _matches(raw, claim, key)
-    if not matches or not chain_holds(request.body, declared, claim, key, claim.signature):
+    if not matches or not chain_holds(request, declared, claim, key):
         raise _mismatch(claim, canonical)
     if claim.s3:
         _check_time(claim, now)

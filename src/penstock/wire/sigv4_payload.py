@@ -2,9 +2,10 @@
 
 import hashlib
 import hmac
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from penstock.api import HttpRequest
+from penstock.api import BodyStream, HttpRequest
 from penstock.core.errors import AwsError
 from penstock.wire.body import read_chunks
 from penstock.wire.sigv4_claim import ALGORITHM, Claim, query_pairs
@@ -22,7 +23,10 @@ _TRAILER_SIGNATURE: Final = "x-amz-trailer-signature"
 
 def payload_hash(request: HttpRequest, claim: Claim) -> str:
     """The last line of the canonical request. Raises `AwsError` when the body is not the one that was declared."""
-    actual = hashlib.sha256(request.body).hexdigest() if request.body else EMPTY_HASH
+    if request.stream is not None:
+        actual = ""
+    else:
+        actual = hashlib.sha256(request.body).hexdigest() if request.body else EMPTY_HASH
     if not claim.s3:
         # AWS: only S3 takes bodies that are not signed, or signed in chunks (SigV4, "payload").
         return actual
@@ -45,17 +49,11 @@ def payload_hash(request: HttpRequest, claim: Claim) -> str:
             status=400,
             fields={"ArgumentName": "x-amz-content-sha256", "ArgumentValue": declared[:256]},
         )
-    if declared != actual:
-        raise AwsError(
-            "XAmzContentSHA256Mismatch",
-            "The provided 'x-amz-content-sha256' header does not match what was computed.",
-            status=400,
-            fields={
-                "ClientComputedContentSHA256": declared,
-                "S3ComputedContentSHA256": actual,
-            },
-        )
-    return actual
+    if request.stream is not None:
+        request.stream = Declared(request.stream, declared)
+    elif declared != actual:
+        raise hash_mismatch(declared, actual)
+    return declared
 
 
 def _declared(request: HttpRequest, claim: Claim) -> str | None:
@@ -67,30 +65,92 @@ def _declared(request: HttpRequest, claim: Claim) -> str | None:
     return declared
 
 
-def chain_holds(body: bytes, declared: str, claim: Claim, key: bytes, seed: str) -> bool:
+class Chain:
+    """The signatures of chunks, each of which signs the one before."""
+
+    def __init__(self, claim: Claim, key: bytes, *, trailer: bool) -> None:
+        self._claim = claim
+        self._key = key
+        self._previous = claim.signature
+        self._trailer = trailer
+
+    def holds(self, extension: bytes, digest: str) -> bool:
+        """Whether a chunk with this SHA-256 is the next one."""
+        self._previous = self._link("PAYLOAD", f"{EMPTY_HASH}\n{digest}")
+        given = extension.partition(b"chunk-signature=")[2].strip()
+        return hmac.compare_digest(self._previous.encode(), given)
+
+    def ends(self, trailers: Sequence[tuple[str, str]]) -> bool:
+        """Whether these are the trailers that were signed, where any are."""
+        if not self._trailer:
+            return True
+        text = "".join(
+            f"{name}:{value}\n" for name, value in trailers if name != _TRAILER_SIGNATURE
+        )
+        expected = self._link("TRAILER", hashlib.sha256(text.encode("latin-1")).hexdigest())
+        given = dict(trailers).get(_TRAILER_SIGNATURE, "").encode("latin-1")
+        return hmac.compare_digest(expected.encode(), given)
+
+    def _link(self, kind: str, digests: str) -> str:
+        claim = self._claim
+        text = f"{ALGORITHM}-{kind}\n{claim.date}\n{claim.credential.scope}\n{self._previous}\n{digests}"
+        return hmac.digest(self._key, text.encode("latin-1", "replace"), "sha256").hex()
+
+
+class Declared:
+    """A stream whose signature says what its digest is, or how its chunks are chained."""
+
+    def __init__(
+        self, stream: BodyStream, sha256: str | None = None, chain: Chain | None = None
+    ) -> None:
+        self._stream = stream
+        self.sha256 = sha256
+        self.chain = chain
+
+    @property
+    def length(self) -> int | None:
+        """The stream's own."""
+        return self._stream.length
+
+    @property
+    def announced(self) -> Sequence[str]:
+        """The stream's own."""
+        return self._stream.announced
+
+    @property
+    def trailers(self) -> Mapping[str, str]:
+        """The stream's own."""
+        return self._stream.trailers
+
+    async def read(self) -> bytes:
+        """The stream's own bytes."""
+        return await self._stream.read()
+
+
+def chain_holds(request: HttpRequest, declared: str, claim: Claim, key: bytes) -> bool:
     """Whether every chunk, and the trailer, continue the chain that the request's signature begins.
 
-    True for bodies that are not chained. Raises `AwsError` for one that is not framed as declared.
+    True for bodies that are not chained, and for streams, which are checked while they are read. Raises `AwsError`
+    for one that is not framed as declared.
     """
     if declared not in (_CHAINED, _CHAINED_TRAILER):
         return True
-    chunks, trailers = read_chunks(body)
-    previous = seed
-    for extension, data in chunks:
-        digests = f"{EMPTY_HASH}\n{hashlib.sha256(data).hexdigest()}"
-        previous = _link(claim, key, "PAYLOAD", previous, digests)
-        given = extension.partition(b"chunk-signature=")[2].strip()
-        if not hmac.compare_digest(previous.encode(), given):
-            return False
-    if declared == _CHAINED:
+    chain = Chain(claim, key, trailer=declared == _CHAINED_TRAILER)
+    if request.stream is not None:
+        request.stream = Declared(request.stream, chain=chain)
         return True
-    text = "".join(f"{name}:{value}\n" for name, value in trailers if name != _TRAILER_SIGNATURE)
-    digest = hashlib.sha256(text.encode("latin-1")).hexdigest()
-    expected = _link(claim, key, "TRAILER", previous, digest)
-    given = dict(trailers).get(_TRAILER_SIGNATURE, "").encode("latin-1")
-    return hmac.compare_digest(expected.encode(), given)
+    chunks, trailers = read_chunks(request.body)
+    for extension, data in chunks:
+        if not chain.holds(extension, hashlib.sha256(data).hexdigest()):
+            return False
+    return chain.ends(trailers)
 
 
-def _link(claim: Claim, key: bytes, kind: str, previous: str, digests: str) -> str:
-    text = f"{ALGORITHM}-{kind}\n{claim.date}\n{claim.credential.scope}\n{previous}\n{digests}"
-    return hmac.digest(key, text.encode("latin-1", "replace"), "sha256").hex()
+def hash_mismatch(declared: str, actual: str) -> AwsError:
+    """The error for a body that is not the one that was signed."""
+    return AwsError(
+        "XAmzContentSHA256Mismatch",
+        "The provided 'x-amz-content-sha256' header does not match what was computed.",
+        status=400,
+        fields={"ClientComputedContentSHA256": declared, "S3ComputedContentSHA256": actual},
+    )

@@ -1,21 +1,25 @@
 """S3: buckets, objects with their versions, multipart uploads.
 
-An object is a document that names the blobs holding its bytes. A multipart upload never copies: the parts' blobs become
-the object's pieces. Bytes stay in the blob store when an object goes: blobs are shared by digest across services.
+An object is a document that names the pieces holding its bytes (`content.py`). A multipart upload never copies: the parts'
+pieces become the object's.
 """
+
+import asyncio
 
 from penstock.api import Dispatcher, Service, operations_of
 from penstock.core.ids import Ids
 from penstock.fanout import Fanout
 from penstock.services.s3.bucket import Buckets
 from penstock.services.s3.change import Changes
+from penstock.services.s3.collector import collection
 from penstock.services.s3.configuration import Configurations
+from penstock.services.s3.content import Contents
 from penstock.services.s3.listing import Listings
-from penstock.services.s3.multipart import Multipart
+from penstock.services.s3.multipart import Multipart, forget
 from penstock.services.s3.notification import Notifications
 from penstock.services.s3.object import Objects
 from penstock.services.s3.version import Versions
-from penstock.storage.primitives import Store
+from penstock.storage.primitives import Primitives, Store
 
 __all__ = ["S3"]
 
@@ -24,20 +28,43 @@ class S3:
     """The `s3` service over a store, and what it does by itself."""
 
     def __init__(self, store: Store, ids: Ids, dispatcher: Dispatcher, fanout: Fanout) -> None:
-        buckets = Buckets(store)
-        versions = Versions(store, ids)
+        self._store = store
+        self._clock = fanout.clock
+        self._engine = fanout.engine
+        self._contents = contents = Contents(store, ids)
+        self._collection = collection(contents)
+        self._sweep: asyncio.Task[None] | None = None
+
+        async def forget_upload(tx: Primitives, bucket: str, upload_id: str, now: int) -> None:
+            await forget(tx, contents, bucket, upload_id, now)
+
+        buckets = Buckets(store, forget_upload)
+        versions = Versions(store, ids, contents)
         self._notifications = Notifications(store, ids, buckets, dispatcher, fanout)
         changes = Changes(store, buckets, versions, self._notifications)
         resources = (
             buckets,
             Configurations(store, buckets),
             Listings(store, buckets),
-            Objects(store, buckets, versions, changes),
-            Multipart(store, ids, buckets, changes),
+            Objects(buckets, versions, changes, contents),
+            Multipart(store, ids, buckets, changes, contents),
             self._notifications,
         )
         self.service = Service("s3", operations_of(*resources))
 
     def start(self) -> None:
-        """Deliver what was promised, before a stop or a crash too."""
+        """Deliver what was promised, and collect what nobody owns, before a stop or a crash too."""
         self._notifications.start()
+        self._engine.add(self._collection)
+
+    def restore(self) -> None:
+        """Start, and look for what a crash has left behind."""
+        self.start()
+        self._sweep = asyncio.create_task(self._contents.sweep(self._clock.now()))
+
+    async def close(self) -> None:
+        """Stop to look."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+            await asyncio.wait([self._sweep])
+            self._sweep = None

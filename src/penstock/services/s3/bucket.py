@@ -1,6 +1,7 @@
 """Buckets: create, find, list, delete. Names are unique across accounts and regions."""
 
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import orjson
@@ -17,6 +18,10 @@ NAMESPACE: Final = b"aws"
 _NAME: Final = re.compile(r"(?!xn--)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
+ForgetUpload = Callable[[Primitives, str, str, int], Awaitable[None]]
+"""Removes an upload of a bucket by its id, at an instant."""
+
+
 def no_such_bucket(name: str) -> AwsError:
     """What S3 answers when a bucket is missing."""
     return AwsError(
@@ -30,8 +35,9 @@ def no_such_bucket(name: str) -> AwsError:
 class Buckets:
     """The bucket documents: `name`, `account`, `region`, `created_at`, and one member a configuration."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, forget_upload: ForgetUpload) -> None:
         self._store = store
+        self._forget_upload = forget_upload
 
     async def find(
         self, ctx: Context, request: Request, tx: Primitives | None = None
@@ -133,7 +139,7 @@ class Buckets:
             # A later bucket of this name shall not find uploads that were begun in this one.
             while uploads := await tx.table.range(UPLOADS, name):
                 for upload in uploads:
-                    await tx.table.delete(UPLOADS, name, upload.sort)
+                    await self._forget_upload(tx, bucket["name"], upload.sort.decode(), ctx.now)
 
 
 def _require_creatable(request: Request) -> None:

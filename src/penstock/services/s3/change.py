@@ -40,9 +40,12 @@ class Changes:
         request: Request,
         kind: str,
         document: Document,
-        within: Within | None = None,
+        within: Within,
     ) -> Document:
-        """Make `document` the current version, if the request's conditions hold. Returns the bucket."""
+        """Make `document` the current version, if the request's conditions hold. Returns the bucket.
+
+        `within` gives it its bytes.
+        """
         key = request["Key"]
         while True:
             seen = await self._buckets.find(ctx, request)
@@ -52,11 +55,10 @@ class Changes:
                 bucket = await self._buckets.find(ctx, request, tx)
                 if bucket != seen:
                     continue
-                if within is not None:
-                    await within(tx)
+                await within(tx)
                 current = await self._versions.current(bucket["name"], key, tx)
                 require_writable(request, current)
-                await self._versions.put(tx, bucket, key, document)
+                await self._versions.put(tx, bucket, key, document, ctx.now)
                 await put(tx, packed, ctx.now)
                 return bucket
 

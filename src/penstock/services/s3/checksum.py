@@ -1,54 +1,153 @@
-"""Checksums of objects: verify those given, join those of parts. Values are base64 as on the wire."""
+"""Checksums of objects: verify those given, compute those asked for, join those of parts. Values are base64 as on the wire."""
 
-import asyncio
 import base64
+import binascii
 import hashlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+from awscrt import checksums as crt
 
 from penstock.api import Request, refuse
-from penstock.core.crc import CRC32, CRC32C, CRC64NVME, Crc
 from penstock.core.errors import AwsError
 
-_DIGESTS: Final[Mapping[str, Callable[[bytes], bytes]]] = {
-    "ChecksumCRC32": lambda data: zlib.crc32(data).to_bytes(4, "big"),
-    "ChecksumCRC32C": lambda data: CRC32C.of(data).to_bytes(4, "big"),
-    "ChecksumCRC64NVME": lambda data: CRC64NVME.of(data).to_bytes(8, "big"),
-    "ChecksumSHA1": lambda data: hashlib.sha1(data, usedforsecurity=False).digest(),
-    "ChecksumSHA256": lambda data: hashlib.sha256(data).digest(),
-    "ChecksumSHA512": lambda data: hashlib.sha512(data).digest(),
-    "ChecksumMD5": lambda data: hashlib.md5(data, usedforsecurity=False).digest(),
+
+class Running(Protocol):
+    """A checksum that grows with its data."""
+
+    def update(self, data: bytes, /) -> None:
+        """Go on with `data`."""
+        ...
+
+    def digest(self) -> bytes:
+        """The checksum of all data so far; to be asked once."""
+        ...
+
+
+class _Crc:
+    """A cyclic redundancy check of so many bytes."""
+
+    __slots__ = ("_size", "_step", "_value")
+
+    def __init__(self, step: Callable[[bytes, int], int], size: int) -> None:
+        self._step = step
+        self._size = size
+        self._value = 0
+
+    def update(self, data: bytes) -> None:
+        self._value = self._step(data, self._value)
+
+    def digest(self) -> bytes:
+        return self._value.to_bytes(self._size, "big")
+
+
+class _XxHash:
+    __slots__ = ("_hash",)
+
+    def __init__(self, hashing: Any) -> None:
+        self._hash = hashing
+
+    def update(self, data: bytes) -> None:
+        self._hash.update(data)
+
+    def digest(self) -> bytes:
+        return bytes(self._hash.finalize())
+
+
+def _md5() -> Running:
+    return hashlib.md5(usedforsecurity=False)
+
+
+_RUNNING: Final[Mapping[str, Callable[[], Running]]] = {
+    "ChecksumCRC32": lambda: _Crc(zlib.crc32, 4),
+    "ChecksumCRC32C": lambda: _Crc(crt.crc32c, 4),
+    "ChecksumCRC64NVME": lambda: _Crc(crt.crc64nvme, 8),
+    "ChecksumSHA1": lambda: hashlib.sha1(usedforsecurity=False),
+    "ChecksumSHA256": hashlib.sha256,
+    "ChecksumSHA512": hashlib.sha512,
+    "ChecksumMD5": _md5,
+    "ChecksumXXHASH64": lambda: _XxHash(crt.XXHash.new_xxhash64()),
+    "ChecksumXXHASH3": lambda: _XxHash(crt.XXHash.new_xxhash3_64()),
+    "ChecksumXXHASH128": lambda: _XxHash(crt.XXHash.new_xxhash3_128()),
 }
-_CRCS: Final[Mapping[str, Crc]] = {
-    "ChecksumCRC32": CRC32,
-    "ChecksumCRC32C": CRC32C,
-    "ChecksumCRC64NVME": CRC64NVME,
+_JOIN: Final[Mapping[str, tuple[Callable[[int, int, int], int], int]]] = {
+    "ChecksumCRC32": (crt.combine_crc32, 4),
+    "ChecksumCRC32C": (crt.combine_crc32c, 4),
+    "ChecksumCRC64NVME": (crt.combine_crc64nvme, 8),
 }
-_SMALL: Final = 64 * 1024
+_HEADERS: Final = {f"x-amz-checksum-{name[8:].lower()}": name for name in _RUNNING}
+_DEFAULT: Final = "ChecksumCRC64NVME"
+FULL: Final = "FULL_OBJECT"
+COMPOSITE: Final = "COMPOSITE"
 
 
 def require_built(request: Request) -> None:
     """Refuse by name an algorithm that cannot be computed here."""
     algorithm = request.get("ChecksumAlgorithm")
-    if algorithm and f"Checksum{algorithm}" not in _DIGESTS:
+    if algorithm and f"Checksum{algorithm}" not in _RUNNING:
         raise refuse(f"ChecksumAlgorithm {algorithm}")
 
 
-async def examined(request: Request, body: bytes) -> tuple[str, dict[str, str]]:
-    """The quoted ETag of `body` and the checksums that came with it or were asked for. Raises BadDigest.
+class Examination:
+    """What is found out about a body while it comes in: its ETag and its checksums."""
 
-    Large bodies are read by a thread, so that other requests go on.
-    """
-    if len(body) <= _SMALL:
-        return _examined(request, body)
-    return await asyncio.to_thread(_examined, request, body)
+    def __init__(self, request: Request, announced: Sequence[str] = ()) -> None:
+        """`announced` are the lower-case names of the fields that follow the body. Raises InvalidRequest, BadDigest."""
+        require_built(request)
+        self._expected_md5 = request.get("ContentMD5")
+        self._given = {name: request[name] for name in _RUNNING if request.get(name)}
+        for name, value in self._given.items():
+            _require_value(name, value)
+        names = [*self._given, *(_HEADERS[field] for field in announced if field in _HEADERS)]
+        if not names and request.get("ChecksumAlgorithm"):
+            names = [f"Checksum{request['ChecksumAlgorithm']}"]
+        # AWS: what nobody asks for is CRC-64/NVME (S3 user guide, "Checking object integrity").
+        names = names or [_DEFAULT]
+        self._md5 = _md5()
+        self._running = {name: _RUNNING[name]() for name in names}
+
+    def take(self, data: bytes) -> None:
+        """Go on with `data`."""
+        self._md5.update(data)
+        for running in self._running.values():
+            running.update(data)
+
+    def finish(self, trailers: Mapping[str, str] | None = None) -> tuple[str, dict[str, str]]:
+        """The quoted ETag and the checksums. Raises BadDigest where one differs from what the client said."""
+        digest = self._md5.digest()
+        if self._expected_md5 is not None and _encode(digest) != self._expected_md5:
+            raise AwsError(
+                "BadDigest",
+                "The Content-MD5 you specified did not match what we received.",
+                status=400,
+                fields={
+                    "ExpectedDigest": self._expected_md5,
+                    "CalculatedDigest": _encode(digest),
+                },
+            )
+        computed = {name: _encode(running.digest()) for name, running in self._running.items()}
+        given = dict(self._given)
+        for field, value in (trailers or {}).items():
+            if field in _HEADERS:
+                given[_HEADERS[field]] = value
+        for name, value in given.items():
+            if computed.get(name) != value:
+                raise _bad_digest(name)
+        return f'"{digest.hex()}"', {**computed, "ChecksumType": FULL}
+
+
+def examined(request: Request, body: bytes) -> tuple[str, dict[str, str]]:
+    """The quoted ETag of `body` and its checksums. Raises BadDigest."""
+    examination = Examination(request)
+    examination.take(body)
+    return examination.finish()
 
 
 def joined_etag(etags: Sequence[str]) -> str:
     """The quoted ETag of an object written in parts."""
     digests = b"".join(bytes.fromhex(tag.strip('"')) for tag in etags)
-    return f'"{_md5(digests).hex()}-{len(etags)}"'
+    return f'"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(etags)}"'
 
 
 def same(wanted: Sequence[Mapping[str, Any]], parts: Sequence[Mapping[str, Any]]) -> bool:
@@ -56,7 +155,7 @@ def same(wanted: Sequence[Mapping[str, Any]], parts: Sequence[Mapping[str, Any]]
     return all(
         part["checksums"].get(name) == want[name]
         for want, part in zip(wanted, parts, strict=True)
-        for name in _DIGESTS
+        for name in _RUNNING
         if want.get(name)
     )
 
@@ -65,10 +164,10 @@ def joined(
     parts: Sequence[Mapping[str, Any]], algorithm: Mapping[str, str], request: Request
 ) -> dict[str, str]:
     """Checksums of an object made of `parts`, as the upload's `algorithm` says. Raises BadDigest, InvalidRequest."""
-    given = {name: request[name] for name in _DIGESTS if request.get(name)}
+    given = {name: request[name] for name in _RUNNING if request.get(name)}
     name = next(iter(given), f"Checksum{algorithm.get('ChecksumAlgorithm', '')}")
-    if name not in _DIGESTS:
-        name = next((each for each in _DIGESTS if _complete(parts, each)), name)
+    if name not in _RUNNING:
+        name = next((each for each in _RUNNING if _complete(parts, each)), name)
     if not _complete(parts, name):
         if given:
             kind = name.removeprefix("Checksum").lower()
@@ -76,35 +175,32 @@ def joined(
                 f"Checksum Type mismatch occurred, expected checksum Type: null, actual checksum Type: {kind}"
             )
         return {}
-    # AWS: CRC64NVME is always of the full object, others of the parts' unless asked (S3 user guide, "Checking integrity").
-    usual = "FULL_OBJECT" if name == "ChecksumCRC64NVME" else "COMPOSITE"
-    kind = algorithm.get("ChecksumType") or request.get("ChecksumType") or usual
+    kind = algorithm.get("ChecksumType") or request.get("ChecksumType") or usual_type(name)
     if request.get("ChecksumType", kind) != kind:
         raise _invalid(f"The upload was created using the {kind} checksum mode.")
-    value = _whole(name, parts) if kind == "FULL_OBJECT" else _composite(name, parts)
+    value = _whole(name, parts) if kind == FULL else _composite(name, parts)
     if given.get(name, value).partition("-")[0] != value.partition("-")[0]:
         raise _bad_digest(name)
     return {name: value, "ChecksumType": kind}
 
 
-def _examined(request: Request, body: bytes) -> tuple[str, dict[str, str]]:
-    require_built(request)
-    digest = _md5(body)
-    md5 = request.get("ContentMD5")
-    if md5 is not None and _encode(digest) != md5:
-        raise AwsError(
-            "BadDigest",
-            "The Content-MD5 you specified did not match what we received.",
-            status=400,
+def usual_type(name: str) -> str:
+    """How a checksum of an upload in parts is made where nobody says."""
+    # AWS: CRC64NVME is always of the full object, others of the parts' unless asked (S3 user guide, "Checking integrity").
+    return FULL if name == _DEFAULT else COMPOSITE
+
+
+def require_combination(algorithm: str, kind: str) -> None:
+    """Raise InvalidRequest for a way to make a checksum that its algorithm does not have."""
+    name = f"Checksum{algorithm}"
+    if kind == FULL and name not in _JOIN:
+        raise _invalid(
+            f"The FULL_OBJECT checksum type cannot be used with the {algorithm.lower()} checksum algorithm."
         )
-    given = {name: request[name] for name in _DIGESTS if request.get(name)}
-    for name, value in given.items():
-        if _encode(_DIGESTS[name](body)) != value:
-            raise _bad_digest(name)
-    algorithm = f"Checksum{request.get('ChecksumAlgorithm', '')}"
-    if not given and algorithm in _DIGESTS:
-        given[algorithm] = _encode(_DIGESTS[algorithm](body))
-    return f'"{digest.hex()}"', given
+    if kind == COMPOSITE and name == _DEFAULT:
+        raise _invalid(
+            f"The COMPOSITE checksum type cannot be used with the {algorithm.lower()} checksum algorithm."
+        )
 
 
 def _complete(parts: Sequence[Mapping[str, Any]], name: str) -> bool:
@@ -112,24 +208,31 @@ def _complete(parts: Sequence[Mapping[str, Any]], name: str) -> bool:
 
 
 def _composite(name: str, parts: Sequence[Mapping[str, Any]]) -> str:
-    if name == "ChecksumCRC64NVME":
-        raise _invalid("The COMPOSITE checksum type cannot be used with the crc64nvme algorithm.")
-    values = b"".join(base64.b64decode(part["checksums"][name]) for part in parts)
-    return f"{_encode(_DIGESTS[name](values))}-{len(parts)}"
+    require_combination(name.removeprefix("Checksum"), COMPOSITE)
+    running = _RUNNING[name]()
+    running.update(b"".join(base64.b64decode(part["checksums"][name]) for part in parts))
+    return f"{_encode(running.digest())}-{len(parts)}"
 
 
 def _whole(name: str, parts: Sequence[Mapping[str, Any]]) -> str:
-    crc = _CRCS.get(name)
-    if crc is None:
-        algorithm = name.removeprefix("Checksum").lower()
-        raise _invalid(
-            f"The FULL_OBJECT checksum type cannot be used with the {algorithm} algorithm."
-        )
+    require_combination(name.removeprefix("Checksum"), FULL)
+    join, size = _JOIN[name]
     check = 0
     for part in parts:
         value = int.from_bytes(base64.b64decode(part["checksums"][name]), "big")
-        check = crc.joined(check, value, part["size"])
-    return _encode(check.to_bytes(crc.bits // 8, "big"))
+        check = join(check, value, part["size"])
+    return _encode(check.to_bytes(size, "big"))
+
+
+def _require_value(name: str, value: str) -> None:
+    size = len(_RUNNING[name]().digest())
+    try:
+        fits = len(base64.b64decode(value, validate=True)) == size
+    except binascii.Error:
+        fits = False
+    if not fits:
+        header = f"x-amz-checksum-{name[8:].lower()}"
+        raise _invalid(f"Value for {header} header is invalid.")
 
 
 def _bad_digest(name: str) -> AwsError:
@@ -140,10 +243,6 @@ def _bad_digest(name: str) -> AwsError:
 
 def _invalid(message: str) -> AwsError:
     return AwsError("InvalidRequest", message, status=400)
-
-
-def _md5(data: bytes) -> bytes:
-    return hashlib.md5(data, usedforsecurity=False).digest()
 
 
 def _encode(data: bytes) -> str:

@@ -12,11 +12,12 @@ from penstock.core.ids import Ids
 from penstock.services.s3 import checksum
 from penstock.services.s3.bucket import UPLOADS, Buckets
 from penstock.services.s3.change import Changes
-from penstock.services.s3.object import CHECKSUMS_UNBUILT, UNBUILT, described
+from penstock.services.s3.content import Contents, Kept
+from penstock.services.s3.object import UNBUILT, described
 from penstock.services.s3.version import Document
 from penstock.storage.primitives import Primitives, Store
 
-_PARTS: Final = "s3/parts"
+PARTS: Final = "s3/parts"
 _UNBUILT: Final = ("SSECustomerAlgorithm", "SSECustomerKey")
 # AWS: every part but the last has at least 5 MiB; parts are numbered 1 to 10,000 (S3 user guide, "Multipart upload limits").
 _MIN_PART: Final = 5 * 1024**2
@@ -26,11 +27,14 @@ _MAX_PART_NUMBER: Final = 10_000
 class Multipart:
     """Operations on multipart uploads."""
 
-    def __init__(self, store: Store, ids: Ids, buckets: Buckets, changes: Changes) -> None:
+    def __init__(
+        self, store: Store, ids: Ids, buckets: Buckets, changes: Changes, contents: Contents
+    ) -> None:
         self._store = store
         self._ids = ids
         self._buckets = buckets
         self._changes = changes
+        self._contents = contents
 
     @operation("CreateMultipartUpload", refuses=UNBUILT)
     async def create(self, ctx: Context, request: Request) -> Result:
@@ -51,7 +55,7 @@ class Multipart:
         answer: Result = {"Bucket": bucket["name"], "Key": request["Key"], "UploadId": upload_id}
         return {**answer, **algorithm, "ServerSideEncryption": "AES256"}
 
-    @operation("UploadPart", refuses=[*_UNBUILT, *CHECKSUMS_UNBUILT])
+    @operation("UploadPart", refuses=_UNBUILT)
     async def upload(self, ctx: Context, request: Request) -> Result:
         """Keep a part; a second one of the same number replaces it."""
         upload = await self._find(ctx, request)
@@ -63,39 +67,40 @@ class Multipart:
                 status=400,
                 fields={"ArgumentName": "partNumber", "ArgumentValue": str(number)},
             )
-        body = request.get("Body", b"")
-        etag, checksums = await checksum.examined({**upload["algorithm"], **request}, body)
-        part = {
-            "number": number,
-            "etag": etag,
-            "size": len(body),
-            "checksums": checksums,
-            "modified_at": ctx.now,
-            "digest": await self._store.blob.put(body),
-        }
-        sort = number.to_bytes(2, "big")
+        part = {"number": number, "modified_at": ctx.now}
+        async with self._contents.keep({**upload["algorithm"], **request}) as kept:
+            part.update(kept.described())
+            part["checksums"].pop("ChecksumType")
+            await self._store_part(ctx, request, part, kept)
+        return {"ETag": part["etag"], **part["checksums"], "ServerSideEncryption": "AES256"}
+
+    async def _store_part(self, ctx: Context, request: Request, part: Document, kept: Kept) -> None:
+        upload, sort = request["UploadId"].encode(), part["number"].to_bytes(2, "big")
         async with self._store.transaction() as tx:
             # The upload may have ended while the bytes were written.
             await self._find(ctx, request, tx)
-            await tx.table.put(_PARTS, request["UploadId"].encode(), sort, orjson.dumps(part))
-        return {"ETag": part["etag"], **part["checksums"], "ServerSideEncryption": "AES256"}
+            await self._contents.attach(tx, part, kept)
+            row = await tx.table.get(PARTS, upload, sort)
+            if row is not None:
+                await self._contents.detach(tx, orjson.loads(row.document), ctx.now)
+            await tx.table.put(PARTS, upload, sort, orjson.dumps(part))
 
-    @operation("CompleteMultipartUpload", refuses=[*_UNBUILT, *CHECKSUMS_UNBUILT])
+    @operation("CompleteMultipartUpload", refuses=_UNBUILT)
     async def complete(self, ctx: Context, request: Request) -> Result:
         """Make the object."""
         upload = await self._find(ctx, request)
-        parts = await _parts(self._store, request["UploadId"])
+        parts = await parts_of(self._store, request["UploadId"])
         document = _assembled(upload, {part["number"]: part for part in parts}, request, ctx.now)
 
-        async def forget(tx: Primitives) -> None:
+        async def assemble(tx: Primitives) -> None:
             await self._find(ctx, request, tx)
-            if await _parts(tx, request["UploadId"]) != parts:
+            if await parts_of(tx, request["UploadId"]) != parts:
                 raise Conflict("a part was uploaded while the upload was completed")
-            numbers = [part["number"] for part in parts]
-            await _forget(tx, request["Bucket"], request["UploadId"], numbers)
+            await self._contents.share(tx, document, document["pieces"])
+            await forget(tx, self._contents, request["Bucket"], request["UploadId"], ctx.now)
 
         kind = "ObjectCreated:CompleteMultipartUpload"
-        bucket = await self._changes.put(ctx, request, kind, document, forget)
+        bucket = await self._changes.put(ctx, request, kind, document, assemble)
         result: Result = {
             "Bucket": bucket["name"],
             "Key": request["Key"],
@@ -113,8 +118,7 @@ class Multipart:
         """Forget an upload and its parts."""
         async with self._store.transaction() as tx:
             await self._find(ctx, request, tx)
-            numbers = [part["number"] for part in await _parts(tx, request["UploadId"])]
-            await _forget(tx, request["Bucket"], request["UploadId"], numbers)
+            await forget(tx, self._contents, request["Bucket"], request["UploadId"], ctx.now)
 
     @operation("ListParts", refuses=_UNBUILT)
     async def list_parts(self, ctx: Context, request: Request) -> Result:
@@ -122,7 +126,7 @@ class Multipart:
         upload = await self._find(ctx, request)
         after = request.get("PartNumberMarker", 0)
         limit = request.get("MaxParts", 1000)
-        kept = await _parts(self._store, request["UploadId"])
+        kept = await parts_of(self._store, request["UploadId"])
         parts = [part for part in kept if part["number"] > after]
         page = parts[:limit]
         return {
@@ -185,8 +189,9 @@ class Multipart:
         return upload
 
 
-async def _parts(primitives: Primitives, upload_id: str) -> list[dict[str, Any]]:
-    rows = await primitives.table.range(_PARTS, upload_id.encode(), limit=_MAX_PART_NUMBER)
+async def parts_of(primitives: Primitives, upload_id: str) -> list[dict[str, Any]]:
+    """The parts of an upload by number."""
+    rows = await primitives.table.range(PARTS, upload_id.encode(), limit=_MAX_PART_NUMBER)
     return [orjson.loads(row.document) for row in rows]
 
 
@@ -199,7 +204,7 @@ def _assembled(
     document["modified_at"] = now
     document["etag"] = checksum.joined_etag([part["etag"] for part in parts])
     document["size"] = sum(part["size"] for part in parts)
-    document["pieces"] = [(part["digest"], part["size"]) for part in parts]
+    document["pieces"] = [piece for part in parts for piece in part["pieces"]]
     document["checksums"] = checksum.joined(parts, upload["algorithm"], request)
     if request.get("MpuObjectSize", document["size"]) != document["size"]:
         raise AwsError(
@@ -266,7 +271,9 @@ def _part(part: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def _forget(tx: Primitives, bucket: str, upload_id: str, numbers: Sequence[int]) -> None:
+async def forget(tx: Primitives, contents: Contents, bucket: str, upload_id: str, now: int) -> None:
+    """Remove an upload and its parts."""
     await tx.table.delete(UPLOADS, bucket.encode(), upload_id.encode())
-    for number in numbers:
-        await tx.table.delete(_PARTS, upload_id.encode(), number.to_bytes(2, "big"))
+    for part in await parts_of(tx, upload_id):
+        await contents.detach(tx, part, now)
+        await tx.table.delete(PARTS, upload_id.encode(), part["number"].to_bytes(2, "big"))

@@ -4,18 +4,18 @@ A document has `size`, `etag`, `pieces` ((digest, size) pairs in order), `modifi
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
 
 from penstock.api import Context, Request, Result, operation, refuse
 from penstock.core.errors import AwsError
-from penstock.services.s3 import checksum
 from penstock.services.s3.bucket import Buckets
 from penstock.services.s3.change import Changes
 from penstock.services.s3.condition import require_readable
+from penstock.services.s3.content import Contents
 from penstock.services.s3.version import Document, Versions
-from penstock.storage.primitives import Primitives, Store
+from penstock.storage.primitives import Primitives
 
 HEADERS: Final = (
     "CacheControl",
@@ -40,9 +40,7 @@ UNBUILT: Final = (
     "ObjectLockRetainUntilDate",
     "ObjectLockLegalHoldStatus",
 )
-CHECKSUMS_UNBUILT: Final = ("ChecksumXXHASH64", "ChecksumXXHASH3", "ChecksumXXHASH128")
 _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
-_MAX_OBJECT: Final = 5 * 1024**3
 _MAX_METADATA: Final = 2048
 
 
@@ -50,31 +48,26 @@ class Objects:
     """Operations on one object, and the deletion of several."""
 
     def __init__(
-        self, store: Store, buckets: Buckets, versions: Versions, changes: Changes
+        self, buckets: Buckets, versions: Versions, changes: Changes, contents: Contents
     ) -> None:
-        self._store = store
         self._buckets = buckets
         self._versions = versions
         self._changes = changes
+        self._contents = contents
 
-    @operation("PutObject", refuses=[*UNBUILT, *CHECKSUMS_UNBUILT])
+    @operation("PutObject", refuses=UNBUILT)
     async def put(self, ctx: Context, request: Request) -> Result:
         """Store an object; visible at once, durable when answered."""
-        body = request.get("Body", b"")
-        # AWS: one PutObject carries at most 5 GB (API reference, PutObject).
-        if len(body) > _MAX_OBJECT:
-            raise AwsError(
-                "EntityTooLarge",
-                "Your proposed upload exceeds the maximum allowed size",
-                status=400,
-            )
         document = described(request, ctx.now)
-        document["etag"], document["checksums"] = await checksum.examined(request, body)
-        document["size"] = len(body)
         await self._buckets.find(ctx, request)
-        document["pieces"] = [(await self._store.blob.put(body), len(body))] if body else []
-        # The bucket may have gone while the bytes were written.
-        bucket = await self._changes.put(ctx, request, "ObjectCreated:Put", document)
+        async with self._contents.keep(request) as kept:
+            document.update(kept.described())
+
+            async def attach(tx: Primitives) -> None:
+                await self._contents.attach(tx, document, kept)
+
+            # The bucket may have gone while the bytes were written.
+            bucket = await self._changes.put(ctx, request, "ObjectCreated:Put", document, attach)
         result = {
             "ETag": document["etag"],
             **document["checksums"],
@@ -96,7 +89,9 @@ class Objects:
             result["ContentRange"] = f"bytes {start}-{end - 1}/{document['size']}"
             for name in document["checksums"]:
                 result.pop(name, None)
-        result["Body"] = await self._read(document["pieces"], start, end)
+        result["Body"] = await self._contents.give(
+            document["pieces"], start, end, streams=ctx.streams
+        )
         result["ContentLength"] = end - start
         for name, value in request.items():
             if name.startswith("Response"):
@@ -122,7 +117,11 @@ class Objects:
         _require_change(request, source_request)
         document = _copied(source, request, ctx.now)
         document["checksums"] = await self._checksums(source, request)
-        bucket = await self._changes.put(ctx, request, "ObjectCreated:Copy", document)
+
+        async def share(tx: Primitives) -> None:
+            await self._contents.share(tx, document, source["pieces"])
+
+        bucket = await self._changes.put(ctx, request, "ObjectCreated:Copy", document, share)
         outcome = {"ETag": document["etag"], "LastModified": ctx.now, **document["checksums"]}
         result: Result = {"CopyObjectResult": outcome, "ServerSideEncryption": "AES256"}
         if bucket.get("versioning") == "Enabled":
@@ -207,9 +206,7 @@ class Objects:
         if algorithm is None or f"Checksum{algorithm}" in source["checksums"]:
             found: dict[str, str] = source["checksums"]
             return found
-        body = await self._read(source["pieces"], 0, source["size"])
-        _, computed = await checksum.examined({"ChecksumAlgorithm": algorithm}, body)
-        return computed
+        return await self._contents.examined(source, algorithm)
 
     async def _source(self, ctx: Context, request: Request) -> tuple[Document, Request]:
         source_request = parse_copy_source(request["CopySource"])
@@ -243,19 +240,6 @@ class Objects:
             )
         require_readable(request, document)
         return document, bool(bucket.get("versioning"))
-
-    async def _read(self, pieces: Sequence[Sequence[Any]], start: int, end: int) -> bytes:
-        found = []
-        offset = 0
-        for digest, size in pieces:
-            low, high = max(start - offset, 0), min(end - offset, size)
-            if low < high:
-                data = await self._store.blob.open(digest)
-                if data is None:
-                    raise AwsError("InternalError", "The object's bytes are missing.", status=500)
-                found.append(data if (low, high) == (0, size) else data[low:high])
-            offset += size
-        return found[0] if len(found) == 1 else b"".join(found)
 
 
 def described(request: Request, now: int) -> Document:
@@ -337,7 +321,7 @@ def _copied(source: Document, request: Request, now: int) -> Document:
         document["headers"], document["metadata"] = headers, source["metadata"]
     if request.get("TaggingDirective", "COPY") == "COPY":
         document["tags"] = source["tags"]
-    for member in ("etag", "size", "pieces"):
+    for member in ("etag", "size"):
         document[member] = source[member]
     return document
 

@@ -11,6 +11,7 @@ import orjson
 
 from penstock.core.ids import Ids
 from penstock.services.s3.bucket import OBJECTS
+from penstock.services.s3.content import Contents
 from penstock.storage.primitives import Primitives, Store
 
 VERSIONS: Final = "s3/versions"
@@ -22,9 +23,10 @@ Document = dict[str, Any]
 class Versions:
     """Reads and writes the versions of a key. Documents carry `version_id` and `order`."""
 
-    def __init__(self, store: Store, ids: Ids) -> None:
+    def __init__(self, store: Store, ids: Ids, contents: Contents) -> None:
         self._store = store
         self._ids = ids
+        self._contents = contents
 
     async def current(self, bucket: str, key: str, tx: Primitives | None = None) -> Document | None:
         """The current version, a delete marker included."""
@@ -52,7 +54,9 @@ class Versions:
         else:
             await _keep(tx, bucket, key, document)
 
-    async def put(self, tx: Primitives, bucket: Document, key: str, document: Document) -> Document:
+    async def put(
+        self, tx: Primitives, bucket: Document, key: str, document: Document, now: int
+    ) -> Document:
         """Make `document`, which has a `version_id`, current, keeping the one before if the bucket keeps versions."""
         name = bucket["name"]
         versioned = bucket.get("versioning") == "Enabled"
@@ -63,8 +67,10 @@ class Versions:
             # AWS: a write to a suspended bucket replaces the version "null" only (S3 user guide, "Suspended").
             if previous["version_id"] != document["version_id"]:
                 await _keep(tx, name, key, previous)
+            else:
+                await self._contents.detach(tx, previous, now)
         if not versioned and bucket.get("versioning"):
-            await _drop_null(tx, name, key)
+            await self._drop_null(tx, name, key, now)
         await _save(tx, name, key, document)
         return document
 
@@ -81,17 +87,25 @@ class Versions:
         name = bucket["name"]
         if version_id is None and bucket.get("versioning"):
             marker = {"delete_marker": True, "modified_at": now, "version_id": new_id}
-            return await self.put(tx, bucket, key, marker)
+            return await self.put(tx, bucket, key, marker, now)
         current = await _load(tx, name, key)
         if current is None:
             return None
         if version_id in (None, current["version_id"]):
             await _promote(tx, name, key)
+            await self._contents.detach(tx, current, now)
             return current
         document = await _older_version(tx, name, key, str(version_id))
         if document is not None:
             await tx.table.delete(VERSIONS, name.encode(), _sort(key, document["order"]))
+            await self._contents.detach(tx, document, now)
         return document
+
+    async def _drop_null(self, tx: Primitives, bucket: str, key: str, now: int) -> None:
+        document = await _older_version(tx, bucket, key, "null")
+        if document is not None:
+            await tx.table.delete(VERSIONS, bucket.encode(), _sort(key, document["order"]))
+            await self._contents.detach(tx, document, now)
 
 
 async def older(primitives: Primitives, bucket: str, key: str) -> AsyncIterator[Document]:
@@ -136,12 +150,6 @@ async def _older_version(
         if document["version_id"] == version_id:
             return document
     return None
-
-
-async def _drop_null(tx: Primitives, bucket: str, key: str) -> None:
-    document = await _older_version(tx, bucket, key, "null")
-    if document is not None:
-        await tx.table.delete(VERSIONS, bucket.encode(), _sort(key, document["order"]))
 
 
 async def _promote(tx: Primitives, bucket: str, key: str) -> None:

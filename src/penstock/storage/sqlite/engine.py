@@ -49,6 +49,7 @@ class SqliteStore:
         self.table = SqliteTable(connection)
         self.leases = SqliteLeases(connection)
         self.blob = FileBlob(folder / "blobs")
+        self.objects = FileBlob(folder / "objects")
 
     @classmethod
     async def open(cls, path: str | Path) -> Self:
@@ -106,6 +107,7 @@ class SqliteStore:
                 self._connection.write(f"DELETE FROM {table}", ())  # noqa: S608 -- names from a constant
         self._connection.forget()
         self.blob.clear()
+        self.objects.clear()
         await self.durable()
 
     async def close(self) -> None:
