@@ -206,6 +206,60 @@ def test_what_cannot_be_configured(told: Told) -> None:
     assert "QueueConfigurations" not in found
 
 
+def test_event_bus_hears_of_everything(aws: Aws, told: Told) -> None:
+    """Whoever has a rule on the default bus gets the event in EventBridge's own form, the key as it is."""
+    events, s3 = aws("events"), told.s3
+    pattern = {"source": ["aws.s3"], "detail": {"bucket": {"name": [told.bucket]}}}
+    events.put_rule(Name=told.bucket, EventPattern=json.dumps(pattern))
+    events.put_targets(Rule=told.bucket, Targets=[{"Id": "queue", "Arn": told.arn}])
+    s3.put_bucket_notification_configuration(
+        Bucket=told.bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
+    )
+    configured = s3.get_bucket_notification_configuration(Bucket=told.bucket)
+    assert {} == configured["EventBridgeConfiguration"]
+    put = s3.put_object(Bucket=told.bucket, Key="a b", Body=b"123")
+    s3.delete_object(Bucket=told.bucket, Key="a b")
+    found: list[Any] = []
+    while len(found) < 2:
+        got = told.sqs.receive_message(QueueUrl=told.url, WaitTimeSeconds=20)["Messages"]
+        for message in got:
+            found.append(json.loads(message["Body"]))
+            told.sqs.delete_message(QueueUrl=told.url, ReceiptHandle=message["ReceiptHandle"])
+    made, gone = sorted(found, key=lambda event: str(event["detail-type"]))
+    assert ["Object Created", "PutObject"] == [made["detail-type"], made["detail"]["reason"]]
+    assert [f"arn:aws:s3:::{told.bucket}"] == made["resources"]
+    thing = made["detail"]["object"]
+    assert ["a b", 3, put["ETag"].strip('"')] == [thing[name] for name in ("key", "size", "etag")]
+    assert ["Object Deleted", "DeleteObject", "Permanently Deleted"] == [
+        gone["detail-type"],
+        gone["detail"]["reason"],
+        gone["detail"]["deletion-type"],
+    ]
+
+
+def test_topic_hears_of_objects(aws: Aws, told: Told) -> None:
+    """A topic gets the record, under S3's subject, and a test event before."""
+    sns = aws("sns")
+    topic = sns.create_topic(Name=told.bucket)["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=told.arn)
+    asked = {"TopicArn": topic, "Events": ["s3:ObjectCreated:*"]}
+    told.s3.put_bucket_notification_configuration(
+        Bucket=told.bucket, NotificationConfiguration={"TopicConfigurations": [asked]}
+    )
+    told.s3.put_object(Bucket=told.bucket, Key="k", Body=b"")
+    found: list[Any] = []
+    while len(found) < 2:
+        got = told.sqs.receive_message(QueueUrl=told.url, WaitTimeSeconds=20)["Messages"]
+        for message in got:
+            found.append(json.loads(message["Body"]))
+            told.sqs.delete_message(QueueUrl=told.url, ReceiptHandle=message["ReceiptHandle"])
+    assert ["Amazon S3 Notification"] * 2 == [one["Subject"] for one in found]
+    told_of = [json.loads(one["Message"]) for one in found]
+    assert 1 == sum(one.get("Event") == "s3:TestEvent" for one in told_of)
+    records = [record for one in told_of for record in one.get("Records", ())]
+    assert ["k"] == [record["s3"]["object"]["key"] for record in records]
+
+
 def test_function_hears_of_objects_after_a_crash(
     launch: Callable[..., Server], connect: Aws, tmp_path: Path
 ) -> None:

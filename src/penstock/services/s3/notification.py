@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import orjson
 
-from penstock.api import Context, Dispatcher, Request, Result, operation, refuse
-from penstock.core.arn import Arn, parse_arn
+from penstock.api import Context, Dispatcher, Request, Result, operation
+from penstock.core.arn import Arn, make_arn, parse_arn
 from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
 from penstock.core.retry import DeadLetter, DoublingSchedule
@@ -18,6 +18,7 @@ from penstock.fanout import Delivery, Fanout, Letter, Packed, put
 from penstock.services.s3.bucket import Buckets
 from penstock.services.s3.event import (
     Happening,
+    bus_detail,
     matches,
     message,
     rules_of,
@@ -72,6 +73,8 @@ class Notifications:
                     if matches(one, happening):
                         body = message(ctx, bucket, happening, one["Id"], sequencer)
                         deliveries.append((_delivery(ctx, bucket, one[member], service), body))
+            if "EventBridgeConfiguration" in configured:
+                deliveries.append(_event(ctx, bucket, happening, sequencer))
         return await self._lane.pack(ctx, deliveries)
 
     def _next(self, now: int) -> str:
@@ -84,14 +87,14 @@ class Notifications:
         """Replace all of a bucket's notifications; its queues and topics get a test event."""
         await self._buckets.find(ctx, request)
         given = request["NotificationConfiguration"]
-        if "EventBridgeConfiguration" in given:
-            raise refuse("EventBridgeConfiguration")
-        configured: dict[str, list[Configuration]] = {}
+        configured: dict[str, Any] = {}
         for kind, (member, name, service) in _KINDS.items():
             for one in given.get(kind, ()):
                 _require_arn(one[member], name, service)
                 configured.setdefault(kind, []).append(self._checked(one))
         _require_distinct(list(itertools.chain(*configured.values())))
+        if "EventBridgeConfiguration" in given:
+            configured["EventBridgeConfiguration"] = {}
         tested: list[tuple[Delivery, bytes]] = []
         bucket = await self._buckets.find(ctx, request)
         if not request.get("SkipDestinationValidation"):
@@ -228,6 +231,19 @@ def _delivery(ctx: Context, bucket: Mapping[str, Any], arn: str, service: str) -
         trace=ctx.trace,
         request=request,
     )
+
+
+def _event(
+    ctx: Context, bucket: Mapping[str, Any], happening: Happening, sequencer: str
+) -> tuple[Delivery, bytes]:
+    """The delivery to the default bus of the bucket's region."""
+    kind, detail = bus_detail(ctx, bucket, happening, sequencer)
+    bus = make_arn("events", bucket["region"], bucket["account"], "event-bus/default")
+    delivery = _delivery(ctx, bucket, bus, "events")
+    delivery.request.update(
+        {"Source": "aws.s3", "DetailType": kind, "Resources": [delivery.arn], "Time": ctx.now}
+    )
+    return delivery, detail
 
 
 def _letter(_: Delivery, event: Leased, __: Failed, ___: DeadLetter) -> Letter:
