@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.aws.test_virtual_time import steer
 from tests.conftest import Server
 
 Aws = Callable[..., Any]
@@ -305,12 +304,12 @@ def test_function_hears_of_objects_after_a_crash(
         SourceArn=f"arn:aws:s3:::{told.bucket}",
     )
     told.s3.put_bucket_notification_configuration(**request)
-    steer(server, "faults", {"faults": [{"arn": arn, "fault": "throttle"}]})
+    server.steer("faults", {"faults": [{"arn": arn, "fault": "throttle"}]})
     told.s3.put_object(Bucket=told.bucket, Key="k", Body=b"")
     server.kill()
     server.start()
-    steer(server, "clock", {"freeze": True})
-    steer(server, "clock", {"advance": 60})
+    server.steer("clock", {"freeze": True})
+    server.steer("clock", {"advance": 60})
     (told_of,) = told.bodies()
     event = told_of["responsePayload"]
     assert "k" == event["Records"][0]["s3"]["object"]["key"]

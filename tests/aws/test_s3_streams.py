@@ -17,7 +17,6 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from tests.aws.test_virtual_time import steer
 from tests.conftest import Server
 
 Aws = Callable[..., Any]
@@ -170,23 +169,23 @@ def test_files_go_when_nobody_names_them(s3: Any, running: Server) -> None:
     """The same bytes are one file, which stays while any object names it, and goes a while after the last."""
     body = os.urandom(2 * MIB)
     digest = hashlib.sha256(body).hexdigest()
-    steer(running, "clock", {"freeze": True})
+    running.steer("clock", {"freeze": True})
     s3.put_object(Bucket="bucket", Key="one", Body=body)
     s3.copy_object(Bucket="bucket", Key="two", CopySource="bucket/one")
     s3.put_object(Bucket="bucket", Key="three", Body=body)
     s3.put_object(Bucket="bucket", Key="one", Body=b"other")
     s3.delete_object(Bucket="bucket", Key="three")
-    steer(running, "clock", {"advance": 3600})
+    running.steer("clock", {"advance": 3600})
     assert digest in files(running)
     assert body == s3.get_object(Bucket="bucket", Key="two")["Body"].read()
     s3.delete_object(Bucket="bucket", Key="two")
     s3.put_object(Bucket="bucket", Key="again", Body=body)
-    steer(running, "clock", {"advance": 3600})
+    running.steer("clock", {"advance": 3600})
     assert body == s3.get_object(Bucket="bucket", Key="again")["Body"].read()
     s3.delete_object(Bucket="bucket", Key="again")
-    steer(running, "clock", {"advance": 3600})
+    running.steer("clock", {"advance": 3600})
     assert digest not in files(running)
-    steer(running, "clock", {"resume": True})
+    running.steer("clock", {"resume": True})
 
 
 def test_crash_loses_no_object_and_keeps_no_stray_file(
@@ -206,8 +205,8 @@ def test_crash_loses_no_object_and_keeps_no_stray_file(
     half = tmp_path / "objects" / "incoming" / "half"
     half.write_bytes(b"x")
     server.start()
-    steer(server, "clock", {"freeze": True})
-    steer(server, "clock", {"advance": 3600})
+    server.steer("clock", {"freeze": True})
+    server.steer("clock", {"advance": 3600})
     assert not stray.exists()
     assert not half.exists()
     for key, body in (("large", large), ("small", small)):
