@@ -81,6 +81,35 @@ async def test_superseded_receipt(store: Store) -> None:
     assert Hold.DONE is await store.queue.settle("q", second.receipt, 31)
 
 
+@pytest.mark.parametrize("group", [None, "g"])
+async def test_settle_many(store: Store, group: str | None) -> None:
+    """Each receipt is answered for itself: done, superseded, none, and the same one twice."""
+    await store.queue.put("q", [message(one, group=group) for one in "abc"], 0)
+    a, b, c = await store.queue.lease("q", 10, LeaseTerms(until=30), 0)
+    (again,) = await store.queue.lease("q", 1, LeaseTerms(until=60), 30)
+    assert again.id == "a"
+
+    receipts = [b.receipt, a.receipt, "nonsense", b.receipt, c.receipt]
+    held = await store.queue.settle_many("q", receipts, 31)
+    assert [Hold.DONE, Hold.ENDED, Hold.GONE, Hold.GONE, Hold.DONE] == held
+    assert Counts(0, 1, 0, 0) == await store.queue.count("q", 31)
+    assert [Hold.DONE] == await store.queue.settle_many("q", [again.receipt], 31)
+    assert Counts(0, 0, 0, None) == await store.queue.count("q", 31)
+    assert [Hold.GONE] == await store.queue.settle_many("never", [a.receipt], 31)
+
+
+async def test_put_many_is_all_or_nothing(store: Store) -> None:
+    """A batch that fails leaves nothing, and is not counted."""
+    await store.queue.put("q", [message("a")], 0)
+    assert 1 == (await store.queue.count("q", 0)).visible
+    broken = message("c")
+    broken.body = object()  # type: ignore[assignment]
+    with pytest.raises(TypeError):
+        await store.queue.put("q", [message("b"), broken], 0)
+    assert 1 == (await store.queue.count("q", 0)).visible
+    assert ["a"] == await take(store)
+
+
 async def test_receipt_of_another_queue(store: Store) -> None:
     """A receipt opens nothing in another queue."""
     await store.queue.put("q", [message("a")], 0)

@@ -146,8 +146,8 @@ class Queue(Protocol):
         """Remove a leased message. A lease that ended still settles unless `strict` or superseded."""
         ...
 
-    async def settle_many(self, queue: str, receipts: Sequence[str], now: int) -> None:
-        """Remove leased messages; superseded leases are passed over."""
+    async def settle_many(self, queue: str, receipts: Sequence[str], now: int) -> list[Hold]:
+        """As `settle`, not strict, for several messages in order; what one is refused does not touch the others."""
         ...
 
     async def count(self, queue: str, now: int) -> Counts:

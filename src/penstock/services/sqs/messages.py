@@ -299,7 +299,23 @@ class Messages:
     @operation("DeleteMessageBatch")
     async def delete_message_batch(self, ctx: Context, request: Request) -> Result:
         """Settle up to ten messages."""
-        return await self._each(ctx, request, "DeleteMessage", self._delete)
+        queue = await self._queues.by_url(ctx, request)
+        if queue.fifo:
+            return await self._each(ctx, request, "DeleteMessage", self._delete)
+        receipts: list[str] = []
+        successful: list[Result] = []
+        failed: list[Result] = []
+        for entry in entries_of(request, "DeleteMessageBatch"):
+            try:
+                handle = entry["ReceiptHandle"] if entry.get("ReceiptHandle") else _no_handle()
+                receipts.append(self._receipts.open(queue.arn, handle)[0])
+            except AwsError as error:
+                failed.append(failure(entry["Id"], error))
+            else:
+                successful.append({"Id": entry["Id"]})
+        # AWS: a standard queue says of every handle of its own that its message is deleted (API reference, DeleteMessage).
+        await self._store.queue.settle_many(queue.arn, receipts, ctx.now)
+        return batch_result(successful, failed)
 
     async def _delete(self, ctx: Context, queue: QueueRecord, entry: Mapping[str, Any]) -> None:
         handle = entry["ReceiptHandle"] if entry.get("ReceiptHandle") else _no_handle()

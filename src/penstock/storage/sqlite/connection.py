@@ -1,6 +1,6 @@
 """What the primitives share: the connection, the open group, names and the counter."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -71,6 +71,15 @@ class Connection:
         self.writes += 1
         try:
             return self._execute(sql, bindings).fetchall()
+        except apsw.Error as error:
+            raise self.group.failed(error) from error
+
+    def run_all(self, sql: str, many: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Run a statement once for each of several bindings, in the open group. Returns the rows of all runs."""
+        self.group.begin()
+        self.writes += 1
+        try:
+            return self._cursor.executemany(sql, many).fetchall()
         except apsw.Error as error:
             raise self.group.failed(error) from error
 

@@ -69,9 +69,8 @@ class SqliteQueue:
     ) -> list[Stored]:
         """Store messages in order; see `primitives.Queue`."""
         number = self._db.name(queue)
-        first = messages[0] if len(messages) == 1 else None
-        if first is not None and first.group is first.tenant is first.dedup is None:
-            stored = [self._insert(number, first, now)]
+        if all(m.group is m.tenant is m.dedup is None for m in messages):
+            stored = self._insert_plain(number, messages, now)
         else:
             with self._db.atomic():
                 stored = [
@@ -117,28 +116,26 @@ class SqliteQueue:
             added = 0
         self._untrimmed[queue] = added
 
+    def _insert_plain(self, queue: int, messages: Sequence[NewMessage], now: int) -> list[Stored]:
+        """Store messages without group, tenant and key."""
+        if len(messages) == 1:
+            return [self._insert(queue, messages[0], now)]
+        rows = [_row(queue, message, now, self._db.sequence()) for message in messages]
+        with self._db.atomic():
+            self._db.run_all(self._put_sql, rows)
+        tally = self._tallies.get(queue)
+        if tally is not None:
+            for message in messages:
+                tally.put(message.visible_at, message.leases, now)
+            tally.stamp = self._db.writes
+        return [Stored(row[5], row[0]) for row in rows]
+
     def _insert(
         self, queue: int, message: NewMessage, now: int, sequence: int | None = None
     ) -> Stored:
         if sequence is None:
             sequence = self._db.sequence()
-        self._db.run(
-            self._put_sql,
-            (
-                sequence,
-                queue,
-                message.visible_at,
-                message.leases,
-                now if message.sent_at is None else message.sent_at,
-                message.id,
-                message.group,
-                message.tenant,
-                message.dedup,
-                message.source,
-                message.attributes,
-                message.body,
-            ),
-        )
+        self._db.run(self._put_sql, _row(queue, message, now, sequence))
         tally = self._tallies.get(queue)
         if tally is not None:
             tally.put(message.visible_at, message.leases, now)
@@ -187,15 +184,13 @@ class SqliteQueue:
         taken: list[Leased] = []
         while True:
             rows = self._db.read(self._find_sql, (queue, now, limit - len(taken)))
-            removed = 0
-            for row in rows:
-                message = _leased(row, row[2] + 1, now)
-                if self._unfit(queue, message, terms, now):
-                    removed += 1
-                else:
-                    self._db.run(self._lease_sql, (terms.until, now, message.sequence))
-                    taken.append(message)
-            if not removed or terms.until <= now:
+            found = [_leased(row, row[2] + 1, now) for row in rows]
+            fit = [one for one in found if not self._unfit(queue, one, terms, now)]
+            if fit:
+                keys = [(terms.until, now, message.sequence) for message in fit]
+                self._db.run_all(self._lease_sql, keys)
+            taken += fit
+            if len(fit) == len(found) or terms.until <= now:
                 return taken
             # Where one has expired there may be a million: remove those that wait in few statements.
             self._expire(queue, terms.oldest, _EXPIRE_AT_ONCE)
@@ -361,10 +356,26 @@ class SqliteQueue:
             self._notify(queue, 1)
         return Hold.DONE
 
-    async def settle_many(self, queue: str, receipts: Sequence[str], now: int) -> None:
+    async def settle_many(self, queue: str, receipts: Sequence[str], now: int) -> list[Hold]:
         """Remove leased messages; see `primitives.Queue`."""
-        for receipt in receipts:
-            await self.settle(queue, receipt, now)
+        number = self._db.known(queue)
+        keys = [_parse_receipt(receipt) for receipt in receipts]
+        gone: dict[int, int] = {}
+        if number is not None and not self._db.is_ordered(number):
+            known = [(key[0], number, key[1]) for key in keys if key is not None]
+            rows = self._db.run_all(self._sql["settle_messages"], known)
+            gone = {sequence: leases for sequence, leases, _ in rows}
+            tally = self._tallies.get(number)
+            if tally is not None:
+                for _, leases, visible_at in rows:
+                    tally.gone(visible_at, leases)
+                tally.stamp = self._db.writes
+        return [
+            Hold.DONE
+            if key is not None and gone.pop(key[0], None) == key[1]
+            else await self.settle(queue, receipt, now)
+            for key, receipt in zip(keys, receipts, strict=True)
+        ]
 
     async def count(self, queue: str, now: int) -> Counts:
         """Count messages by state; see `primitives.Queue`."""
@@ -421,6 +432,24 @@ class SqliteQueue:
             name = "next_group_due" if self._db.is_ordered(number) else "next_due"
             due += [row[0] for row in self._db.read(self._sql[name], (number, now))]
         return min(due, default=None)
+
+
+def _row(queue: int, message: NewMessage, now: int, sequence: int) -> tuple[Any, ...]:
+    """A new message as `put_message` takes it."""
+    return (
+        sequence,
+        queue,
+        message.visible_at,
+        message.leases,
+        now if message.sent_at is None else message.sent_at,
+        message.id,
+        message.group,
+        message.tenant,
+        message.dedup,
+        message.source,
+        message.attributes,
+        message.body,
+    )
 
 
 def _leased(row: tuple[Any, ...], leases: int, now: int) -> Leased:

@@ -86,6 +86,10 @@ FROM message WHERE sequence = ?;
 -- Remove a message by its last lease, also after it ended.
 DELETE FROM message WHERE sequence = ?1 AND queue = ?2 AND leases = ?3 RETURNING group_name, visible_at;
 
+-- name: settle_messages
+-- The same of one of several, which tells itself.
+DELETE FROM message WHERE sequence = ?1 AND queue = ?2 AND leases = ?3 RETURNING sequence, leases, visible_at;
+
 -- name: settle_held
 -- Remove a message by its current, unexpired lease.
 DELETE FROM message WHERE sequence = ?1 AND queue = ?2 AND leases = ?3 AND visible_at > ?4
