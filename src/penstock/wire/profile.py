@@ -63,7 +63,8 @@ _PROFILES: Final = {
         framework=_CORAL,
         checksum=True,
     ),
-    "events": Profile(enums=True),
+    # AWS: OAuth's method is taken in lower case, too (recorded).
+    "events": Profile(enums=True, own=frozenset({"ConnectionOAuthHttpMethod"})),
     "lambda": Profile(
         enums=True,
         own=frozenset({"Runtime"}),

@@ -89,6 +89,10 @@ class Archives:
         scope, name = scope_of(ctx), request["ArchiveName"]
         async with self._store.transaction() as tx:
             document = {**await self.find(tx, scope, name), **changes}
+            # An empty text takes away what was said before.
+            for member in ("EventPattern", "Description"):
+                if not document.get(member):
+                    document.pop(member, None)
             await self._documents.put(tx, scope.partition, name, document)
             bus = bus_key(ctx, document["EventSourceArn"])
             await self._rules.keep(tx, bus, archive_rule(bus, name, document.get("EventPattern")))

@@ -105,7 +105,7 @@ class Authorizing:
         headers = {"content-type": "application/json; charset=utf-8"}
         headers |= {k.lower(): v for k, v in pairs(more, "HeaderParameters").items()}
         query = pairs(more, "QueryStringParameters")
-        url, method = given["AuthorizationEndpoint"], given["HttpMethod"]
+        url, method = given["AuthorizationEndpoint"], given["HttpMethod"].upper()
         data = b""
         if method == "GET":
             query = {**body, **query}

@@ -148,13 +148,20 @@ class Calls:
         api, stage, method, *path = parse_arn(delivery.to).resource.split("/", 3)
         own = delivery.request
         rest = _filled("".join(path), own.get("PathParameterValues", []))
-        headers = {"content-type": "application/json", "host": "localhost"}
+        # AWS: what API Gateway sees of EventBridge, the slash at the end included (recorded).
+        headers = {
+            "content-type": "application/json",
+            "host": f"{api}.execute-api.{ctx.region}.amazonaws.com",
+            "user-agent": "Amazon/EventBridge",
+            "x-amz-source-account": delivery.account,
+            "x-amz-source-arn": delivery.arn,
+        }
         headers |= {k.lower(): v for k, v in own.get("HeaderParameters", {}).items()}
         if delivery.trace:
             headers["x-amzn-trace-id"] = delivery.trace
         request = HttpRequest(
             method="POST" if method == "*" else method,
-            path=f"/restapis/{api}/{stage}/_user_request_/{rest}",
+            path=f"/restapis/{api}/{stage}/_user_request_/{rest.rstrip('/')}/",
             query=urlencode(own.get("QueryStringParameters", {})),
             headers=cast(Headers, headers),
             body=message.body,

@@ -23,6 +23,7 @@ _MEMBERS: Final = {
     "BASIC": "BasicAuthParameters",
     "OAUTH_CLIENT_CREDENTIALS": "OAuthParameters",
 }
+_METHODS: Final = ("GET", "POST", "PUT")
 _SECRETS: Final = frozenset({"ApiKeyValue", "ClientSecret", "Password"})
 
 
@@ -153,6 +154,11 @@ class Connections:
 def _check(kind: str, parameters: dict[str, Any]) -> None:
     if "ConnectivityParameters" in parameters:
         raise refuse("ConnectivityParameters of connections")
+    method = parameters.get("OAuthParameters", {}).get("HttpMethod", "POST")
+    if method.upper() not in _METHODS:
+        raise AwsError(
+            "ValidationException", "Parameter HttpMethod is not valid. Reason: GET, POST or PUT."
+        )
     if _MEMBERS[kind] not in parameters:
         raise AwsError(
             "ValidationException",

@@ -6,6 +6,7 @@ from penstock.services.cloudformation.resource import ResourceType
 from penstock.services.cloudformation.resources import (
     apigateway,
     dynamodb,
+    events,
     iam,
     inert,
     lambda_,
@@ -20,5 +21,18 @@ from penstock.services.cloudformation.resources import (
 
 def resource_types() -> Mapping[str, ResourceType]:
     """Every row, by type name."""
-    modules = (apigateway, dynamodb, iam, inert, lambda_, logs, pipes, s3, scheduler, sqs, ssm)
+    modules = (
+        apigateway,
+        dynamodb,
+        events,
+        iam,
+        inert,
+        lambda_,
+        logs,
+        pipes,
+        s3,
+        scheduler,
+        sqs,
+        ssm,
+    )
     return {row.name: row for module in modules for row in module.ROWS}
