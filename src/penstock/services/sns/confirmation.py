@@ -112,7 +112,7 @@ class Confirmations:
         )
         letters = Letters(record.token, document, topic.account)
         if record.protocol in HTTP:
-            body = confirmation(
+            body = await confirmation(
                 topic,
                 await self._signers.get(),
                 self._endpoint,

@@ -126,9 +126,9 @@ class Deliveries:
             if protocol not in ("sqs", "lambda", *HTTP):
                 plan.outbox.append(_outbox_entry(route, message, text))
                 continue
-            # AWS: functions get version 1 whatever the topic's is (recorded by LocalStack).
-            version = "1" if protocol == "lambda" else topic.signature_version
-            body = text.encode() if route.raw else envelope.body(text, route.record.arn, version)
+            if not route.raw:
+                await envelope.prepare(text)
+            body = text.encode() if route.raw else envelope.body(text, route.record.arn)
             delivery = _delivery(ctx, topic, route, message)
             if protocol in HTTP:
                 plan.add(await self._to_own_lane(ctx, route, delivery, body))

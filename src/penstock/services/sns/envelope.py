@@ -26,18 +26,20 @@ class Envelope:
         self._message = message
         self._signer = signer
         self._endpoint = endpoint
-        self._heads: dict[tuple[str, str], bytes] = {}
+        self._heads: dict[str, bytes] = {}
         self._tail = _attributes(message.attributes)
 
-    def body(self, text: str, subscription_arn: str, version: str) -> bytes:
-        """The envelope of a text for one subscription, signed in a version."""
-        head = self._heads.get((text, version))
-        if head is None:
-            head = self._heads[text, version] = self._head(text, version)
-        url = _string(unsubscribe_url(self._endpoint, subscription_arn))
-        return b'%b,\n  "UnsubscribeURL" : %b%b\n}' % (head, url, self._tail)
+    async def prepare(self, text: str) -> None:
+        """Write, and sign, what the envelopes of a text have in common."""
+        if text not in self._heads:
+            self._heads[text] = await self._head(text)
 
-    def _head(self, text: str, version: str) -> bytes:
+    def body(self, text: str, subscription_arn: str) -> bytes:
+        """The envelope of a text that was prepared, for one subscription."""
+        url = _string(unsubscribe_url(self._endpoint, subscription_arn))
+        return b'%b,\n  "UnsubscribeURL" : %b%b\n}' % (self._heads[text], url, self._tail)
+
+    async def _head(self, text: str) -> bytes:
         message, topic = self._message, self._topic
         fields: list[tuple[str, str | None]] = [
             ("Type", "Notification"),
@@ -52,11 +54,11 @@ class Envelope:
             fields.append(("Replayed", "true"))
         # AWS: what FIFO topics send is not signed (recorded by LocalStack).
         if self._signer is not None and not topic.fifo:
-            signed = dict(fields)
+            signed, version = dict(fields), topic.signature_version
             names = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
             fields += [
                 ("SignatureVersion", version),
-                ("Signature", self._signer.sign(version, [(n, signed[n]) for n in names])),
+                ("Signature", await self._signer.sign(version, [(n, signed[n]) for n in names])),
                 ("SigningCertURL", self._endpoint + self._signer.path),
             ]
         return b"{\n" + _members(fields)
@@ -101,7 +103,8 @@ def function_event(envelope: bytes, subscription_arn: str) -> bytes:
         "Subject": sent.get("Subject"),
         "Message": sent["Message"],
         "Timestamp": sent["Timestamp"],
-        "SignatureVersion": sent.get("SignatureVersion"),
+        # AWS: 1 whatever the topic's is, and by which it is signed (recorded by LocalStack).
+        "SignatureVersion": "1",
         "Signature": sent.get("Signature"),
         "SigningCertUrl": sent.get("SigningCertURL"),
         "UnsubscribeUrl": sent["UnsubscribeURL"],
@@ -121,7 +124,7 @@ def function_event(envelope: bytes, subscription_arn: str) -> bytes:
     )
 
 
-def confirmation(  # noqa: PLR0913 -- what a letter says
+async def confirmation(  # noqa: PLR0913 -- what a letter says
     topic: Topic,
     signer: Signer,
     endpoint: str,
@@ -148,7 +151,7 @@ def confirmation(  # noqa: PLR0913 -- what a letter says
     version = topic.signature_version
     fields += [
         ("SignatureVersion", version),
-        ("Signature", signer.sign(version, [(name, signed[name]) for name in names])),
+        ("Signature", await signer.sign(version, [(name, signed[name]) for name in names])),
         ("SigningCertURL", endpoint + signer.path),
     ]
     return b"{\n" + _members(fields) + b"\n}"

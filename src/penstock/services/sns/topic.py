@@ -165,6 +165,8 @@ def _display_name(name: str, value: str) -> str:
 
 
 def _policy(name: str, value: str) -> str:
+    if not value:
+        return ""
     try:
         document = orjson.loads(value)
     except orjson.JSONDecodeError:

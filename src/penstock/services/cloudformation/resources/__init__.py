@@ -14,6 +14,7 @@ from penstock.services.cloudformation.resources import (
     pipes,
     s3,
     scheduler,
+    sns,
     sqs,
     ssm,
 )
@@ -32,6 +33,7 @@ def resource_types() -> Mapping[str, ResourceType]:
         pipes,
         s3,
         scheduler,
+        sns,
         sqs,
         ssm,
     )
