@@ -30,6 +30,7 @@ class Application:
         self.sqs = connect(endpoint, "sqs")
         self.functions = connect(endpoint, "lambda")
         self.s3 = connect(endpoint, "s3")
+        self.connect = lambda service: connect(endpoint, service)
         trust = '{"Version":"2012-10-17","Statement":[]}'
         iam = connect(endpoint, "iam")
         role = iam.create_role(RoleName=self.name, AssumeRolePolicyDocument=trust)

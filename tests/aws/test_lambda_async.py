@@ -232,8 +232,8 @@ def test_unreachable_destination_loses_its_record_alone(application: Application
         (
             "OnFailure",
             "arn:aws:events:us-east-1:000000000000:event-bus/b",
-            "NotImplemented",
-            "events",
+            "InvalidParameterValueException",
+            "is invalid",
         ),
         (
             "OnFailure",
@@ -331,3 +331,26 @@ def test_schedule_survives_a_crash(
     found = application.bodies(records)
     assert {1, 2} == {record["requestPayload"]["n"] for record in found}
     assert {3} == {record["requestContext"]["approximateInvokeCount"] for record in found}
+
+
+def test_destination_is_a_bus(application: Application) -> None:
+    """The record is an event that rules match, about the bus and the function."""
+    events = application.connect("events")
+    url, queue = application.queue("events")
+    bus = events.create_event_bus(Name=application.name)["EventBusArn"]
+    pattern = '{"source":["lambda"],"detail":{"responsePayload":{"n":[1]}}}'
+    where = {"EventBusName": application.name}
+    events.put_rule(Name=application.name, EventPattern=pattern, **where)
+    events.put_targets(Rule=application.name, Targets=[{"Id": "q", "Arn": queue}], **where)
+    arn = application.function(ECHO)
+    application.functions.put_function_event_invoke_config(
+        FunctionName=arn, DestinationConfig={"OnSuccess": {"Destination": bus}}
+    )
+
+    application.event(arn, {"n": 1})
+    application.advance(0)
+
+    (event,) = application.bodies(url)
+    assert "Lambda Function Invocation Result - Success" == event["detail-type"]
+    assert [bus, f"{arn}:$LATEST"] == event["resources"]
+    assert {"n": 1} == event["detail"]["requestPayload"]

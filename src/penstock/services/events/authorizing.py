@@ -11,7 +11,7 @@ from penstock.core.ids import Ids
 from penstock.delivery.model import Delivered, Outcome
 from penstock.fanout import Fanout
 from penstock.services.events.documents import Document, Documents
-from penstock.services.events.due import work
+from penstock.services.events.due import Work
 from penstock.services.events.names import Scope
 from penstock.storage.primitives import Hold, Leased, NewMessage, Primitives
 
@@ -34,11 +34,11 @@ class Authorizing:
         self._documents = Documents("events/connections")
         self._tokens: dict[tuple[str, int], tuple[str, int]] = {}
         """By connection and its last change: the header's value, and until when it is good."""
-        self._subscription = work(AUTHORIZATIONS, self)
+        self._work = Work(fanout, AUTHORIZATIONS, self)
 
-    def start(self) -> None:
-        """Authorize from now on."""
-        self._fanout.engine.add(self._subscription)
+    async def restore(self) -> None:
+        """Go on with what a restart interrupted."""
+        await self._work.restore()
 
     def reset(self) -> None:
         """Forget every token."""
@@ -55,6 +55,7 @@ class Authorizing:
             id=self._ids.uuid(), body=orjson.dumps(known), visible_at=now + _LATER_MS
         )
         await tx.queue.put(AUTHORIZATIONS, [message], now)
+        self._work.start()
 
     async def deliver(self, batch: Sequence[Leased]) -> Outcome:
         """Authorize one connection and note what came of it."""

@@ -8,7 +8,15 @@ import orjson
 from penstock.api import Context
 from penstock.core.lineage import new_trace
 from penstock.core.retry import Decision, Leave, Settle
-from penstock.delivery.model import Delivered, Failed, Outcome, Scaling, Subscription, Throttled
+from penstock.delivery.model import (
+    Delivered,
+    Failed,
+    Outcome,
+    Scaling,
+    Subscription,
+    Target,
+    Throttled,
+)
 from penstock.delivery.sources import QueueSource
 from penstock.fanout import Fanout
 from penstock.services.events.documents import Document, Documents
@@ -31,11 +39,12 @@ class DueRules:
         self._router = router
         self._timetable = timetable
         self._rules = Documents("events/rules")
-        self._subscription = work(SCHEDULES, self)
+        self._work = Work(fanout, SCHEDULES, self)
+        timetable.on_put = self._work.start
 
-    def start(self) -> None:
-        """Fire from now on."""
-        self._fanout.engine.add(self._subscription)
+    async def restore(self) -> None:
+        """Fire from now on, if any rule has a schedule."""
+        await self._work.restore()
 
     async def deliver(self, batch: Sequence[Leased]) -> Outcome:
         """Fire one rule once."""
@@ -73,15 +82,30 @@ class DueRules:
         return Event(document, new_trace(ids, at))
 
 
-def work(queue: str, target: Any) -> Subscription:
-    """A subscription to a queue of the service's own work, whose target settles what it has done."""
-    return Subscription(
-        id=queue,
-        source=QueueSource(queue, _lease_terms),
-        target=target,
-        policy=_WorkPolicy(),
-        scaling=_AT_ONCE,
-    )
+class Work:
+    """A queue of the service's own work, whose target settles what it has done. It is looked at once it had any."""
+
+    def __init__(self, fanout: Fanout, queue: str, target: Target) -> None:
+        self._fanout = fanout
+        self._subscription = Subscription(
+            id=queue,
+            source=QueueSource(queue, _lease_terms),
+            target=target,
+            policy=_WorkPolicy(),
+            scaling=_AT_ONCE,
+        )
+
+    def start(self) -> None:
+        """Do what is in the queue, and what will be."""
+        self._fanout.engine.add(self._subscription)
+
+    async def restore(self) -> None:
+        """Go on with what a restart interrupted."""
+        counts = await self._fanout.store.queue.count(
+            self._subscription.id, self._fanout.clock.now()
+        )
+        if counts.visible or counts.leased or counts.delayed:
+            self.start()
 
 
 def context_of(bus: BusKey, request_id: str, now: int) -> Context:

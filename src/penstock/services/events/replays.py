@@ -18,7 +18,7 @@ from penstock.services.events.archive_log import event_of, log_of
 from penstock.services.events.archives import Archives
 from penstock.services.events.buses import Buses
 from penstock.services.events.documents import Document, Documents, only, page
-from penstock.services.events.due import context_of, work
+from penstock.services.events.due import Work, context_of
 from penstock.services.events.event import Event
 from penstock.services.events.names import BusKey, Scope, bus_key, scope_of, time_of
 from penstock.services.events.routing import Router
@@ -52,11 +52,11 @@ class Replays:
         self._archives = archives
         self._router = router
         self._documents = Documents(REPLAYS)
-        self._subscription = work(REPLAYS, self)
+        self._work = Work(fanout, REPLAYS, self)
 
-    def start(self) -> None:
-        """Replay from now on."""
-        self._fanout.engine.add(self._subscription)
+    async def restore(self) -> None:
+        """Go on with what a restart interrupted."""
+        await self._work.restore()
 
     @operation("StartReplay")
     async def begin(self, ctx: Context, request: Request) -> Result:
@@ -88,7 +88,7 @@ class Replays:
                 )
             await self._documents.put(tx, scope.partition, name, document)
             await tx.queue.put(REPLAYS, [self._part(scope, name, 0, ctx.now)], ctx.now)
-        self.start()
+        self._work.start()
         return only(document, "ReplayArn", "State", "ReplayStartTime")
 
     async def _check(self, ctx: Context, request: Request) -> None:

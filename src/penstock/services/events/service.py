@@ -68,7 +68,10 @@ class Events:
 
     async def restore(self) -> None:
         """Go on with what a restart interrupted."""
-        self._start()
+        self._lanes.start()
+        await self._due.restore()
+        await self._replays.restore()
+        await self._authorizing.restore()
         now = self._clock.now()
         for arn in await self._destinations.everywhere():
             if await self._lanes.waits(arn, now):
@@ -76,19 +79,13 @@ class Events:
             else:
                 await self._destinations.forget(arn)
 
-    def _start(self) -> None:
-        self._lanes.start()
-        self._due.start()
-        self._replays.start()
-        self._authorizing.start()
-
     def reset(self) -> None:
         """Forget what is not in the store, when the store is emptied."""
         self._indexes.clear()
         self._lanes.reset()
         self._calls.reset()
         self._authorizing.reset()
-        self._start()
+        self._lanes.start()
 
     async def _to_bus(
         self, dispatcher: Dispatcher, ctx: Context, delivery: Delivery, message: Leased

@@ -1,5 +1,6 @@
 """Scheduled rules: when each is due next is a message of a durable queue, hidden until then."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
@@ -18,6 +19,8 @@ class Timetable:
 
     def __init__(self, ids: Ids) -> None:
         self._ids = ids
+        self.on_put: Callable[[], None] | None = None
+        """Called when a rule got a schedule."""
 
     async def set(
         self, tx: Primitives, bus: BusKey, document: Document, before: Document | None, now: int
@@ -38,6 +41,8 @@ class Timetable:
         message = self.next(bus, document, now, now)
         if message is not None:
             await tx.queue.put(SCHEDULES, [message], now)
+            if self.on_put is not None:
+                self.on_put()
 
     def next(self, bus: BusKey, document: Document, after: int, now: int) -> NewMessage | None:
         """The message for the first instant after one; None if there is none."""
