@@ -228,7 +228,12 @@ def test_unreachable_destination_loses_its_record_alone(application: Application
 @pytest.mark.parametrize(
     ("side", "destination", "code", "text"),
     [
-        ("OnFailure", "arn:aws:sns:us-east-1:000000000000:topic", "NotImplemented", "sns"),
+        (
+            "OnFailure",
+            "arn:aws:sns:us-east-1:000000000000:topic",
+            "InvalidParameterValueException",
+            "is invalid",
+        ),
         (
             "OnFailure",
             "arn:aws:events:us-east-1:000000000000:event-bus/b",

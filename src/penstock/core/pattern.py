@@ -50,11 +50,24 @@ class _Field:
     path: str
     tests: tuple[Test, ...]
     or_absent: bool
-    values: tuple[Any, ...] | None = None
-    """What the leaf has to be equal to, if that is all that is asked; None for anything else."""
+    items: tuple[Any, ...] = ()
+    """What the tests were compiled from."""
 
 
 _Alternative: TypeAlias = tuple[_Field, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """A path that has to be there and, as far as the pattern tells, what alone may be there: any of these."""
+
+    path: str
+    values: tuple[Any, ...] | None = None
+    """Values that the leaf is equal to."""
+    heads: tuple[str, ...] | None = None
+    """Texts that the leaf begins with."""
+    tails: tuple[str, ...] | None = None
+    """Texts that the leaf ends with."""
 
 
 class Pattern:
@@ -73,10 +86,10 @@ class Pattern:
         """The same of an event that is flattened already."""
         return any(_agree(fields, 0, leaves, {}) for fields in self._alternatives)
 
-    def demands(self) -> list[list[tuple[str, tuple[Any, ...] | None]]]:
-        """For each alternative the paths that have to be there, with the only values that may be, where those are known."""
+    def demands(self) -> list[list[Demand]]:
+        """What has to be there, for each alternative."""
         return [
-            [(field.path, field.values) for field in fields if not field.or_absent]
+            [_demand(field) for field in fields if not field.or_absent]
             for fields in self._alternatives
         ]
 
@@ -195,11 +208,33 @@ def _merge(one: dict[str, _Field], other: dict[str, _Field]) -> dict[str, _Field
 
 
 def _either(one: _Field, other: _Field) -> _Field:
-    values = None
-    if one.values is not None and other.values is not None:
-        values = one.values + other.values
     or_absent = one.or_absent or other.or_absent
-    return _Field(one.path, one.tests + other.tests, or_absent, values)
+    return _Field(one.path, one.tests + other.tests, or_absent, one.items + other.items)
+
+
+def _demand(field: _Field) -> Demand:
+    if not any(isinstance(item, Mapping) for item in field.items):
+        return Demand(field.path, values=field.items)
+    if all(heads := tuple(_edge_of(item, "prefix") for item in field.items)):
+        return Demand(field.path, heads=heads)
+    if all(tails := tuple(_edge_of(item, "suffix") for item in field.items)):
+        return Demand(field.path, tails=tails)
+    return Demand(field.path)
+
+
+def _edge_of(item: Any, edge: str) -> str:
+    """The text that a leaf begins or ends with to pass a test; empty if nobody knows."""
+    if isinstance(item, str):
+        return item
+    if not isinstance(item, Mapping):
+        return ""
+    text = item.get(edge)
+    if isinstance(text, str):
+        return text
+    wildcard = item.get("wildcard")
+    if not isinstance(wildcard, str) or "\\" in wildcard:
+        return ""
+    return wildcard.split("*")[0 if edge == "prefix" else -1]
 
 
 def _compile_member(key: str, value: Any, path: str) -> list[dict[str, _Field]]:
@@ -218,8 +253,7 @@ def _compile_member(key: str, value: Any, path: str) -> list[dict[str, _Field]]:
             or_absent = True
         else:
             tests.append(_compile_test(item))
-    values = None if any(isinstance(item, Mapping) for item in value) else tuple(value)
-    return [{path: _Field(path, tuple(tests), or_absent, values)}]
+    return [{path: _Field(path, tuple(tests), or_absent, tuple(value))}]
 
 
 def _compile_test(item: Any) -> Test:

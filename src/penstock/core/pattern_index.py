@@ -1,19 +1,60 @@
 """Many patterns at once: those that an event may match are found by its values, not by trying each.
 
-Every alternative of a pattern is filed under one path that it demands: by the values that may be there, where the
-pattern names them, or else by the path alone. What demands nothing is tried with every event.
+Every alternative of a pattern is filed under one path that it demands: by the values that may be there, or what they
+begin or end with, where the pattern tells; or else by the path alone. What demands nothing is tried with every event.
 """
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any, Generic, TypeVar
 
-from penstock.core.pattern import Leaves, Pattern
+from penstock.core.pattern import Demand, Leaves, Pattern
 
 _Owner = TypeVar("_Owner")
-_Demand = tuple[str, tuple[Any, ...] | None]
-# A path alone tells events apart less well than a value does.
-_PATH_ALONE: Final = 1_000_000
+
+
+class _Path:
+    """What is filed under one path: numbers of patterns."""
+
+    __slots__ = ("always", "heads", "tails", "values")
+
+    def __init__(self) -> None:
+        self.always: list[int] = []
+        self.values: dict[Any, list[int]] = {}
+        self.heads: dict[int, dict[str, list[int]]] = {}
+        """By length, then by text."""
+        self.tails: dict[int, dict[str, list[int]]] = {}
+
+    def file(self, number: int, demand: Demand) -> None:
+        if demand.values is not None:
+            for value in demand.values:
+                self.values.setdefault(value, []).append(number)
+        elif demand.heads is not None:
+            for head in demand.heads:
+                self.heads.setdefault(len(head), {}).setdefault(head, []).append(number)
+        elif demand.tails is not None:
+            for tail in demand.tails:
+                self.tails.setdefault(len(tail), {}).setdefault(tail, []).append(number)
+        else:
+            self.always.append(number)
+
+    def find(self, value: Any, candidates: set[int]) -> None:
+        """Add those that a leaf may pass."""
+        candidates.update(self.values.get(value, ()))
+        if isinstance(value, str):
+            for length, heads in self.heads.items():
+                candidates.update(heads.get(value[:length], ()))
+            for length, tails in self.tails.items():
+                candidates.update(tails.get(value[-length:], ()))
+
+
+def _places(demand: Demand) -> Iterator[tuple[str, str, Any]]:
+    """Where a demand would be filed."""
+    for kind in ("values", "heads", "tails"):
+        found = getattr(demand, kind)
+        if found is not None:
+            return ((demand.path, kind, one) for one in found)
+    return iter([(demand.path, "", None)])
 
 
 class PatternIndex(Generic[_Owner]):
@@ -21,49 +62,34 @@ class PatternIndex(Generic[_Owner]):
 
     def __init__(self, patterns: Iterable[tuple[Pattern, _Owner]]) -> None:
         self._entries = list(patterns)
-        self._by_value: dict[str, dict[Any, list[int]]] = {}
-        self._by_path: dict[str, list[int]] = {}
+        self._paths: dict[str, _Path] = {}
         self._always: list[int] = []
         demands = [pattern.demands() for pattern, _ in self._entries]
-        shared = Counter(
-            (path, value)
+        # How many would be found in the same place.
+        company = Counter(
+            place
             for alternatives in demands
             for alternative in alternatives
-            for path, values in alternative
-            for value in values or ()
+            for demand in alternative
+            for place in _places(demand)
         )
         for number, alternatives in enumerate(demands):
             for alternative in alternatives:
-                self._file(number, alternative, shared)
-
-    def _file(
-        self, number: int, alternative: list[_Demand], shared: Counter[tuple[str, Any]]
-    ) -> None:
-        """File an alternative where the fewest others are."""
-
-        def company(demand: _Demand) -> int:
-            path, values = demand
-            return _PATH_ALONE if values is None else sum(shared[path, value] for value in values)
-
-        if not alternative:
-            self._always.append(number)
-            return
-        path, values = min(alternative, key=company)
-        if values is None:
-            self._by_path.setdefault(path, []).append(number)
-            return
-        for value in values:
-            self._by_value.setdefault(path, {}).setdefault(value, []).append(number)
+                if not alternative:
+                    self._always.append(number)
+                    continue
+                demand = min(alternative, key=lambda one: sum(company[at] for at in _places(one)))
+                self._paths.setdefault(demand.path, _Path()).file(number, demand)
 
     def find(self, leaves: Leaves) -> list[_Owner]:
         """The owners of the patterns that an event matches."""
         candidates = set(self._always)
         for path, found in leaves.items():
-            candidates.update(self._by_path.get(path, ()))
-            by_value = self._by_value.get(path)
-            if by_value is not None:
+            filed = self._paths.get(path)
+            if filed is not None:
+                candidates.update(filed.always)
                 for value, _ in found:
-                    candidates.update(by_value.get(value, ()))
+                    filed.find(value, candidates)
         entries = self._entries
         return [
             entries[number][1]
