@@ -19,7 +19,7 @@ from penstock.services.sns.message import Message, binary_attributes, plain_attr
 from penstock.services.sns.outbox import append, entry
 from penstock.services.sns.repository import Repository, Route, Routes, lane_of
 from penstock.services.sns.signature import Signers
-from penstock.services.sns.subscription import HTTP, SubscriptionRecord
+from penstock.services.sns.subscription import HTTP, MAIL, SubscriptionRecord
 from penstock.services.sns.topic import Topic
 from penstock.storage.primitives import Leased, NewMessage, Primitives
 
@@ -33,6 +33,7 @@ _HEADERS: Final = {
     "accept-encoding": "gzip,deflate",
 }
 _PLAIN: Final = "text/plain; charset=UTF-8"
+_PLAIN_TEXT: Final = ("email", "sms", "application")
 _PRINCIPAL: Final = "sns.amazonaws.com"
 
 
@@ -116,19 +117,22 @@ class Deliveries:
             return plan
         topic = routes.topic
         signer = None
-        if not topic.fifo and any(not route.raw for route in chosen):
+        if not topic.fifo and any(
+            not route.raw and route.record.protocol not in _PLAIN_TEXT for route in chosen
+        ):
             signer = await self._signers.get()
         envelope = Envelope(topic, message, signer, self._fanout.endpoint)
         shared: list[tuple[Delivery, bytes]] = []
         for route in chosen:
             protocol = route.record.protocol
             text = message.text_for(_structure_key(route))
-            if protocol not in ("sqs", "lambda", *HTTP):
-                plan.outbox.append(_outbox_entry(route, message, text))
-                continue
-            if not route.raw:
+            body = text.encode()
+            if not route.raw and protocol not in _PLAIN_TEXT:
                 await envelope.prepare(text)
-            body = text.encode() if route.raw else envelope.body(text, route.record.arn)
+                body = envelope.body(text, route.record.arn)
+            if protocol in _PLAIN_TEXT or protocol in MAIL:
+                plan.outbox.append(_outbox_entry(route, message, body.decode()))
+                continue
             delivery = _delivery(ctx, topic, route, message)
             if protocol in HTTP:
                 plan.add(await self._to_own_lane(ctx, route, delivery, body))

@@ -1,5 +1,6 @@
 """Topics and subscriptions in the store, and what publishing needs of them, kept compiled until something changes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,6 +49,8 @@ class Repository:
         self._store = store
         self._routes: dict[str, Routes] = {}
         self._changes = 0
+        self.on_delete: Callable[[str], None] = _nobody
+        """Told the ARN of each subscription that is removed."""
 
     def forget(self, topic_arn: str) -> None:
         """Something of the topic has changed."""
@@ -107,6 +110,7 @@ class Repository:
         if record.token:
             await tx.table.delete(TOKENS, record.token.encode(), b"")
         await tx.queue.purge(lane_of(record.arn))
+        self.on_delete(record.arn)
         self.forget(record.topic_arn)
 
     async def of_topic(
@@ -166,6 +170,10 @@ class Repository:
             if len(rows) < count or len(found) == limit:
                 return found
             low = rows[-1].sort + b"\0"
+
+
+def _nobody(_: str) -> None:
+    """Nobody wants to know."""
 
 
 def place_of(record: SubscriptionRecord) -> str:

@@ -27,6 +27,7 @@ class Sns:
         self._repository = Repository(store)
         self._signers = Signers(store)
         self._deliveries = Deliveries(fanout, self._repository, self._signers)
+        self._repository.on_delete = self._deliveries.drop
         topics = Topics(store, self._repository)
         platforms, sms = Platforms(store, ids), Sms(store)
         confirmations = Confirmations(
@@ -42,7 +43,6 @@ class Sns:
             ids=ids,
             topics=topics,
             repository=self._repository,
-            deliveries=self._deliveries,
             confirmations=confirmations,
             platforms=platforms,
             replays=Replays(store, self._repository, self._deliveries),

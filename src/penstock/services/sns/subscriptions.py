@@ -8,7 +8,6 @@ from penstock.api import Context, Request, Result, operation, refuse
 from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
 from penstock.services.sns.confirmation import Confirmations
-from penstock.services.sns.deliveries import Deliveries
 from penstock.services.sns.paging import make_token, read_token
 from penstock.services.sns.platforms import Platforms
 from penstock.services.sns.problem import ARN_PARTS, check_arn, invalid, missing
@@ -44,7 +43,6 @@ class Subscriptions:
         ids: Ids,
         topics: Topics,
         repository: Repository,
-        deliveries: Deliveries,
         confirmations: Confirmations,
         platforms: Platforms,
         replays: Replays,
@@ -53,7 +51,6 @@ class Subscriptions:
         self._ids = ids
         self._topics = topics
         self._repository = repository
-        self._deliveries = deliveries
         self._confirmations = confirmations
         self._platforms = platforms
         self._replays = replays
@@ -123,7 +120,6 @@ class Subscriptions:
                 await self._repository.put_topic(topic, tx=tx)
             if letters is not None:
                 await self._confirmations.send(tx, letters, ctx.now)
-        self._deliveries.drop(arn)
 
     @operation("GetSubscriptionAttributes")
     async def get_attributes(self, ctx: Context, request: Request) -> Result:
