@@ -1,6 +1,7 @@
 """EventBridge: buses, rules, targets and PutEvents, as boto3 sees them."""
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -246,3 +247,45 @@ def test_tags(bus: Bus) -> None:
         assert [{"Key": "b", "Value": "1"}] == bus.events.list_tags_for_resource(ResourceARN=one)[
             "Tags"
         ]
+
+
+def test_an_event_becomes_a_log_event(bus: Bus, connect: Callable[..., Any]) -> None:
+    """As it is, or as a transformer's instant and message say."""
+    logs = connect(bus.endpoint, "logs")
+    group = f"/aws/events/{bus.unique}"
+    logs.create_log_group(logGroupName=group)
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": "events.amazonaws.com"},
+                "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+                "Resource": "*",
+            }
+        ],
+    }
+    logs.put_resource_policy(policyName=bus.unique, policyDocument=json.dumps(policy))
+    arn = f"arn:aws:logs:us-east-1:000000000000:log-group:{group}"
+    transformer = {
+        "InputPathsMap": {"at": "$.detail.at"},
+        "InputTemplate": '{"timestamp": <at>, "message": "at <at>"}',
+    }
+    bus.rule(ORDERS, {"Arn": arn}, {"Arn": arn, "InputTransformer": transformer})
+
+    now = int(time.time() * 1000)
+    put = bus.put({"at": now})
+
+    found = until(lambda: logs.filter_log_events(logGroupName=group)["events"], 2)
+    (plain,) = [one for one in found if put["EventId"] in one["message"]]
+    assert {"at": now} == json.loads(plain["message"])["detail"]
+    assert (now, f"at {now}") in [(one["timestamp"], one["message"]) for one in found]
+    logs.delete_resource_policy(policyName=bus.unique)
+
+
+def until(look: Callable[[], list[Any]], count: int) -> list[Any]:
+    """What there is once it is as many, however long that takes."""
+    deadline = time.monotonic() + 30
+    while len(found := look()) < count and time.monotonic() < deadline:
+        pass
+    return found

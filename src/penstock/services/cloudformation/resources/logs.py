@@ -51,7 +51,27 @@ def _group(target: Target, name: str) -> Made:
     return Made(name, {"Arn": arn})
 
 
+async def _put_policy(target: Target) -> Made:
+    name = target.properties["PolicyName"]
+    request = {"policyName": name, "policyDocument": target.properties["PolicyDocument"]}
+    await target.call("logs", "PutResourcePolicy", request)
+    return Made(name)
+
+
+async def _delete_policy(target: Target) -> None:
+    await target.call("logs", "DeleteResourcePolicy", {"policyName": target.physical_id})
+
+
 ROWS: Final = (
+    ResourceType(
+        name="AWS::Logs::ResourcePolicy",
+        properties=frozenset({"PolicyDocument", "PolicyName"}),
+        required=frozenset({"PolicyDocument", "PolicyName"}),
+        immutable=frozenset({"PolicyName"}),
+        create=_put_policy,
+        update=_put_policy,
+        delete=_delete_policy,
+    ),
     ResourceType(
         name="AWS::Logs::LogGroup",
         properties=frozenset(
