@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from statistics import median
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from bench import work
+from bench import fanout, work
 from bench.systems import PEER_PYTHON, System, running
 
 ROUNDS = 3
@@ -23,6 +24,13 @@ RATES: dict[str, tuple[Callable[[System], Any], int, float, float | None]] = {
     "DynamoDB GetItem": (work.get, 64, 6, None),
     "Lambda Invoke (warm)": (work.invoke, 4, 30, 0.7),
     "Lambda Invoke (Event)": (work.accept, 64, 100, None),
+    "S3 PutObject, small": (fanout.small_objects, 64, 4, None),
+}
+# Scenario: one measurement on a fresh system, per second, and the target against the peer.
+WHOLE: dict[str, tuple[Callable[[System], float], float]] = {
+    "orders pipeline": (work.pipeline, 3),
+    "SNS to five queues": (fanout.publish, 8),
+    "EventBridge to a queue": (fanout.put_events, 8),
 }
 
 
@@ -47,7 +55,7 @@ def main() -> None:
     for name, measure in (
         ("start", _start),
         ("first invocation", _cold),
-        ("orders pipeline", _pipeline),
+        *((name, partial(_whole, measure)) for name, (measure, _) in WHOLE.items()),
     ):
         if wanted(name):
             console.print(f"measuring {name}")
@@ -59,6 +67,8 @@ def main() -> None:
         ("queues", "10,000 queues", work.queues),
         ("drain", "asynchronous invocations as they are done", work.drain),
         ("functions", "10,000 functions", work.functions),
+        ("rules", "a bus with ten rules and one with a thousand", fanout.rules),
+        ("large object", "an object of 100 MB", fanout.large_object),
     ):
         if wanted(name):
             console.print(f"measuring {told}")
@@ -115,11 +125,11 @@ def _cold(name: str) -> float:
         return round(work.cold(system), 1)
 
 
-def _pipeline(name: str) -> float:
+def _whole(measure: Callable[[System], float], name: str) -> float:
     figures = []
     for _ in range(ROUNDS):
         with running(name) as system:
-            figures.append(work.pipeline(system))
+            figures.append(measure(system))
     return round(median(figures), 1)
 
 
@@ -130,13 +140,14 @@ def _print(console: Console, results: dict[str, Any]) -> None:
     for name, (_, _, goal, share) in RATES.items():
         if name in results:
             table.add_row(name, *_row(results[name], goal, share))
-    if "orders pipeline" in results:
-        rates = {peer: {"rate": rate} for peer, rate in results["orders pipeline"].items()}
-        table.add_row("orders pipeline", *_row(rates, 3, None))
-    console.print(table)
-    for name in ("first invocation", "start", "backlog", "group", "queues", "drain", "functions"):
+    for name, (_, goal) in WHOLE.items():
         if name in results:
-            console.print(f"{name}: {results[name]}")
+            rates = {peer: {"rate": rate} for peer, rate in results[name].items()}
+            table.add_row(name, *_row(rates, goal, None))
+    console.print(table)
+    for name, figures in results.items():
+        if name not in RATES and name not in WHOLE:
+            console.print(f"{name}: {figures}")
 
 
 def _row(figures: dict[str, Any], goal: float, share: float | None) -> list[str]:
