@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -132,24 +132,25 @@ def _float(text: str) -> float:
 def flatten(event: Mapping[str, Any]) -> Leaves:
     """An event, as parsed JSON, by the paths of its leaves."""
     leaves: Leaves = {}
-    for path, leaf in _flatten(event, "", {}, ""):
-        leaves.setdefault(path, []).append(leaf)
+    _flatten(event, "", {}, "", leaves)
     return leaves
 
 
-def _flatten(
-    value: Any, path: str, place: dict[str, int], where: str
-) -> Iterator[tuple[str, Leaf]]:
-    """Leaves of a JSON value with their path. `place` tells the element of each array on the way to it."""
-    if isinstance(value, Mapping):
+def _flatten(value: Any, path: str, place: dict[str, int], where: str, leaves: Leaves) -> None:
+    """Add the leaves of a JSON value. `place` tells the element of each array on the way to it."""
+    kind = value.__class__
+    if kind is dict:
         for key, member in value.items():
             below = f"{path}.{key}" if path else key
-            yield from _flatten(member, below, place, f"{where}.{key}")
-    elif isinstance(value, list):
+            if member.__class__ is dict or member.__class__ is list:
+                _flatten(member, below, place, f"{where}.{key}", leaves)
+            else:
+                leaves.setdefault(below, []).append((member, place))
+    elif kind is list:
         for index, element in enumerate(value):
-            yield from _flatten(element, path, {**place, where: index}, f"{where}[{index}]")
+            _flatten(element, path, {**place, where: index}, f"{where}[{index}]", leaves)
     else:
-        yield path, (value, place)
+        leaves.setdefault(path, []).append((value, place))
 
 
 def _agree(
@@ -161,7 +162,7 @@ def _agree(
     field = fields[at]
     absent = True
     for value, lies_in in leaves.get(field.path, ()):
-        if any(place.get(array, index) != index for array, index in lies_in.items()):
+        if lies_in and any(place.get(array, index) != index for array, index in lies_in.items()):
             continue
         absent = False
         if any(test(value) for test in field.tests) and _agree(

@@ -128,14 +128,10 @@ def _final(error: AwsError) -> bool:
     return error.code not in PASSING and status < 500 and status != 429
 
 
-def request_to_queue(delivery: Delivery, body: bytes, endpoint: str) -> dict[str, Any]:
-    """The SendMessage request of a delivery to a queue."""
-    where = parse_arn(delivery.to)
-    return {
-        "QueueUrl": f"{endpoint}/{where.account}/{where.resource}",
-        "MessageBody": body.decode(),
-        **_with_attributes(delivery.request),
-    }
+def request_to_queue(delivery: Delivery, body: bytes) -> dict[str, Any]:
+    """The SendMessage request of a delivery to a queue, without the queue."""
+    request = {"MessageBody": body.decode()}
+    return {**request, **_with_attributes(delivery.request)} if delivery.request else request
 
 
 def _with_attributes(request: dict[str, Any]) -> dict[str, Any]:
@@ -152,7 +148,9 @@ def _with_attributes(request: dict[str, Any]) -> dict[str, Any]:
 async def _to_queue(
     dispatcher: Dispatcher, ctx: Context, delivery: Delivery, message: Leased
 ) -> None:
-    request = request_to_queue(delivery, message.body, ctx.endpoint)
+    where = parse_arn(delivery.to)
+    request = request_to_queue(delivery, message.body)
+    request["QueueUrl"] = f"{ctx.endpoint}/{where.account}/{where.resource}"
     await dispatcher.call(ctx, "sqs", "SendMessage", request)
 
 

@@ -106,10 +106,17 @@ class Lane:
         hand-over. Every other delivery is a message of the lane, and so is all that a fault may hit.
         """
         packed: dict[str, list[NewMessage]] = {}
+        direct = not self._given.faults.active
+        sender: Context | None = None
         for delivery, body in deliveries:
             where, message = self._subscription.id, None
-            if delivery.service == "sqs" and not self._given.faults.active:
-                message = await self._for_queue(ctx, delivery, body)
+            if direct and delivery.to.startswith("arn:aws:sqs:"):
+                if sender is None or (sender.principal_id, sender.trace) != (
+                    delivery.account,
+                    delivery.trace,
+                ):
+                    sender = ctx.child(principal_id=delivery.account, trace=delivery.trace)
+                message = await self._for_queue(sender, delivery, body)
                 where = delivery.to if message is not None else where
             if message is None:
                 message = NewMessage(
@@ -121,11 +128,11 @@ class Lane:
             packed.setdefault(where, []).append(message)
         return packed
 
-    async def _for_queue(self, ctx: Context, delivery: Delivery, body: bytes) -> NewMessage | None:
-        request = request_to_queue(delivery, body, "")
-        sender = ctx.child(principal_id=delivery.account, trace=delivery.trace)
+    async def _for_queue(
+        self, sender: Context, delivery: Delivery, body: bytes
+    ) -> NewMessage | None:
         try:
-            return await self._given.intake(sender, delivery.to, request)
+            return await self._given.intake(sender, delivery.to, request_to_queue(delivery, body))
         except AwsError:
             # Whether to try again is the policy's to say.
             return None
