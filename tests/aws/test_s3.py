@@ -412,3 +412,41 @@ def test_newer_checksums(aws: Callable[..., Any], bucket: str, algorithm: str) -
     wrong = base64.b64encode(bytes(sizes[algorithm])).decode()
     assert "BadDigest" == code(s3.put_object, **name, Body=b"", **{member: wrong})
     assert "InvalidRequest" == code(s3.put_object, **name, Body=b"", **{member: "AAAA"})
+
+
+def test_parts_of_an_object(aws: Callable[..., Any], bucket: str) -> None:
+    """An object remembers its parts: they are read by number, described, and may be copies of others."""
+    s3, name = aws("s3"), {"Bucket": bucket, "Key": "k"}
+    s3.put_object(Bucket=bucket, Key="source", Body=b"0123456789")
+    upload = s3.create_multipart_upload(**name, ChecksumAlgorithm="CRC32C")["UploadId"]
+    first = s3.upload_part(
+        **name, UploadId=upload, PartNumber=1, Body=b"a" * 5 * 1024**2, ChecksumAlgorithm="CRC32C"
+    )
+    second = s3.upload_part_copy(
+        **name,
+        UploadId=upload,
+        PartNumber=2,
+        CopySource=f"{bucket}/source",
+        CopySourceRange="bytes=2-5",
+    )["CopyPartResult"]
+    parts = [
+        {"PartNumber": number, "ETag": part["ETag"], "ChecksumCRC32C": part["ChecksumCRC32C"]}
+        for number, part in ((1, first), (2, second))
+    ]
+    s3.complete_multipart_upload(**name, UploadId=upload, MultipartUpload={"Parts": parts})
+    part = s3.get_object(**name, PartNumber=2)
+    assert [b"2345", 2, "bytes 5242880-5242883/5242884"] == [
+        part["Body"].read(),
+        part["PartsCount"],
+        part["ContentRange"],
+    ]
+    assert "416" == code(s3.head_object, **name, PartNumber=3)
+    found = s3.get_object_attributes(
+        **name, ObjectAttributes=["ETag", "ObjectSize", "ObjectParts", "Checksum"]
+    )
+    assert [5242884, "COMPOSITE", 2] == [
+        found["ObjectSize"],
+        found["Checksum"]["ChecksumType"],
+        found["ObjectParts"]["TotalPartsCount"],
+    ]
+    assert [4] == [p["Size"] for p in found["ObjectParts"]["Parts"] if p["PartNumber"] == 2]

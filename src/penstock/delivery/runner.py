@@ -21,7 +21,7 @@ from penstock.delivery.waiting import arrival
 from penstock.storage.primitives import Hold, Leased, NewMessage, Primitives, Store
 
 _log: Final = logging.getLogger("penstock.delivery")
-_LONG_MS: Final = 60_000
+_LONG_MS: Final = 3_600_000
 # AWS: what a poller asks SQS for at once; bytes are looked at on the way.
 _FIRST_LOOK: Final = 10
 

@@ -78,9 +78,9 @@ def compile_header_writer(model: Model, shape: Shape) -> Callable[[Result, Heade
 
 
 def s3_ids(request_id: str) -> Headers:
-    """The two ids of S3's answers."""
+    """The two ids of S3's answers, and who answers."""
     digits, host_id = s3_request_ids(request_id)
-    return [("x-amz-request-id", digits), ("x-amz-id-2", host_id)]
+    return [("x-amz-request-id", digits), ("x-amz-id-2", host_id), ("server", "AmazonS3")]
 
 
 def one_line(text: str) -> str:

@@ -82,6 +82,12 @@ def iso8601(at: int) -> str:
     return f"{moment.isoformat()[:19]}{fraction}Z"
 
 
+def whole_seconds(at: int) -> str:
+    """`2006-01-02T15:04:05.000Z`: S3 counts in seconds and writes milliseconds."""
+    moment = _EPOCH + timedelta(milliseconds=at)
+    return f"{moment.isoformat()[:19]}.000Z"
+
+
 def rfc822(at: int) -> str:
     """`Mon, 02 Jan 2006 15:04:05 GMT`."""
     moment = _EPOCH + timedelta(milliseconds=at)
@@ -96,6 +102,7 @@ def epoch(at: int) -> int | float:
 
 TIMESTAMPS: Final[dict[str, Callable[[int], Any]]] = {
     "iso8601": iso8601,
+    "wholeSeconds": whole_seconds,
     "rfc822": rfc822,
     "unixTimestamp": epoch,
 }

@@ -157,9 +157,10 @@ def _put(
 class XmlWriterCompiler:
     """Compiles shapes of one model into writers of elements; `timestamp` is the format where the shape names none."""
 
-    def __init__(self, model: Model, timestamp: str = "iso8601") -> None:
+    def __init__(self, model: Model, timestamp: str = "") -> None:
         self._model = model
-        self._timestamp = timestamp
+        usual = "wholeSeconds" if model.name == "s3" else "iso8601"
+        self._timestamp = timestamp or usual
         self._contents: dict[str, tuple[Callable[[Any], str] | None, Write]] = {}
 
     def writer(self, shape: Shape, name: str, namespace: str = "") -> Write:

@@ -14,6 +14,7 @@ from penstock.services.s3.change import Changes
 from penstock.services.s3.collector import collection
 from penstock.services.s3.configuration import Configurations
 from penstock.services.s3.content import Contents
+from penstock.services.s3.lifecycle import Lifecycles
 from penstock.services.s3.listing import Listings
 from penstock.services.s3.multipart import Multipart, forget
 from penstock.services.s3.notification import Notifications
@@ -42,13 +43,17 @@ class S3:
         versions = Versions(store, ids, contents)
         self._notifications = Notifications(store, ids, buckets, dispatcher, fanout)
         changes = Changes(store, buckets, versions, self._notifications)
+        lifecycles = Lifecycles(store, ids, fanout.clock, buckets, changes)
+        self._rounds = lifecycles.subscription()
+        objects = Objects(buckets, versions, changes, contents)
         resources = (
             buckets,
             Configurations(store, buckets),
             Listings(store, buckets),
-            Objects(buckets, versions, changes, contents),
-            Multipart(store, ids, buckets, changes, contents),
+            objects,
+            Multipart(store, ids, buckets, changes, contents, objects.source),
             self._notifications,
+            lifecycles,
         )
         self.service = Service("s3", operations_of(*resources))
 
@@ -56,6 +61,7 @@ class S3:
         """Deliver what was promised, and collect what nobody owns, before a stop or a crash too."""
         self._notifications.start()
         self._engine.add(self._collection)
+        self._engine.add(self._rounds)
 
     def restore(self) -> None:
         """Start, and look for what a crash has left behind."""

@@ -8,13 +8,16 @@ import orjson
 
 from penstock.api import Context, Request, Result, operation
 from penstock.core.errors import AwsError
+from penstock.services.s3.tag import require_tags
 from penstock.storage.primitives import Primitives, Store
 
 BUCKETS: Final = "s3/buckets"
 OBJECTS: Final = "s3/objects"
 UPLOADS: Final = "s3/uploads"
+OWNERSHIPS: Final = ("BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter")
 # AWS: bucket names form one namespace (S3 user guide, "Bucket naming rules").
 NAMESPACE: Final = b"aws"
+_ACCOUNT: Final = re.compile(r"\d{12}")
 _NAME: Final = re.compile(r"(?!xn--)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -37,17 +40,20 @@ class Buckets:
 
     def __init__(self, store: Store, forget_upload: ForgetUpload) -> None:
         self._store = store
-        self._forget_upload = forget_upload
+        self.forget_upload: Final = forget_upload
 
     async def find(
         self, ctx: Context, request: Request, tx: Primitives | None = None
     ) -> dict[str, Any]:
         """The bucket that a request names. Raises NoSuchBucket, or AccessDenied when another account owns it."""
+        expected = request.get("ExpectedBucketOwner")
+        if expected is not None and _ACCOUNT.fullmatch(expected) is None:
+            text = "The value of the expected bucket owner parameter must be an AWS Account ID..."
+            raise AwsError("InvalidBucketOwnerAWSAccountID", f"{text} [{expected}]", status=400)
         row = await (tx or self._store).table.get(BUCKETS, NAMESPACE, request["Bucket"].encode())
         if row is None:
             raise no_such_bucket(request["Bucket"])
         bucket: dict[str, Any] = orjson.loads(row.document)
-        expected = request.get("ExpectedBucketOwner")
         if bucket["account"] != ctx.account or expected not in (None, bucket["account"]):
             raise AwsError("AccessDenied", "Access Denied", status=403)
         return bucket
@@ -84,6 +90,9 @@ class Buckets:
                 "created_at": ctx.now,
                 "ownership": request.get("ObjectOwnership", "BucketOwnerEnforced"),
             }
+            tags = request.get("CreateBucketConfiguration", {}).get("Tags")
+            if tags:
+                document["tags"] = require_tags(tags, "bucket")
             await self.save(document)
         location = f"/{name}" if region == "us-east-1" else f"http://{name}.s3.amazonaws.com/"
         return {"Location": location, "BucketArn": f"arn:aws:s3:::{name}"}
@@ -114,7 +123,7 @@ class Buckets:
             wanted = bucket["name"].startswith(prefix) and region == bucket["region"]
             if wanted and bucket["account"] == ctx.account:
                 found.append(bucket)
-        owner = {"ID": ctx.account.zfill(64), "DisplayName": ctx.account}
+        owner = {"ID": ctx.account.zfill(64)}
         result: Result = {"Buckets": [_summary(bucket) for bucket in found[:limit]], "Owner": owner}
         if "Prefix" in request:
             result["Prefix"] = prefix
@@ -139,7 +148,7 @@ class Buckets:
             # A later bucket of this name shall not find uploads that were begun in this one.
             while uploads := await tx.table.range(UPLOADS, name):
                 for upload in uploads:
-                    await self._forget_upload(tx, bucket["name"], upload.sort.decode(), ctx.now)
+                    await self.forget_upload(tx, bucket["name"], upload.sort.decode(), ctx.now)
 
 
 def _require_creatable(request: Request) -> None:
@@ -147,6 +156,14 @@ def _require_creatable(request: Request) -> None:
         fields = {"BucketName": request["Bucket"]}
         raise AwsError(
             "InvalidBucketName", "The specified bucket is not valid.", status=400, fields=fields
+        )
+    ownership = request.get("ObjectOwnership", "BucketOwnerEnforced")
+    if ownership not in OWNERSHIPS:
+        raise AwsError(
+            "InvalidArgument",
+            f"Invalid x-amz-object-ownership header: {ownership}",
+            status=400,
+            fields={"ArgumentName": "x-amz-object-ownership"},
         )
     if request.get("ACL", "private") != "private":
         raise AwsError("NotImplemented", "Penstock does not implement bucket ACLs yet.", status=501)
@@ -165,6 +182,7 @@ def _location(ctx: Context, request: Request) -> str:
             "InvalidLocationConstraint",
             "The specified location-constraint is not valid",
             status=400,
+            fields={"LocationConstraint": constraint},
         )
     raise AwsError(
         "IllegalLocationConstraintException",

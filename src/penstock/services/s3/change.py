@@ -1,7 +1,7 @@
 """Changes of objects: each is one transaction with what its listeners are told."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 from penstock.api import Context, Request
 from penstock.core.errors import AwsError
@@ -16,7 +16,6 @@ from penstock.storage.primitives import Primitives, Store
 Within = Callable[[Primitives], Awaitable[None]]
 """Further verbs of the same transaction."""
 Amend = Callable[[Document], None]
-_DELETED: Final = {False: "ObjectRemoved:Delete", True: "ObjectRemoved:DeleteMarkerCreated"}
 
 
 class Changes:
@@ -63,11 +62,15 @@ class Changes:
                 return bucket
 
     async def remove(
-        self, ctx: Context, request: Request, entries: Sequence[Request]
+        self,
+        ctx: Context,
+        request: Request,
+        entries: Sequence[Request],
+        family: str = "ObjectRemoved",
     ) -> tuple[Document, list[Document | AwsError | None]]:
         """Delete for good or cover by a marker what each entry names (`Key`, `VersionId`, `IfMatch`).
 
-        Returns the bucket and, in order, the version removed or the marker made, None where nothing was, or why not.
+        Listeners are told under `family`. Returns the bucket and, in order, the version removed or the marker made, None where nothing was, or why not.
         """
         while True:
             bucket = await self._buckets.find(ctx, request)
@@ -76,7 +79,7 @@ class Changes:
             happenings = [
                 happening
                 for entry, found, new in zip(entries, seen, ids, strict=True)
-                if (happening := _removal(bucket, entry, found, new)) is not None
+                if (happening := _removal(family, bucket, entry, found, new)) is not None
             ]
             packed = await self._notifications.pack(ctx, bucket, happenings)
             async with self._store.transaction() as tx:
@@ -151,11 +154,13 @@ class _Refused(AwsError):
         return hash(self.code)
 
 
-def _removal(bucket: Document, entry: Request, found: Any, new_id: str) -> Happening | None:
+def _removal(
+    family: str, bucket: Document, entry: Request, found: Any, new_id: str
+) -> Happening | None:
     """What listeners are told of a removal; None where nothing is removed."""
     if isinstance(found, AwsError):
         return None
     covers = entry.get("VersionId") is None and bool(bucket.get("versioning"))
     if covers:
-        return removed(_DELETED[True], entry["Key"], {"version_id": new_id})
-    return None if found is None else removed(_DELETED[False], entry["Key"], found)
+        return removed(f"{family}:DeleteMarkerCreated", entry["Key"], {"version_id": new_id})
+    return None if found is None else removed(f"{family}:Delete", entry["Key"], found)

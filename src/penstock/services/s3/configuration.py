@@ -6,8 +6,18 @@ import orjson
 
 from penstock.api import Context, Request, Result, operation, refuse
 from penstock.core.errors import AwsError
-from penstock.services.s3.bucket import Buckets
+from penstock.services.s3.bucket import OWNERSHIPS, Buckets
+from penstock.services.s3.tag import require_tags
 from penstock.storage.primitives import Store
+
+
+def malformed() -> AwsError:
+    """What S3 answers to a document that makes no sense."""
+    return AwsError(
+        "MalformedXML",
+        "The XML you provided was not well-formed or did not validate against our published schema",
+        status=400,
+    )
 
 
 class Configurations:
@@ -37,6 +47,7 @@ class Configurations:
     @operation("PutBucketVersioning", refuses=["MFA"])
     async def put_versioning(self, ctx: Context, request: Request) -> None:
         """Keep every version from now on, or stop."""
+        await self._buckets.find(ctx, request)
         configuration = request["VersioningConfiguration"]
         if configuration.get("MFADelete", "Disabled") != "Disabled":
             raise refuse("MFADelete")
@@ -46,6 +57,8 @@ class Configurations:
                 "The Versioning element must be specified",
                 status=400,
             )
+        if configuration["Status"] not in ("Enabled", "Suspended"):
+            raise malformed()
         await self._set(ctx, request, "versioning", configuration["Status"])
 
     @operation("GetBucketVersioning")
@@ -57,12 +70,9 @@ class Configurations:
     @operation("PutBucketTagging")
     async def put_tags(self, ctx: Context, request: Request) -> None:
         """Replace the tags."""
-        tags = request["Tagging"]["TagSet"]
-        if len({tag["Key"] for tag in tags}) != len(tags):
-            raise AwsError(
-                "InvalidTag", "Cannot provide multiple Tags with the same key", status=400
-            )
-        await self._set(ctx, request, "tags", tags)
+        await self._buckets.find(ctx, request)
+        tags = require_tags(request["Tagging"]["TagSet"], "bucket")
+        await self._set(ctx, request, "tags", tags or None)
 
     @operation("GetBucketTagging")
     async def get_tags(self, ctx: Context, request: Request) -> Result:
@@ -160,11 +170,17 @@ class Configurations:
 
     @operation("PutBucketOwnershipControls")
     async def put_ownership(self, ctx: Context, request: Request) -> None:
-        """Only the owner ever owns objects here; other modes need ACLs."""
-        mode = request["OwnershipControls"]["Rules"][0]["ObjectOwnership"]
-        if mode != "BucketOwnerEnforced":
-            raise refuse(f"ObjectOwnership {mode}")
-        await self._set(ctx, request, "ownership", mode)
+        """Whether ACLs count; objects have one owner here in any case, the bucket's."""
+        rules = request["OwnershipControls"]["Rules"]
+        modes = [rule.get("ObjectOwnership") for rule in rules]
+        if len(modes) != 1 or modes[0] not in OWNERSHIPS:
+            raise malformed()
+        await self._set(ctx, request, "ownership", modes[0])
+
+    @operation("DeleteBucketOwnershipControls")
+    async def delete_ownership(self, ctx: Context, request: Request) -> None:
+        """Say nothing of ownership any more."""
+        await self._set(ctx, request, "ownership", None)
 
     @operation("GetBucketOwnershipControls")
     async def get_ownership(self, ctx: Context, request: Request) -> Result:

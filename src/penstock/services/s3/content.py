@@ -46,6 +46,8 @@ class Kept:
     """Of the file that has the bytes."""
     data: bytes = b""
     """The bytes themselves, if there are few."""
+    crc64: str = ""
+    """Of a part."""
 
     def described(self) -> Document:
         """The part of a document that tells of the body; `attach` adds `pieces`."""
@@ -67,9 +69,10 @@ class Contents:
         """Take in a request's Body and check it; until the block ends its file is not collected. Raises AwsError."""
         body = request.get("Body", b"")
         if isinstance(body, bytes) and len(body) <= _SMALL:
-            examination = Examination(request)
+            examination = Examination(request, part="PartNumber" in request)
             examination.take(body)
-            yield Kept(*examination.finish(), len(body), data=body)
+            found = examination.finish()
+            yield Kept(*found, len(body), data=body, crc64=examination.crc64)
             return
         writer = self._store.objects.write()
         try:
@@ -84,7 +87,11 @@ class Contents:
             await asyncio.to_thread(writer.drop)
 
     async def _write(self, writer: BlobWriter, request: Request, body: bytes | BodyStream) -> Kept:
-        examination = Examination(request, [] if isinstance(body, bytes) else body.announced)
+        examination = Examination(
+            request,
+            [] if isinstance(body, bytes) else body.announced,
+            part="PartNumber" in request,
+        )
 
         def take(data: bytes) -> None:
             examination.take(data)
@@ -92,7 +99,8 @@ class Contents:
 
         if isinstance(body, bytes):
             await asyncio.to_thread(take, body)
-            return Kept(*examination.finish(), len(body), digest=writer.digest)
+            found = examination.finish()
+            return Kept(*found, len(body), digest=writer.digest, crc64=examination.crc64)
         _require_size(body.length or 0)
         size = 0
         while data := await body.read():
@@ -110,7 +118,8 @@ class Contents:
                     "S3ComputedContentSHA256": digest,
                 },
             )
-        return Kept(*examination.finish(body.trailers), size, digest=digest)
+        found = examination.finish(body.trailers)
+        return Kept(*found, size, digest=digest, crc64=examination.crc64)
 
     def pin(self, digest: str) -> None:
         """Keep a file from being collected."""
@@ -222,6 +231,10 @@ class Contents:
             await asyncio.to_thread(examination.take, data)
         return examination.finish()[1]
 
+    def stream(self, pieces: Sequence[Sequence[Any]], start: int, end: int) -> "Copied":
+        """The bytes from `start` to before `end`, to be taken in as a new body."""
+        return Copied(end - start, self._chunks(pieces, start, end))
+
     async def give(
         self, pieces: Sequence[Sequence[Any]], start: int, end: int, *, streams: bool
     ) -> bytes | Chunks:
@@ -258,6 +271,22 @@ class Contents:
         if not data:
             raise _missing()
         return data
+
+
+class Copied:
+    """Bytes of objects as a body that comes in."""
+
+    sha256: str | None = None
+    announced: Sequence[str] = ()
+
+    def __init__(self, length: int, chunks: AsyncIterator[bytes]) -> None:
+        self.length = length
+        self.trailers: Mapping[str, str] = {}
+        self._chunks = chunks
+
+    async def read(self) -> bytes:
+        """The next chunk; nothing at the end."""
+        return await anext(self._chunks, b"")
 
 
 def _missing() -> AwsError:

@@ -203,6 +203,10 @@ def _content(
         "Size": document["size"],
         "StorageClass": document["storage_class"],
     }
+    checksums = document["checksums"]
+    if "ChecksumType" in checksums:
+        names = [name.removeprefix("Checksum") for name in checksums if name != "ChecksumType"]
+        content.update({"ChecksumAlgorithm": names, "ChecksumType": checksums["ChecksumType"]})
     return content if owner is None else {**content, "Owner": owner}
 
 
@@ -220,4 +224,5 @@ def _version(
 
 
 def _owner(bucket: Document) -> dict[str, str]:
-    return {"ID": bucket["account"].zfill(64), "DisplayName": bucket["account"]}
+    # AWS: owners have no display names any more (S3 API reference, Owner, since November 2025).
+    return {"ID": bucket["account"].zfill(64)}

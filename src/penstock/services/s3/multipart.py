@@ -1,7 +1,8 @@
 """Multipart uploads. Parts are blobs; completing an upload names them as the object's pieces."""
 
 import itertools
-from collections.abc import Sequence
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import orjson
@@ -13,7 +14,7 @@ from penstock.services.s3 import checksum
 from penstock.services.s3.bucket import UPLOADS, Buckets
 from penstock.services.s3.change import Changes
 from penstock.services.s3.content import Contents, Kept
-from penstock.services.s3.object import UNBUILT, described
+from penstock.services.s3.object import UNBUILT, described, expiration
 from penstock.services.s3.version import Document
 from penstock.storage.primitives import Primitives, Store
 
@@ -24,17 +25,29 @@ _MIN_PART: Final = 5 * 1024**2
 _MAX_PART_NUMBER: Final = 10_000
 
 
+_RANGE: Final = re.compile(r"bytes=(\d+)-(\d+)")
+FindSource = Callable[[Context, Request], Awaitable[tuple[Document, Request]]]
+"""Finds the object that a copy's request names."""
+
+
 class Multipart:
     """Operations on multipart uploads."""
 
     def __init__(
-        self, store: Store, ids: Ids, buckets: Buckets, changes: Changes, contents: Contents
+        self,
+        store: Store,
+        ids: Ids,
+        buckets: Buckets,
+        changes: Changes,
+        contents: Contents,
+        source: FindSource,
     ) -> None:
         self._store = store
         self._ids = ids
         self._buckets = buckets
         self._changes = changes
         self._contents = contents
+        self._source = source
 
     @operation("CreateMultipartUpload", refuses=UNBUILT)
     async def create(self, ctx: Context, request: Request) -> Result:
@@ -45,6 +58,10 @@ class Multipart:
         algorithm: dict[str, Any] = {
             name: request[name] for name in ("ChecksumAlgorithm", "ChecksumType") if name in request
         }
+        if "ChecksumAlgorithm" in algorithm:
+            name = f"Checksum{algorithm['ChecksumAlgorithm']}"
+            algorithm.setdefault("ChecksumType", checksum.usual_type(name))
+            checksum.require_combination(algorithm["ChecksumAlgorithm"], algorithm["ChecksumType"])
         document["algorithm"] = algorithm
         sort = upload_id.encode()
         async with self._store.transaction() as tx:
@@ -71,8 +88,32 @@ class Multipart:
         async with self._contents.keep({**upload["algorithm"], **request}) as kept:
             part.update(kept.described())
             part["checksums"].pop("ChecksumType")
+            part["crc64"] = kept.crc64
             await self._store_part(ctx, request, part, kept)
         return {"ETag": part["etag"], **part["checksums"], "ServerSideEncryption": "AES256"}
+
+    @operation("UploadPartCopy", refuses=[*_UNBUILT, "CopySourceSSECustomerKey"])
+    async def upload_copy(self, ctx: Context, request: Request) -> Result:
+        """Keep a part that is made of another object's bytes."""
+        upload = await self._find(ctx, request)
+        source, _ = await self._source(ctx, request)
+        start, end = _copied_range(request.get("CopySourceRange"), source["size"])
+        body = self._contents.stream(source["pieces"], start, end)
+        part = {"number": request["PartNumber"], "modified_at": ctx.now}
+        taken = {"PartNumber": request["PartNumber"], "Body": body, **upload["algorithm"]}
+        async with self._contents.keep(taken) as kept:
+            part.update(kept.described())
+            part["checksums"].pop("ChecksumType")
+            part["crc64"] = kept.crc64
+            await self._store_part(ctx, request, part, kept)
+        checksums = part["checksums"] if "ChecksumAlgorithm" in upload["algorithm"] else {}
+        result: Result = {
+            "CopyPartResult": {"ETag": part["etag"], "LastModified": ctx.now, **checksums},
+            "ServerSideEncryption": "AES256",
+        }
+        if source["version_id"] != "null":
+            result["CopySourceVersionId"] = source["version_id"]
+        return result
 
     async def _store_part(self, ctx: Context, request: Request, part: Document, kept: Kept) -> None:
         upload, sort = request["UploadId"].encode(), part["number"].to_bytes(2, "big")
@@ -108,6 +149,7 @@ class Multipart:
             "ETag": document["etag"],
             "ServerSideEncryption": "AES256",
             **document["checksums"],
+            **expiration(bucket, request["Key"], document),
         }
         if bucket.get("versioning") == "Enabled":
             result["VersionId"] = document["version_id"]
@@ -139,7 +181,8 @@ class Multipart:
             "IsTruncated": len(parts) > limit,
             "Parts": [_part(part) for part in page],
             "StorageClass": upload["storage_class"],
-            "Owner": {"ID": ctx.account.zfill(64), "DisplayName": ctx.account},
+            "Initiator": {"ID": ctx.principal or ctx.account},
+            "Owner": {"ID": ctx.account.zfill(64)},
             **upload["algorithm"],
         }
 
@@ -153,7 +196,15 @@ class Multipart:
         limit = request.get("MaxUploads", 1000)
         after, upload_after = request.get("KeyMarker", ""), request.get("UploadIdMarker", "")
         uploads = [
-            {"Key": doc["key"], "UploadId": upload_id, "Initiated": doc["modified_at"]}
+            {
+                "Key": doc["key"],
+                "UploadId": upload_id,
+                "Initiated": doc["modified_at"],
+                "StorageClass": doc["storage_class"],
+                "Owner": {"ID": ctx.account.zfill(64)},
+                "Initiator": {"ID": ctx.principal or ctx.account},
+                **doc["algorithm"],
+            }
             for doc, upload_id in documents
             if doc["key"].startswith(prefix)
             and _is_beyond(doc["key"], upload_id, after, upload_after)
@@ -205,6 +256,7 @@ def _assembled(
     document["etag"] = checksum.joined_etag([part["etag"] for part in parts])
     document["size"] = sum(part["size"] for part in parts)
     document["pieces"] = [piece for part in parts for piece in part["pieces"]]
+    document["parts"] = [{"size": part["size"], "checksums": part["checksums"]} for part in parts]
     document["checksums"] = checksum.joined(parts, upload["algorithm"], request)
     if request.get("MpuObjectSize", document["size"]) != document["size"]:
         raise AwsError(
@@ -213,6 +265,29 @@ def _assembled(
             status=400,
         )
     return document
+
+
+def _copied_range(header: str | None, size: int) -> tuple[int, int]:
+    """First byte, and the one after the last, of what a part is copied from. Raises InvalidArgument, InvalidRange."""
+    if header is None:
+        return 0, size
+    match = _RANGE.fullmatch(header)
+    if match is None or int(match[1]) > int(match[2]):
+        raise AwsError(
+            "InvalidArgument",
+            "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the "
+            "zero-based offsets of the first and last bytes to copy",
+            status=400,
+            fields={"ArgumentName": "x-amz-copy-source-range", "ArgumentValue": header},
+        )
+    if int(match[2]) >= size:
+        raise AwsError(
+            "InvalidArgument",
+            f"Range specified is not valid for source object of size: {size}",
+            status=400,
+            fields={"ArgumentName": "x-amz-copy-source-range", "ArgumentValue": header},
+        )
+    return int(match[1]), int(match[2]) + 1
 
 
 def _is_beyond(key: str, upload_id: str, key_marker: str, upload_marker: str) -> bool:

@@ -6,14 +6,17 @@ A document has `size`, `etag`, `pieces` ((digest, size) pairs in order), `modifi
 import re
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from penstock.api import Context, Request, Result, operation, refuse
 from penstock.core.errors import AwsError
+from penstock.services.s3.attributes import attributes_of, part_of
 from penstock.services.s3.bucket import Buckets
 from penstock.services.s3.change import Changes
 from penstock.services.s3.condition import require_readable
 from penstock.services.s3.content import Contents
+from penstock.services.s3.expiry import expiration_header
+from penstock.services.s3.tag import parse_tags, require_tags
 from penstock.services.s3.version import Document, Versions
 from penstock.storage.primitives import Primitives
 
@@ -72,23 +75,22 @@ class Objects:
             "ETag": document["etag"],
             **document["checksums"],
             "ServerSideEncryption": "AES256",
+            **expiration(bucket, request["Key"], document),
         }
         if bucket.get("versioning") == "Enabled":
             result["VersionId"] = document["version_id"]
         return result
 
-    @operation("GetObject", refuses=["PartNumber", "SSECustomerAlgorithm", "SSECustomerKey"])
+    @operation("GetObject", refuses=["SSECustomerAlgorithm", "SSECustomerKey"])
     async def get(self, ctx: Context, request: Request) -> Result:
         """An object's bytes, or a range of them, with its description."""
-        document, versioned = await self._find(ctx, request)
-        start, end = _bounds(request.get("Range"), document["size"])
-        result = _description(document, request, versioned=versioned)
+        document, bucket = await self._find(ctx, request)
+        result = _description(document, request, bucket)
+        start, end = _extent(document, request, result)
         if end is None:
             end = document["size"]
         else:
             result["ContentRange"] = f"bytes {start}-{end - 1}/{document['size']}"
-            for name in document["checksums"]:
-                result.pop(name, None)
         result["Body"] = await self._contents.give(
             document["pieces"], start, end, streams=ctx.streams
         )
@@ -98,12 +100,12 @@ class Objects:
                 result[name.removeprefix("Response")] = value
         return result
 
-    @operation("HeadObject", refuses=["PartNumber", "SSECustomerAlgorithm", "SSECustomerKey"])
+    @operation("HeadObject", refuses=["SSECustomerAlgorithm", "SSECustomerKey"])
     async def head(self, ctx: Context, request: Request) -> Result:
         """An object's description."""
-        document, versioned = await self._find(ctx, request)
-        start, end = _bounds(request.get("Range"), document["size"])
-        result = _description(document, request, versioned=versioned)
+        document, bucket = await self._find(ctx, request)
+        result = _description(document, request, bucket)
+        start, end = _extent(document, request, result)
         if end is not None:
             result["ContentRange"] = f"bytes {start}-{end - 1}/{document['size']}"
         result["ContentLength"] = (document["size"] if end is None else end) - start
@@ -113,7 +115,7 @@ class Objects:
     async def copy(self, ctx: Context, request: Request) -> Result:
         """Make an object of another one's bytes; no byte is copied."""
         await self._buckets.find(ctx, request)
-        source, source_request = await self._source(ctx, request)
+        source, source_request = await self.source(ctx, request)
         _require_change(request, source_request)
         document = _copied(source, request, ctx.now)
         document["checksums"] = await self._checksums(source, request)
@@ -124,6 +126,9 @@ class Objects:
         bucket = await self._changes.put(ctx, request, "ObjectCreated:Copy", document, share)
         outcome = {"ETag": document["etag"], "LastModified": ctx.now, **document["checksums"]}
         result: Result = {"CopyObjectResult": outcome, "ServerSideEncryption": "AES256"}
+        result |= expiration(bucket, request["Key"], document)
+        if source["version_id"] != "null":
+            result["CopySourceVersionId"] = source["version_id"]
         if bucket.get("versioning") == "Enabled":
             result["VersionId"] = document["version_id"]
         return result
@@ -174,7 +179,9 @@ class Objects:
     @operation("PutObjectTagging")
     async def put_tags(self, ctx: Context, request: Request) -> Result:
         """Replace an object's tags."""
-        return await self._tag(ctx, request, "ObjectTagging:Put", request["Tagging"]["TagSet"])
+        return await self._tag(
+            ctx, request, "ObjectTagging:Put", require_tags(request["Tagging"]["TagSet"], "object")
+        )
 
     @operation("DeleteObjectTagging")
     async def delete_tags(self, ctx: Context, request: Request) -> Result:
@@ -184,8 +191,15 @@ class Objects:
     @operation("GetObjectTagging")
     async def get_tags(self, ctx: Context, request: Request) -> Result:
         """An object's tags."""
-        document, _ = await self._find(ctx, request)
-        return {"TagSet": document["tags"]}
+        document, bucket = await self._find(ctx, request)
+        version = {"VersionId": document["version_id"]} if bucket.get("versioning") else {}
+        return {"TagSet": document["tags"], **version}
+
+    @operation("GetObjectAttributes", refuses=["SSECustomerAlgorithm", "SSECustomerKey"])
+    async def attributes(self, ctx: Context, request: Request) -> Result:
+        """What is asked for of an object's description."""
+        document, bucket = await self._find(ctx, request)
+        return attributes_of(document, request, versioned=bool(bucket.get("versioning")))
 
     async def _tag(
         self, ctx: Context, request: Request, kind: str, tags: list[dict[str, str]]
@@ -208,7 +222,8 @@ class Objects:
             return found
         return await self._contents.examined(source, algorithm)
 
-    async def _source(self, ctx: Context, request: Request) -> tuple[Document, Request]:
+    async def source(self, ctx: Context, request: Request) -> tuple[Document, Request]:
+        """The object that a copy's request names, and the request that would read it. Raises as reading does."""
         source_request = parse_copy_source(request["CopySource"])
         for name in ("IfMatch", "IfNoneMatch", "IfModifiedSince", "IfUnmodifiedSince"):
             if f"CopySource{name}" in request:
@@ -218,7 +233,7 @@ class Objects:
 
     async def _find(
         self, ctx: Context, request: Request, tx: Primitives | None = None
-    ) -> tuple[Document, bool]:
+    ) -> tuple[Document, Document]:
         bucket = await self._buckets.find(ctx, request, tx)
         key, version_id = request["Key"], request.get("VersionId")
         document = await self._versions.find(bucket["name"], key, version_id, tx)
@@ -239,7 +254,7 @@ class Objects:
                 status=405,
             )
         require_readable(request, document)
-        return document, bool(bucket.get("versioning"))
+        return document, bucket
 
 
 def described(request: Request, now: int) -> Document:
@@ -270,12 +285,6 @@ def described(request: Request, now: int) -> Document:
         "tags": parse_tags(request.get("Tagging")),
         "storage_class": request.get("StorageClass", "STANDARD"),
     }
-
-
-def parse_tags(text: str | None) -> list[dict[str, str]]:
-    """Tags of a `x-amz-tagging` header, encoded as URL query parameters."""
-    pairs = parse_qsl(text or "", keep_blank_values=True)
-    return [{"Key": key, "Value": value} for key, value in pairs]
 
 
 def parse_copy_source(source: str | Mapping[str, str]) -> Request:
@@ -326,7 +335,7 @@ def _copied(source: Document, request: Request, now: int) -> Document:
     return document
 
 
-def _description(document: Document, request: Request, *, versioned: bool) -> Result:
+def _description(document: Document, request: Request, bucket: Document) -> Result:
     result: Result = {
         **document["headers"],
         "AcceptRanges": "bytes",
@@ -337,8 +346,9 @@ def _description(document: Document, request: Request, *, versioned: bool) -> Re
     }
     if document["storage_class"] != "STANDARD":
         result["StorageClass"] = document["storage_class"]
-    if versioned:
+    if bucket.get("versioning"):
         result["VersionId"] = document["version_id"]
+    result |= expiration(bucket, request["Key"], document)
     if document["tags"]:
         result["TagCount"] = len(document["tags"])
     if request.get("ChecksumMode") == "ENABLED":
@@ -346,7 +356,32 @@ def _description(document: Document, request: Request, *, versioned: bool) -> Re
     return result
 
 
-def _bounds(header: str | None, size: int) -> tuple[int, int | None]:
+def expiration(bucket: Document, key: str, document: Document) -> Result:
+    """When a lifecycle rule ends a current version, as answers tell it."""
+    if "lifecycle" not in bucket:
+        return {}
+    found = expiration_header(bucket["lifecycle"]["rules"], key, document)
+    return {} if found is None else {"Expiration": found}
+
+
+def _extent(document: Document, request: Request, result: Result) -> tuple[int, int | None]:
+    """As `bounds_of`; leaves in `result` the checksums of what is within them."""
+    part = part_of(document, request)
+    if part is None:
+        start, end = bounds_of(request.get("Range"), document["size"])
+        told: dict[str, str] = {}
+    else:
+        start, end, told = part
+        if document.get("parts"):
+            result["PartsCount"] = len(document["parts"])
+    if end is not None:
+        for name in document["checksums"]:
+            if result.pop(name, None) and name in told:
+                result[name] = told[name]
+    return start, end
+
+
+def bounds_of(header: str | None, size: int) -> tuple[int, int | None]:
     """First byte and the one after the last; (0, None) for the whole object. Raises InvalidRange."""
     match = _RANGE.fullmatch(header or "")
     if match is None or match.group(1) == match.group(2) == "":
