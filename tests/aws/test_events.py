@@ -119,6 +119,10 @@ def test_rules_and_their_targets(bus: Bus) -> None:
     assert ("ValidationException", "Rule can't be deleted since it has targets.") == error_of(
         lambda: bus.events.delete_rule(Name=rule, **where)
     )
+    assert (
+        "ValidationException",
+        f"Event bus {bus.name} can't be deleted since it has rules.",
+    ) == error_of(lambda: bus.events.delete_event_bus(Name=bus.name))
     bus.events.remove_targets(Rule=rule, Ids=["t0"], **where)
     bus.events.delete_rule(Name=rule, **where)
     assert (
@@ -149,6 +153,12 @@ def test_a_disabled_rule_rests(bus: Bus) -> None:
             {"Input": "1", "InputPath": "$.detail"},
             "ValidationException",
             "Only one of Input, InputPath, or InputTransformer must be provided for target t0.",
+        ),
+        ({"Input": "{"}, "ValidationException", "JSON syntax error in Input for target t0."),
+        (
+            {"DeadLetterConfig": {"Arn": "arn:aws:sqs:us-east-1:000000000000:dead.fifo"}},
+            "ValidationException",
+            "Parameter DeadLetterConfig.Arn is not valid.",
         ),
         (
             {"InputTransformer": {"InputTemplate": '"<nobody>"', "InputPathsMap": {}}},

@@ -250,7 +250,7 @@ def test_a_third_account_is_not_reached(bus: Bus, frozen: Server, connect: Any) 
 def test_a_crash_loses_no_delivery_and_no_schedule(
     launch: Callable[..., Server], connect: Any, tmp_path: Path
 ) -> None:
-    """What was acknowledged before `kill -9` happens after it: retries, schedules, archived events."""
+    """What was acknowledged before `kill -9` happens after it: retries, schedules, and replays, whose events come once."""
     server = launch(tmp_path)
     bus = Bus(server.endpoint, connect, "crash")
     bus.steer("clock", {"freeze": True})
@@ -260,6 +260,14 @@ def test_a_crash_loses_no_delivery_and_no_schedule(
     _, fired = schedule(bus, "rate(1 minute)")
     source = archive(bus)
     put = bus.put()
+    replayed, replayed_arn = bus.queue("replayed")
+    kept = [bus.put(Source="kept")["EventId"] for _ in range(130)]
+    bus.rule({"replay-name": [bus.unique]}, {"Arn": replayed_arn}, name="replayed")
+    began = now(bus)
+    times = {"EventStartTime": began - 60, "EventEndTime": began + 60}
+    bus.events.start_replay(
+        ReplayName=bus.unique, EventSourceArn=source, Destination={"Arn": bus.arn}, **times
+    )
     server.kill()
 
     server.start()
@@ -270,4 +278,6 @@ def test_a_crash_loses_no_delivery_and_no_schedule(
     assert {put["EventId"]} == {event["id"] for event in bus.bodies(url)}
     assert bus.messages(fired)
     described = bus.events.describe_archive(ArchiveName=source.rsplit("/", 1)[1])
-    assert 1 == described["EventCount"]
+    assert 131 == described["EventCount"]
+    assert "COMPLETED" == bus.events.describe_replay(ReplayName=bus.unique)["State"]
+    assert [put["EventId"], *kept] == [event["id"] for event in bus.bodies(replayed)]

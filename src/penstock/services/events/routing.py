@@ -1,8 +1,9 @@
 """From events on a bus to deliveries: everything that follows from one request is one transaction."""
 
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from penstock.api import Context
 from penstock.core.arn import parse_arn
@@ -20,6 +21,8 @@ from penstock.services.events.letters import letter_at_once
 from penstock.services.events.names import BusKey
 from penstock.services.events.shape import Target, predefined_values
 from penstock.storage.primitives import NewMessage, Primitives, Store
+
+_log: Final = logging.getLogger("penstock.events")
 
 
 @dataclass(slots=True)
@@ -130,7 +133,10 @@ class Router:
         routed: Routed,
     ) -> None:
         to = delivery.letters_to
-        if to is not None and await self._queue_exists(to):
+        if to is None or not await self._queue_exists(to):
+            # AWS: what could not be delivered and has no dead-letter queue is dropped (EventBridge guide).
+            _log.warning("dropped %s: %s to %s: %s", event.id, delivery.arn, delivery.to, reason)
+        else:
             failed = Failed(reason.encode(), 400, kind=code, final=True)
             letter = letter_at_once(delivery, event.body, failed, self._ids.uuid(), ctx.now)
             routed.add({to: [letter]})

@@ -190,12 +190,18 @@ class Rules:
 
     @operation("DeleteEventBus")
     async def delete_bus(self, ctx: Context, request: Request) -> None:
-        """Remove a bus with its rules. To remove one that is gone is no error."""
+        """Remove a bus that has no rules. To remove one that is gone is no error."""
         bus = bus_key(ctx, request["Name"])
         if bus.name == DEFAULT:
             raise AwsError("ValidationException", "Cannot delete event bus default.")
         async with self._store.transaction() as tx:
             for rule in await self.all_of(tx, bus):
+                # AWS: a bus's rules are to be deleted first (API reference, DeleteEventBus); those of archives go with it.
+                if not rule.get("ManagedBy"):
+                    raise AwsError(
+                        "ValidationException",
+                        f"Event bus {bus.name} can't be deleted since it has rules.",
+                    )
                 await self.drop(tx, bus, rule["Name"])
             await self._buses.remove(tx, bus)
         self._indexes.forget(bus)

@@ -1,5 +1,6 @@
 """The targets of rules, as requests give them."""
 
+import json
 from collections import Counter
 from typing import Final
 
@@ -108,6 +109,7 @@ class Targets:
             for name in _INPUTS:
                 if name in target:
                     raise refuse(f"{name} of an event bus target")
+        _check_letters(target)
         _check_input(target)
 
 
@@ -122,8 +124,25 @@ def _arn(text: str) -> str:
         ) from error
 
 
+def _check_letters(target: Document) -> None:
+    """AWS: dead letters go to a standard queue (EventBridge guide, "using dead-letter queues")."""
+    arn = target.get("DeadLetterConfig", {}).get("Arn")
+    if arn is not None and (not arn.startswith("arn:aws:sqs:") or arn.endswith(".fifo")):
+        raise AwsError(
+            "ValidationException",
+            "Parameter DeadLetterConfig.Arn is not valid. Reason: Not the ARN of a standard queue.",
+        )
+
+
 def _check_input(target: Document) -> None:
     id_ = target["Id"]
+    try:
+        if "Input" in target:
+            json.loads(target["Input"])
+    except ValueError as error:
+        raise AwsError(
+            "ValidationException", f"JSON syntax error in Input for target {id_}."
+        ) from error
     try:
         if path := target.get("InputPath"):
             compile_path(path)
