@@ -5,23 +5,37 @@ import hmac
 import json
 import sys
 import threading
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
+from tests.aws.test_sns_http import Webhook
 
 SECRET = "a secret of the shop"
 STACK = "shop"
 
 
 @pytest.fixture(scope="module")
-def shop(penstock: Any, orders_folder: Any, open_shop: Callable[[str], Any]) -> Any:
+def subscriber() -> Iterator[Webhook]:
+    """Whoever is to be told of orders."""
+    made = Webhook()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def shop(
+    penstock: Any, orders_folder: Any, open_shop: Callable[[str], Any], subscriber: Webhook
+) -> Any:
     """The application with timeouts that a test can wait for."""
     parameters = {
         "PythonRuntime": f"python{sys.version_info.major}.{sys.version_info.minor}",
         "ConsumerTimeout": "2",
         "VisibilityTimeout": "2",
         "WebhookSecret": SECRET,
+        "SubscriberUrl": subscriber.url,
     }
     options = [
         word for name, value in parameters.items() for word in ("--parameter", f"{name}={value}")
@@ -106,6 +120,19 @@ def test_webhooks_need_their_signature(shop: Any) -> None:
     assert (401, refused) == forged
     assert (202, {"id": "hook-1", "status": "QUEUED"}) == (status, signed)
     shop.wait_until_done(["hook-1"])
+
+
+def test_a_subscriber_is_told_of_what_is_carried_out(shop: Any, subscriber: Webhook) -> None:
+    """The webhook of the template hears of every order that is done, once it has confirmed its subscription."""
+    letter = json.loads(subscriber.wait(1)[0][1])
+    urllib.request.urlopen(letter["SubscribeURL"]).close()
+
+    ids = [shop.place({"product": product}) for product in ("book", "pen")]
+    told = [json.loads(json.loads(body)["Message"]) for _, body in subscriber.wait(3)[1:3]]
+
+    assert sorted(one["id"] for one in told) == sorted(ids)
+    assert {one["status"] for one in told} == {"DONE"}
+    shop.wait_until_done(ids)
 
 
 def test_message_without_a_request_id_fails_alone(shop: Any, eventually: Any) -> None:

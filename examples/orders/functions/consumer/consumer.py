@@ -1,7 +1,8 @@
 """Takes orders from the queue in batches. An order that fails is reported alone; its neighbours are done.
 
 Every order has a request id, and everything that it changes hangs on a condition: the same request delivered twice, or
-sent twice, has one effect. A batch needs two transactions, however many orders it has.
+sent twice, has one effect. A batch needs two transactions, and one publish where somebody subscribes, however
+many orders it has.
 """
 
 import json
@@ -12,7 +13,9 @@ import boto3
 
 TABLE = os.environ["TABLE"]
 CATALOGUE = frozenset(os.environ["CATALOGUE"].split(","))
+TOPIC = os.environ.get("TOPIC")
 dynamodb = boto3.client("dynamodb")
+sns = boto3.client("sns")
 
 
 class UnknownProduct(Exception):
@@ -21,7 +24,7 @@ class UnknownProduct(Exception):
 
 def handler(event, context):
     """Process a batch; name the messages that are to be tried again."""
-    messages, failures = {}, []
+    messages, failures, done = {}, [], []
     for record in event["Records"]:
         try:
             order_id = record["messageAttributes"]["RequestId"]["stringValue"]
@@ -36,12 +39,25 @@ def handler(event, context):
     for order_id in begun:
         try:
             ends[order_id] = finish(order_id, check(messages[order_id][0]["body"]))
+            done.append(order_id)
         except Exception as error:
             print(f"order {order_id} failed: {error!r}")
             ends[order_id] = fail(order_id)
             failures += [record["messageId"] for record in messages[order_id]]
+    # Told before it is written down: whoever subscribes may hear of an order twice, and always hears of it.
+    tell(done)
     advance(ends)
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failures]}
+
+
+def tell(order_ids):
+    """Publish that orders are carried out, if somebody subscribes. A batch of the queue fits one of the topic."""
+    entries = [
+        {"Id": str(number), "Message": json.dumps({"id": order_id, "status": "DONE"})}
+        for number, order_id in enumerate(order_ids)
+    ]
+    if entries and TOPIC:
+        sns.publish_batch(TopicArn=TOPIC, PublishBatchRequestEntries=entries)
 
 
 def check(body):
