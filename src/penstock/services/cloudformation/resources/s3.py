@@ -1,12 +1,85 @@
 """Buckets and their policies."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 
 from penstock.services.cloudformation.resource import Made, ResourceType, Target
 
+_EVENTS: Final = {
+    # Property: the member of S3's own API, the target's name there, the target's name in templates.
+    "LambdaConfigurations": ("LambdaFunctionConfigurations", "LambdaFunctionArn", "Function"),
+    "QueueConfigurations": ("QueueConfigurations", "QueueArn", "Queue"),
+    "TopicConfigurations": ("TopicConfigurations", "TopicArn", "Topic"),
+}
+
+
+def _notifications(value: dict[str, Any]) -> dict[str, Any]:
+    """Notifications as S3's own API has them: several events to a configuration, other names."""
+    told: dict[str, Any] = {}
+    for name, (member, arn, target) in _EVENTS.items():
+        for one in value.get(name, ()):
+            configuration = {arn: one[target], "Events": [one["Event"]]}
+            rules = one.get("Filter", {}).get("S3Key", {}).get("Rules", [])
+            if rules:
+                configuration["Filter"] = {"Key": {"FilterRules": rules}}
+            told.setdefault(member, []).append(configuration)
+    bus = value.get("EventBridgeConfiguration")
+    if bus is not None and bus.get("EventBridgeEnabled", True):
+        told["EventBridgeConfiguration"] = {}
+    return told
+
+
+def _lifecycle(value: dict[str, Any]) -> dict[str, Any]:
+    """Lifecycle rules as S3's own API has them: conditions in a filter, days within what they are for."""
+    return {"Rules": [_rule(rule) for rule in value["Rules"]]}
+
+
+def _rule(given: dict[str, Any]) -> dict[str, Any]:
+    rule = {name: given[name] for name in given if name in _SAME_IN_RULES}
+    if "Id" in given:
+        rule["ID"] = given["Id"]
+    expiration = {
+        member: _midnight(given[name]) if name == "ExpirationDate" else given[name]
+        for name, member in _EXPIRATION.items()
+        if name in given
+    }
+    if expiration:
+        rule["Expiration"] = expiration
+    if "NoncurrentVersionExpirationInDays" in given:
+        days = given["NoncurrentVersionExpirationInDays"]
+        rule["NoncurrentVersionExpiration"] = {"NoncurrentDays": days}
+    for name, member in (("Transition", "Transitions"), ("Transitions", "Transitions")):
+        if name in given:
+            rule[member] = [{}]
+    conditions: dict[str, Any] = {
+        name: int(given[name]) if name != "Prefix" else given[name]
+        for name in ("Prefix", "ObjectSizeGreaterThan", "ObjectSizeLessThan")
+        if name in given
+    }
+    tags = given.get("TagFilters", [])
+    if len(conditions) + len(tags) > 1:
+        rule["Filter"] = {"And": {**conditions, **({"Tags": tags} if tags else {})}}
+    else:
+        rule["Filter"] = {**conditions, **({"Tag": tags[0]} if tags else {})}
+    return rule
+
+
+def _midnight(text: Any) -> int:
+    """An instant (ms) of a date."""
+    return int(datetime.fromisoformat(str(text)).replace(tzinfo=UTC).timestamp() * 1000)
+
+
+_SAME_IN_RULES: Final = frozenset(
+    {"Status", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"}
+)
+_EXPIRATION: Final = {
+    "ExpirationInDays": "Days",
+    "ExpirationDate": "Date",
+    "ExpiredObjectDeleteMarker": "ExpiredObjectDeleteMarker",
+}
 _Setting = tuple[str, Callable[[Any], dict[str, Any]], str]
 # Property: how it is set, and how it is taken away ("" for what can only be suspended).
 _SETTINGS: Final[dict[str, _Setting]] = {
@@ -33,6 +106,16 @@ _SETTINGS: Final[dict[str, _Setting]] = {
     "OwnershipControls": (
         "PutBucketOwnershipControls",
         lambda value: {"OwnershipControls": value},
+        "",
+    ),
+    "LifecycleConfiguration": (
+        "PutBucketLifecycleConfiguration",
+        lambda value: {"LifecycleConfiguration": _lifecycle(value)},
+        "DeleteBucketLifecycle",
+    ),
+    "NotificationConfiguration": (
+        "PutBucketNotificationConfiguration",
+        lambda value: {"NotificationConfiguration": _notifications(value)},
         "",
     ),
 }
@@ -72,6 +155,9 @@ async def _configure(target: Target, name: str) -> None:
             await target.call("s3", operation, request)
         elif removal:
             await target.call("s3", removal, {"Bucket": name})
+        elif member == "NotificationConfiguration":
+            nothing: dict[str, Any] = {"Bucket": name, "NotificationConfiguration": {}}
+            await target.call("s3", operation, nothing)
         elif member == "VersioningConfiguration":
             suspended = {"VersioningConfiguration": {"Status": "Suspended"}}
             await target.call("s3", operation, {"Bucket": name, **suspended})
@@ -118,6 +204,17 @@ ROWS: Final = (
                 "BlockPublicPolicy",
                 "RestrictPublicBuckets",
                 "BucketKeyEnabled",
+                "EventBridgeEnabled",
+                "ExpiredObjectDeleteMarker",
+            }
+        ),
+        integers=frozenset(
+            {
+                "DaysAfterInitiation",
+                "ExpirationInDays",
+                "NewerNoncurrentVersions",
+                "NoncurrentDays",
+                "NoncurrentVersionExpirationInDays",
             }
         ),
         create=_create,
