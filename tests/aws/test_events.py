@@ -72,6 +72,9 @@ def test_a_message_for_a_fifo_queue_has_its_group(bus: Bus) -> None:
         ),
         ({"Detail": "[]"}, "MalformedDetail", "Detail is malformed."),
         ({"Detail": "{"}, "MalformedDetail", "Detail is malformed."),
+        ({"Detail": '{"a":"\\ud800"}'}, "MalformedDetail", "Detail is malformed."),
+        ({"Detail": '{"a":1e999}'}, "MalformedDetail", "Detail is malformed."),
+        ({"Detail": '{"a":' * 900 + "1" + "}" * 900}, "MalformedDetail", "Detail is malformed."),
         (
             {"Source": "aws.s3"},
             "NotAuthorizedForSourceException",
@@ -103,6 +106,21 @@ def test_size_of_a_request(bus: Bus) -> None:
         "ValidationException",
         "Total size of the entries in the request is over the limit.",
     ) == error_of(lambda: bus.put({"x": "y" * 1_048_576}))
+
+
+def test_numbers_stay_what_they_are(bus: Bus) -> None:
+    """Integers of any size, and what is a fraction."""
+    url, arn = bus.queue()
+    bus.rule({"detail": {"n": [2**70]}}, {"Arn": arn})
+    bus.put({"n": 2**70, "m": 1.0})
+    (message,) = bus.messages(url)
+    assert '{"n":1180591620717411303424,"m":1.0}' in message["Body"]
+
+
+def test_a_pattern_that_is_too_deep(bus: Bus) -> None:
+    deep = '{"a":' * 800 + "[1]" + "}" * 800
+    code, _ = error_of(lambda: bus.events.put_rule(Name=bus.unique, EventPattern=deep[:4096]))
+    assert "InvalidEventPatternException" == code
 
 
 def test_rules_and_their_targets(bus: Bus) -> None:

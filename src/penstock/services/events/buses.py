@@ -13,6 +13,8 @@ from penstock.storage.primitives import Primitives, Store
 BUSES: Final = "events/buses"
 # AWS: 10 KB (PutPermission, PolicyLengthExceededException).
 _POLICY_BYTES: Final = 10_240
+# AWS: the dead-letter queue of a bus takes what its KMS key could not decrypt (API reference, CreateEventBus). There are no
+# keys here, so it is kept and never needed.
 _UNBUILT: Final = ("KmsKeyIdentifier", "LogConfig")
 
 

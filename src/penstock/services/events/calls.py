@@ -4,6 +4,7 @@ import base64
 import math
 import re
 from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeAlias, cast
 from urllib.parse import quote, urlencode
 
@@ -96,7 +97,7 @@ class Calls:
             status, headers = await self._call(
                 destination, connection, delivery, message, fresh=True
             )
-        _judge(status, headers, destination["InvocationEndpoint"])
+        _judge(status, headers, destination["InvocationEndpoint"], now)
 
     async def _call(
         self,
@@ -171,7 +172,7 @@ class Calls:
             raise AwsError("ResourceNotFoundException", f"{delivery.to} does not exist.")
         answer = await answering
         found = {name.lower(): value for name, value in answer.headers}
-        _judge(answer.status, found, delivery.to)
+        _judge(answer.status, found, delivery.to, self._clock.now())
 
 
 def _by_token(connection: Document) -> bool:
@@ -192,14 +193,14 @@ def _with_members(body: bytes, members: dict[str, str]) -> bytes:
     return orjson.dumps({**document, **members}) if isinstance(document, dict) else body
 
 
-def _judge(status: int, headers: Mapping[str, str], target: str) -> None:
+def _judge(status: int, headers: Mapping[str, str], target: str, now: int) -> None:
     """Raise AwsError for an answer that is no success, as one that may pass or one that is final."""
     if status in _SUCCESS:
         return
     reason = f"{target} answered with HTTP status {status}."
     if status not in _AGAIN and status < 500:
         raise AwsError("ERROR_FROM_TARGET", reason, status=400)
-    wait = _seconds(headers.get("retry-after"))
+    wait = _seconds(headers.get("retry-after"), now)
     if wait is not None and wait < 0:
         # AWS: a negative Retry-After ends the tries (EventBridge guide, "API destinations").
         raise AwsError("ERROR_FROM_TARGET", reason, status=400)
@@ -208,5 +209,14 @@ def _judge(status: int, headers: Mapping[str, str], target: str) -> None:
     raise AwsError("ERROR_FROM_TARGET", reason, status=told, fields=fields)
 
 
-def _seconds(text: str | None) -> int | None:
-    return int(text) if text is not None and re.fullmatch(r"-?\d{1,9}", text) else None
+def _seconds(text: str | None, now: int) -> int | None:
+    """A Retry-After: seconds, or an instant."""
+    if text is None:
+        return None
+    if re.fullmatch(r"-?\d{1,9}", text):
+        return int(text)
+    try:
+        at = parsedate_to_datetime(text).timestamp()
+    except ValueError:
+        return None
+    return max(math.ceil(at - now / 1000), 0)

@@ -1,9 +1,11 @@
 """Events: what PutEvents makes of an entry, and how large it is."""
 
 import json
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -12,7 +14,9 @@ from penstock.core.input_transformer import dumps
 from penstock.core.pattern import Leaves, flatten
 from penstock.services.events.names import Scope, time_text
 
-_TIME_BYTES = 14
+_TIME_BYTES: Final = 14
+_DEEP: Final = 100
+_LARGE: Final = re.compile(r"\d{19}|\d[eE]\+?\d{3}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,25 +68,24 @@ def new_document(  # noqa: PLR0913 -- the members of an event
 
 def parse_detail(text: str) -> dict[str, Any]:
     """The detail of an entry. Raises MalformedDetail for what is no JSON object."""
-    try:
-        detail = orjson.loads(text)
-    except ValueError:
-        detail = _parse_large(text)
+    detail: Any = None
+    with suppress(ValueError, RecursionError):
+        detail = _parse_large(text) if _LARGE.search(text) else orjson.loads(text)
+        if text.count("{") + text.count("[") > _DEEP:
+            # What is nested too deeply for anybody to look at is refused before it is taken.
+            deep, detail = detail, None
+            flatten(deep)
+            detail = deep
     if not isinstance(detail, dict):
         raise AwsError("MalformedDetail", "Detail is malformed.")
     return detail
 
 
 def _parse_large(text: str) -> Any:
-    """Integers beyond 64 bits are JSON too."""
-    try:
-        return json.loads(text, parse_constant=_no_constant)
-    except ValueError:
-        return None
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(name)
+    """Numbers beyond 64 bits are JSON, too, and stay what they are. Raises ValueError for what could not be written again."""
+    found = json.loads(text)
+    json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
+    return found
 
 
 def entry_size(entry: dict[str, Any]) -> int:

@@ -1,8 +1,8 @@
 """The rules of each bus, compiled: an event is looked at once, however many rules there are."""
 
-from collections.abc import Iterable
+from collections import Counter
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import orjson
 
@@ -31,6 +31,9 @@ class Rule:
     """The ARN of the archive that it fills."""
 
 
+_Entry: TypeAlias = tuple[Pattern, Rule]
+
+
 def compile_rule(bus: BusKey, document: Document) -> Rule:
     """A rule from its document."""
     targets = tuple(compile_target(target) for target in document["Targets"])
@@ -43,29 +46,46 @@ class RuleIndexes:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._kept: dict[BusKey, tuple[int, PatternIndex[Rule]]] = {}
+        self._compiled: dict[BusKey, dict[bytes, tuple[int, _Entry | None]]] = {}
+        """Rules by name, with the version of the document that they are of; None for one that events do not meet."""
+        self._changes: Counter[BusKey] = Counter()
 
     def forget(self, bus: BusKey) -> None:
         """A rule of the bus has changed."""
         self._kept.pop(bus, None)
+        self._changes[bus] += 1
 
     def clear(self) -> None:
         """Forget every bus."""
         self._kept.clear()
+        self._compiled.clear()
 
     async def find(self, bus: BusKey, event: Event) -> list[Rule]:
         """The enabled rules of a bus that an event matches."""
         kept = self._kept.get(bus)
         # What was lost before it was on disk was lost here, too.
         if kept is None or kept[0] != self._store.epoch:
-            kept = (self._store.epoch, PatternIndex(await self._patterns(bus)))
-            self._kept[bus] = kept
+            changes = self._changes[bus]
+            kept = (self._store.epoch, PatternIndex(await self._entries(bus)))
+            if changes == self._changes[bus]:
+                self._kept[bus] = kept
         return kept[1].find(event.leaves)
 
-    async def _patterns(self, bus: BusKey) -> Iterable[tuple[Pattern, Rule]]:
+    async def _entries(self, bus: BusKey) -> list[_Entry]:
+        """The patterns of a bus's rules; only those are compiled that have changed."""
         rows = await self._store.table.range(_TABLE, bus.partition, limit=_ALL)
-        documents = (orjson.loads(row.document) for row in rows)
-        return [
-            (pattern_of(document["EventPattern"]), compile_rule(bus, document))
-            for document in documents
-            if document["State"] != "DISABLED" and "EventPattern" in document
-        ]
+        before = self._compiled.get(bus, {})
+        compiled = {}
+        for row in rows:
+            known = before.get(row.sort)
+            if known is None or known[0] != row.version:
+                known = (row.version, _compile(bus, orjson.loads(row.document)))
+            compiled[row.sort] = known
+        self._compiled[bus] = compiled
+        return [entry for _, entry in compiled.values() if entry is not None]
+
+
+def _compile(bus: BusKey, document: Document) -> _Entry | None:
+    if document["State"] == "DISABLED" or "EventPattern" not in document:
+        return None
+    return pattern_of(document["EventPattern"]), compile_rule(bus, document)

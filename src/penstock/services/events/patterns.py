@@ -16,6 +16,9 @@ def pattern_of(text: str) -> Pattern:
     """A pattern, compiled. Raises InvalidEventPatternException."""
     try:
         return compile_pattern(text)
+    except RecursionError as error:
+        reason = "Event pattern is not valid. Reason: Rule is too complex"
+        raise AwsError("InvalidEventPatternException", reason) from error
     except PatternError as error:
         reason = f"Event pattern is not valid. Reason: {error}"
         raise AwsError("InvalidEventPatternException", reason) from error
@@ -27,8 +30,11 @@ class PatternTests:
     @operation("TestEventPattern")
     async def test(self, ctx: Context, request: Request) -> Result:
         """Whether an event matches a pattern."""
-        event = _event(request["Event"])
-        return {"Result": pattern_of(request["EventPattern"]).matches(event)}
+        event, pattern = _event(request["Event"]), pattern_of(request["EventPattern"])
+        try:
+            return {"Result": pattern.matches(event)}
+        except RecursionError as error:
+            raise AwsError("ValidationException", "Parameter Event is not valid.") from error
 
 
 def _event(text: str) -> dict[str, Any]:
