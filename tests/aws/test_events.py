@@ -74,7 +74,7 @@ def test_a_message_for_a_fifo_queue_has_its_group(bus: Bus) -> None:
         ({"Detail": "{"}, "MalformedDetail", "Detail is malformed."),
         ({"Detail": '{"a":"\\ud800"}'}, "MalformedDetail", "Detail is malformed."),
         ({"Detail": '{"a":1e999}'}, "MalformedDetail", "Detail is malformed."),
-        ({"Detail": '{"a":' * 900 + "1" + "}" * 900}, "MalformedDetail", "Detail is malformed."),
+        ({"Detail": '{"a":' * 999 + "1" + "}" * 999}, "MalformedDetail", "Detail is malformed."),
         (
             {"Source": "aws.s3"},
             "NotAuthorizedForSourceException",

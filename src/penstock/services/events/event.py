@@ -16,6 +16,8 @@ from penstock.services.events.names import Scope, time_text
 
 _TIME_BYTES: Final = 14
 _DEEP: Final = 100
+# Whoever looks at the event later may stand deeper in the stack.
+_SPARE: Final = 50
 _LARGE: Final = re.compile(r"\d{19}|\d[eE]\+?\d{3}")
 
 
@@ -69,16 +71,27 @@ def new_document(  # noqa: PLR0913 -- the members of an event
 def parse_detail(text: str) -> dict[str, Any]:
     """The detail of an entry. Raises MalformedDetail for what is no JSON object."""
     detail: Any = None
-    with suppress(ValueError, RecursionError):
+    with suppress(ValueError):
         detail = _parse_large(text) if _LARGE.search(text) else orjson.loads(text)
         if text.count("{") + text.count("[") > _DEEP:
             # What is nested too deeply for anybody to look at is refused before it is taken.
-            deep, detail = detail, None
-            flatten(deep)
-            detail = deep
+            _require_shallow(detail)
     if not isinstance(detail, dict):
-        raise AwsError("MalformedDetail", "Detail is malformed.")
+        raise _malformed()
     return detail
+
+
+def _malformed() -> AwsError:
+    return AwsError("MalformedDetail", "Detail is malformed.")
+
+
+def _require_shallow(detail: Any) -> None:
+    for _ in range(_SPARE):
+        detail = {"": detail}
+    try:
+        flatten(detail)
+    except RecursionError as error:
+        raise _malformed() from error
 
 
 def _parse_large(text: str) -> Any:
