@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -306,3 +307,30 @@ def test_a_stage_of_api_gateway_is_called(bus: Bus, frozen: Server, connect: Any
     bus.advance(0)
 
     assert ["ann 7"] == [message["Body"] for message in bus.messages(url)]
+
+
+def test_a_crash_loses_no_call(
+    launch: Callable[..., Server], connect: Any, endpoint: Endpoint, tmp_path: Path
+) -> None:
+    """What waits for an endpoint waits on disk, also when the destination is gone by then."""
+    server = launch(tmp_path)
+    bus = Bus(server.endpoint, connect, "crash")
+    bus.steer("clock", {"freeze": True})
+    letters, dead = bus.queue("dead")
+    arn = destination(bus, endpoint.url, KEY)
+    bus.rule(ORDERS, {"Arn": arn, "RoleArn": ROLE, "DeadLetterConfig": {"Arn": dead}})
+    endpoint.answers = [(503, {"Retry-After": "3600"})] * 2
+    bus.put()
+    bus.put()
+    bus.advance(1)
+    assert 2 == len(endpoint.seen)
+    server.kill()
+
+    server.start()
+    bus.steer("clock", {"freeze": True})
+    bus.advance(1800)
+    assert 2 == len(endpoint.seen)
+    endpoint.answers = [(200, {})]
+    bus.advance(1801)
+    assert 4 == len(endpoint.seen)
+    assert [] == bus.messages(letters)

@@ -71,7 +71,7 @@ def new_document(  # noqa: PLR0913 -- the members of an event
 def parse_detail(text: str) -> dict[str, Any]:
     """The detail of an entry. Raises MalformedDetail for what is no JSON object."""
     detail: Any = None
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         detail = _parse_large(text) if _LARGE.search(text) else orjson.loads(text)
         if text.count("{") + text.count("[") > _DEEP:
             # What is nested too deeply for anybody to look at is refused before it is taken.

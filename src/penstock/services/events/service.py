@@ -45,8 +45,8 @@ class Events:
         )
         self._lanes = Lanes(
             fanout,
-            {"events": self._to_bus, "execute-api": self._calls.to_stage},
-            self._calls.to_destination,
+            {"events": self._to_bus},
+            {"events": self._calls.to_destination, "execute-api": self._calls.to_stage},
         )
         self._router = Router(store, ids, self._indexes, self._lanes, fanout.queue_exists)
         self._due = DueRules(fanout, self._router, timetable)
@@ -68,16 +68,13 @@ class Events:
 
     async def restore(self) -> None:
         """Go on with what a restart interrupted."""
-        self._lanes.start()
         await self._due.restore()
         await self._replays.restore()
         await self._authorizing.restore()
-        now = self._clock.now()
-        for arn in await self._destinations.everywhere():
-            if await self._lanes.waits(arn, now):
-                self._lanes.start_destination(arn)
-            else:
-                await self._destinations.forget(arn)
+        destinations = await self._destinations.everywhere()
+        for name in await self._lanes.start(destinations, self._clock.now()):
+            if name in destinations:
+                await self._destinations.forget(name)
 
     def reset(self) -> None:
         """Forget what is not in the store, when the store is emptied."""
@@ -85,7 +82,6 @@ class Events:
         self._lanes.reset()
         self._calls.reset()
         self._authorizing.reset()
-        self._lanes.start()
 
     async def _to_bus(
         self, dispatcher: Dispatcher, ctx: Context, delivery: Delivery, message: Leased
