@@ -336,6 +336,29 @@ def test_a_slow_endpoint_holds_up_nobody(hooked: Hooked, webhook: Webhook) -> No
         quick.close()
 
 
+def test_the_rate_of_a_fifo_topic(hooked: Hooked) -> None:
+    """300 publishes a second; a second later there is room again."""
+    topic = hooked.sns.create_topic(
+        Name=hooked.topic.rsplit(":", 1)[1] + ".fifo",
+        Attributes={"FifoTopic": "true", "ContentBasedDeduplication": "true"},
+    )["TopicArn"]
+
+    def publish() -> None:
+        hooked.sns.publish(TopicArn=topic, Message="m", MessageGroupId="g")
+
+    for _ in range(300):
+        publish()
+    with pytest.raises(ClientError) as caught:
+        publish()
+    assert caught.value.response["Error"] == {
+        "Type": "Sender",
+        "Code": "Throttled",
+        "Message": "Rate exceeded",
+    }
+    hooked.advance(1)
+    publish()
+
+
 def test_retries_survive_a_crash(
     launch: Callable[..., Server],
     connect: Callable[..., Any],

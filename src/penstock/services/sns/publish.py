@@ -17,6 +17,7 @@ from penstock.services.sns.message import MAX_BYTES, Message, read_message, size
 from penstock.services.sns.outbox import append, entry
 from penstock.services.sns.platforms import Platforms
 from penstock.services.sns.problem import check_arn, invalid, missing
+from penstock.services.sns.rates import PublishRates
 from penstock.services.sns.repository import Repository, Routes
 from penstock.services.sns.sms import Sms
 from penstock.storage.primitives import NewMessage, Primitives, Store
@@ -46,6 +47,7 @@ class Publishing:
         self._deliveries = deliveries
         self._platforms = platforms
         self._sms = sms
+        self._rates = PublishRates()
 
     @operation("Publish")
     async def publish(self, ctx: Context, request: Request) -> Result:
@@ -91,6 +93,7 @@ class Publishing:
         """Put messages wherever they go, all or none. Messages of FIFO topics get their sequence, or their original's."""
         topic = routes.topic
         if topic.fifo:
+            self._rates.take(topic, [message.group or "" for message in messages], ctx.now)
             for message in messages:
                 message.sequence = PLACEHOLDER
                 if message.dedup is None:
@@ -115,14 +118,13 @@ class Publishing:
         topic = routes.topic
         queue = dedup_of(topic.arn)
         # AWS: at the scope of the group a message is a repetition within its group alone (SNS guide, "FIFO throughput").
-        grouped = topic.attributes.get("FifoThroughputScope") == "MessageGroup"
         marks = [
             NewMessage(
                 id=plan.message.id,
                 body=b"",
                 visible_at=now,
                 dedup=f"{plan.message.group}\n{plan.message.dedup}"
-                if grouped
+                if topic.grouped
                 else plan.message.dedup,
             )
             for plan in plans

@@ -67,6 +67,11 @@ class Topic:
         return self.arn.endswith(".fifo")
 
     @property
+    def grouped(self) -> bool:
+        """Whether repetitions and rates are counted for each group by itself."""
+        return self.attributes.get("FifoThroughputScope") == "MessageGroup"
+
+    @property
     def signature_version(self) -> str:
         """1 (SHA-1) or 2 (SHA-256)."""
         return self.attributes.get("SignatureVersion", "1")
