@@ -1,5 +1,6 @@
 """Filter policies of SNS: their limits, what is no policy, and what they match."""
 
+import contextlib
 import json
 from typing import Any
 
@@ -134,3 +135,76 @@ def test_a_body_that_is_no_object_passes_nothing(body: str) -> None:
     filter_ = compile_filter('{"a": [{"exists": false}]}', "MessageBody")
     assert not filter_.matches(body_value(body))
     assert filter_.matches(body_value("{}"))
+
+
+@pytest.mark.parametrize(
+    ("policy", "column"),
+    [
+        ({"key": [["value"]]}, 10),
+        ({"key": [{"wrong-operator": True}]}, 31),
+        ({"key": [{"suffix": "value", "prefix": "value2"}]}, 37),
+        ({"key": []}, 10),
+        ({"key": [{"suffix": 100}]}, 22),
+        ({"key": [{"suffix": []}]}, 20),
+        ({"key": {"suffix": "value"}}, 19),
+        ({"key": [{"cidr": ["bad-filter"]}]}, 18),
+        ({"key": [{"numeric": []}]}, 22),
+        ({"key": [{"numeric": ["operator"]}]}, 32),
+        ({"key": [{"numeric": ["<", 100, ">", 10]}]}, 30),
+        ({"key": [{"numeric": [">=", 1, ">", 2]}]}, 31),
+        ({"key": [{"numeric": [">", 3, "<", 1]}]}, 33),
+        ({"key": [{"numeric": [">", 20, "<", 30, "<", 50]}]}, 36),
+        ({"key": [{"exists": None}]}, 23),
+        ({"key": [{"anything-but": {"exists": False}}]}, 40),
+        ({"first": ["a", {"prefix": "b"}], "key": "value"}, 38),
+        ({"$or": [{"a": ["b"]}, {"c": 1}]}, 27),
+    ],
+)
+def test_where_aws_gave_up(policy: Any, column: int) -> None:
+    """The place is a column of the policy without its spaces."""
+    with pytest.raises(FilterError) as caught:
+        compile_filter(json.dumps(policy), "MessageBody")
+    source = json.dumps(policy, separators=(",", ":"))
+    place = f'\n at [Source: (String)"{source}"; line: 1, column: {column}]'
+    assert str(caught.value).endswith(place)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "column"),
+    [
+        (
+            "{invalidjson}",
+            "Unexpected character ('i' (code 105)): was expecting double-quote to start field name",
+            2,
+        ),
+        (
+            "invalid",
+            "Unrecognized token 'invalid': was expecting (JSON String, Number, Array, Object or token"
+            " 'null', 'true' or 'false')",
+            8,
+        ),
+    ],
+)
+def test_json_that_is_broken(text: str, reason: str, column: int) -> None:
+    """AWS's parser has words of its own."""
+    with pytest.raises(FilterError) as caught:
+        compile_filter(text, "MessageAttributes")
+    assert str(caught.value).startswith(f"failed to parse JSON. {reason}\n at [Source: REDACTED")
+    assert str(caught.value).endswith(f"; line: 1, column: {column}]")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"a":' * 900 + '["b"]' + "}" * 900,
+        '{"a":' * 100_000,
+        '{"a": [12345678901234567890123]}',
+        '{"a": [NaN]}',
+    ],
+    ids=["lists", "deep", "objects", "long", "nan"],
+)
+def test_strange_policies_are_refused_or_taken(text: str) -> None:
+    """Whatever is sent, nothing else is raised."""
+    with contextlib.suppress(FilterError):
+        compile_filter(text, "MessageBody")

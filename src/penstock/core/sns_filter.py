@@ -4,12 +4,14 @@ Raises FilterError, whose text is AWS's reason.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
 import orjson
 
 from penstock.core.pattern import Pattern, PatternError, compile_pattern
+from penstock.core.sns_filter_shape import ShapeError, check_shape, compact
 
 Scope: TypeAlias = Literal["MessageAttributes", "MessageBody"]
 
@@ -17,8 +19,7 @@ Scope: TypeAlias = Literal["MessageAttributes", "MessageBody"]
 _MAX_KEYS: Final = 5
 _MAX_COMBINATIONS: Final = 150
 _MAX_BYTES: Final = 262_144
-_MOST: Final = 1_000_000_000
-_SIGNS: Final = ("=", "<", "<=", ">", ">=")
+_REDACTED: Final = "at [Source: REDACTED (`StreamReadFeature.INCLUDE_SOURCE_IN_LOCATION` disabled)"
 
 
 class FilterError(ValueError):
@@ -53,19 +54,39 @@ def compile_filter(text: str, scope: Scope) -> Filter:
     if len(text.encode()) > _MAX_BYTES:
         raise FilterError("Filter policy is too large")
     try:
+        policy = _parse(text)
+        pattern = _compile(policy)
+        _check_limits(policy, scope)
+    except RecursionError:
+        raise FilterError("Filter policy is too complex") from None
+    return Filter(pattern, scope)
+
+
+def _parse(text: str) -> dict[str, Any]:
+    try:
         policy = json.loads(text)
     except ValueError as error:
-        raise FilterError(f"failed to parse JSON. {error}") from error
+        raise FilterError(broken_json(text, error)) from error
     if not isinstance(policy, dict):
         raise FilterError("Filter is not an object")
+    return policy
+
+
+def _compile(policy: dict[str, Any]) -> Pattern | None:
+    """The pattern; None for an empty policy, which everything passes."""
     if not policy:
-        return Filter(None, scope)
-    for operand in _numeric_operands(policy):
-        _check_numeric(operand)
+        return None
     try:
-        pattern = compile_pattern(policy)
+        check_shape(policy)
+        return compile_pattern(policy)
+    except ShapeError as error:
+        place = f'at [Source: (String)"{compact(policy)}"; line: 1, column: {error.column}]'
+        raise FilterError(f"{error}\n {place}") from error
     except PatternError as error:
         raise FilterError(str(error)) from error
+
+
+def _check_limits(policy: dict[str, Any], scope: Scope) -> None:
     if scope == "MessageAttributes" and any(isinstance(value, dict) for value in policy.values()):
         raise FilterError(
             "Filter policy scope MessageAttributes does not support nested filter policy", own=True
@@ -74,7 +95,27 @@ def compile_filter(text: str, scope: Scope) -> Filter:
         raise FilterError("Filter policy can not have more than 5 keys")
     if sum(_combinations(policy, 1)) > _MAX_COMBINATIONS:
         raise FilterError("Filter policy is too complex")
-    return Filter(pattern, scope)
+
+
+def broken_json(text: str, error: ValueError) -> str:
+    """What AWS says of JSON that its parser cannot read, as far as that is known; else what ours says."""
+    if not isinstance(error, json.JSONDecodeError):
+        return "failed to parse JSON."
+    at = error.pos
+    reason, column = error.msg, error.colno
+    if error.msg.startswith("Expecting property name") and at < len(text):
+        found = text[at]
+        reason = (
+            f"Unexpected character ('{found}' (code {ord(found)})): was expecting double-quote to"
+            " start field name"
+        )
+    elif error.msg == "Expecting value" and (word := re.match(r"\w+", text[at:])):
+        reason = (
+            f"Unrecognized token '{word.group()}': was expecting (JSON String, Number, Array, Object"
+            " or token 'null', 'true' or 'false')"
+        )
+        column += word.end()
+    return f"failed to parse JSON. {reason}\n {_REDACTED}; line: {error.lineno}, column: {column}]"
 
 
 def attribute_values(attributes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -146,58 +187,3 @@ def _combinations(policy: Mapping[str, Any], depth: int) -> list[int]:
             raise FilterError("Filter policy is too complex")
         products = [one * other for one in products for other in found]
     return products
-
-
-def _numeric_operands(node: Any) -> Iterator[list[Any]]:
-    """What the `numeric` operators of a policy are given."""
-    if isinstance(node, dict):
-        for value in node.values():
-            yield from _numeric_operands(value)
-    elif isinstance(node, list):
-        for item in node:
-            if isinstance(item, dict) and len(item) == 1 and isinstance(item.get("numeric"), list):
-                yield item["numeric"]
-            elif isinstance(item, dict):
-                yield from _numeric_operands(item)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _check_numeric(operand: list[Any]) -> None:
-    """AWS's own words for what is no numeric match."""
-    # AWS: read from left to right; the first fault is told (recorded by LocalStack).
-    sign = operand[0] if operand else "]"
-    if not operand or not isinstance(sign, str):
-        raise FilterError(f"Invalid member in numeric match: {sign}")
-    if sign not in _SIGNS:
-        raise FilterError(f"Unrecognized numeric range operator: {sign}")
-    low = operand[1] if len(operand) > 1 else None
-    _check_bound("equals" if sign == "=" else sign, low)
-    if len(operand) == 2:
-        return
-    if sign not in (">", ">="):
-        raise FilterError("Too many elements in numeric expression")
-    _check_range(low, operand[2:])
-
-
-def _check_range(low: Any, rest: list[Any]) -> None:
-    sign = rest[0]
-    if not isinstance(sign, str):
-        raise FilterError(f"Bad value in numeric range: {sign}")
-    if sign not in ("<", "<="):
-        raise FilterError(f"Bad numeric range operator: {sign}")
-    high = rest[1] if len(rest) > 1 else None
-    _check_bound(sign, high)
-    if low >= high:
-        raise FilterError("Bottom must be less than top")
-    if len(rest) > 2:
-        raise FilterError("Too many terms in numeric range expression")
-
-
-def _check_bound(name: str, value: Any) -> None:
-    if not _is_number(value):
-        raise FilterError(f"Value of {name} must be numeric")
-    if not -_MOST <= value <= _MOST:
-        raise FilterError(f"Value must be between -1.0E9 and 1.0E9, inclusive: {value}")

@@ -1,5 +1,6 @@
 """What a subscription is: its record, its attributes and what of it is compiled for publishing."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -8,7 +9,7 @@ import orjson
 
 from penstock.api import refuse
 from penstock.core.errors import AwsError
-from penstock.core.sns_filter import Filter, FilterError, compile_filter
+from penstock.core.sns_filter import Filter, FilterError, broken_json, compile_filter
 from penstock.services.sns.delivery_policy import (
     effective_policy,
     read_subscription_policy,
@@ -104,9 +105,12 @@ def shown_attributes(record: SubscriptionRecord, topic: Topic | None) -> dict[st
         # AWS: the scope is shown with a policy alone (recorded by LocalStack).
         shown["FilterPolicy"] = own["FilterPolicy"]
         shown["FilterPolicyScope"] = own.get("FilterPolicyScope", _DEFAULT_SCOPE)
-    for name in (_REDRIVE, "DeliveryPolicy", "ReplayPolicy", "ReplayStatus"):
+    for name in (_REDRIVE, "DeliveryPolicy", "ReplayPolicy"):
         if own.get(name):
             shown[name] = own[name]
+    if own.get("ReplayPolicy"):
+        # The answer to whoever sets the policy comes when everything was replayed.
+        shown["ReplayStatus"] = "Completed"
     if record.protocol in HTTP and topic is not None:
         effective = effective_policy(
             topic.attributes.get("DeliveryPolicy"), own.get("DeliveryPolicy")
@@ -183,9 +187,9 @@ def _check_filter(attributes: Mapping[str, str]) -> None:
 
 def _read_redrive(topic: Topic, endpoint: str, value: str) -> str:
     try:
-        policy = orjson.loads(value or "{}")
-    except orjson.JSONDecodeError as error:
-        raise invalid(f"RedrivePolicy: failed to parse JSON. {error}") from None
+        policy = json.loads(value or "{}")
+    except ValueError as error:
+        raise invalid(f"RedrivePolicy: {broken_json(value, error)}") from None
     if policy == {}:
         return ""
     arn = policy.get("deadLetterTargetArn", "") if isinstance(policy, dict) else ""
@@ -201,9 +205,9 @@ def _read_redrive(topic: Topic, endpoint: str, value: str) -> str:
 
 def _read_replay(topic: Topic, endpoint: str, value: str) -> str:
     try:
-        policy = orjson.loads(value or "{}")
-    except orjson.JSONDecodeError as error:
-        raise invalid(f"ReplayPolicy: failed to parse JSON. {error}") from None
+        policy = json.loads(value or "{}")
+    except ValueError as error:
+        raise invalid(f"ReplayPolicy: {broken_json(value, error)}") from None
     if policy == {}:
         return ""
     if not topic.archived_since:
