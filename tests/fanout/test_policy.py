@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from penstock.core.retry import DeadLetter, DoublingSchedule, Drop, Retry, Settle
+from penstock.core.retry import DeadLetter, DoublingSchedule, Drop, Postpone, Retry, Settle
 from penstock.core.sqs_message import decode_attributes
 from penstock.delivery.model import Delivered, Failed, Throttled
 from penstock.fanout import Delivery, Letter, Letters
@@ -70,3 +70,20 @@ def test_a_letter_for_a_queue_that_is_gone_is_lost() -> None:
     failed = Failed(b"no", 403, kind="AccessDenied", final=True)
     decision = policy(exists=False).decide(message(1, letters_to=LETTERS), failed, BEGAN)
     assert Drop(f"{RULE} to {TARGET}: AccessDenied: no") == decision
+
+
+def test_a_target_is_left_alone_for_as_long_as_it_asks() -> None:
+    """Later than the schedule says, never earlier; and not beyond the age that a delivery may have."""
+    asked = Failed(b"later", 429, wait_ms=30_000)
+    assert Retry(BEGAN + 30_000) == policy().decide(message(1), asked, BEGAN)
+    soon = Failed(b"soon", 429, wait_ms=10)
+    assert Retry(BEGAN + 2_000) == policy().decide(message(2), soon, BEGAN)
+    late = policy().decide(message(1, letters_to=LETTERS), asked, BEGAN + 31_000)
+    assert DeadLetter("MaximumEventAgeInSeconds") == late
+
+
+def test_who_must_wait_its_turn_has_not_been_tried() -> None:
+    """However often that happens, the tries that are left are the same."""
+    waits = message(4)
+    turn = Throttled("not yet", until=BEGAN + 7)
+    assert Postpone(BEGAN + 7, waits.attributes) == policy().decide(waits, turn, BEGAN)
