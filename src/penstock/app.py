@@ -24,6 +24,7 @@ from penstock.fanout import Fanout, Outbound
 from penstock.gateway.answering import Durability
 from penstock.gateway.control import Control
 from penstock.gateway.dispatch import LocalDispatcher
+from penstock.gateway.forms import FormDoor
 from penstock.gateway.identity import Identities
 from penstock.gateway.pipeline import Pipeline
 from penstock.gateway.server import Door, Gateway
@@ -167,10 +168,11 @@ class App:
         ]
         for service in services:
             _register(handlers, service)
+        identities = Identities(config.account, credentials.find)
         pipeline = dispatcher.pipeline = Pipeline(
             wire=wire,
             handlers=handlers,
-            identities=Identities(config.account, credentials.find),
+            identities=identities,
             ids=ids,
             clock=clock,
             machine=SystemClock(),
@@ -197,6 +199,14 @@ class App:
             apigateway.door,
             function_door,
             self.sns.door,
+            FormDoor(
+                self.s3.post,
+                identities,
+                lambda error, id_: wire.operation("s3", "PutObject").error(error, id_),
+                pipeline.admit,
+                pipeline.context_of,
+                checks=config.auth == "sigv4",
+            ),
             pipeline.handle,
         ]
         durability = Durability(store, pipeline.unavailable)

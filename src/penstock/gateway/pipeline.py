@@ -98,6 +98,12 @@ class Pipeline:
             await waiting
         return exchange.context
 
+    def context_of(self, request: HttpRequest, identity: Identity) -> Context:
+        """The context of a request whose sender was found out elsewhere."""
+        exchange = Exchange(request)
+        self._enter(exchange, identity, "", self._region)
+        return exchange.context
+
     async def _run(self, exchange: Exchange, steps: Sequence[Step]) -> HttpResponse:
         try:
             for step in steps:

@@ -5,6 +5,7 @@ pieces become the object's.
 """
 
 import asyncio
+from typing import Final
 
 from penstock.api import Dispatcher, Service, operations_of
 from penstock.core.ids import Ids
@@ -55,6 +56,7 @@ class S3:
             self._notifications,
             lifecycles,
         )
+        self.post: Final = objects.post
         self.service = Service("s3", operations_of(*resources))
 
     def start(self) -> None:

@@ -4,7 +4,7 @@ A document has `size`, `etag`, `pieces` ((digest, size) pairs in order), `modifi
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -16,6 +16,7 @@ from penstock.services.s3.change import Changes
 from penstock.services.s3.condition import require_readable
 from penstock.services.s3.content import Contents
 from penstock.services.s3.expiry import expiration_header
+from penstock.services.s3.form import put_of, require_allowed, tags_of
 from penstock.services.s3.tag import parse_tags, require_tags
 from penstock.services.s3.version import Document, Versions
 from penstock.storage.primitives import Primitives
@@ -61,16 +62,38 @@ class Objects:
     @operation("PutObject", refuses=UNBUILT)
     async def put(self, ctx: Context, request: Request) -> Result:
         """Store an object; visible at once, durable when answered."""
+        return await self._store(ctx, request, "ObjectCreated:Put")
+
+    async def post(
+        self, ctx: Context, bucket: str, fields: Mapping[str, str], body: bytes
+    ) -> Result:
+        """Store the file of an HTML form, whose fields are named in lower case. Raises as PutObject and the policy do."""
+        await self._buckets.find(ctx, {"Bucket": bucket})
+        if "policy" in fields:
+            require_allowed(fields, bucket, len(body), ctx.now)
+        request = put_of(bucket, fields, body)
+        tags = require_tags(tags_of(fields), "object")
+        result = await self._store(ctx, request, "ObjectCreated:Post", tags)
+        return {**result, "Key": request["Key"]}
+
+    async def _store(
+        self,
+        ctx: Context,
+        request: Request,
+        kind: str,
+        tags: Sequence[Mapping[str, str]] = (),
+    ) -> Result:
         document = described(request, ctx.now)
         await self._buckets.find(ctx, request)
         async with self._contents.keep(request) as kept:
             document.update(kept.described())
+            document["tags"] = [*document["tags"], *tags]
 
             async def attach(tx: Primitives) -> None:
                 await self._contents.attach(tx, document, kept)
 
             # The bucket may have gone while the bytes were written.
-            bucket = await self._changes.put(ctx, request, "ObjectCreated:Put", document, attach)
+            bucket = await self._changes.put(ctx, request, kind, document, attach)
         result = {
             "ETag": document["etag"],
             **document["checksums"],
