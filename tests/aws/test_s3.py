@@ -450,3 +450,36 @@ def test_parts_of_an_object(aws: Callable[..., Any], bucket: str) -> None:
         found["ObjectParts"]["TotalPartsCount"],
     ]
     assert [4] == [p["Size"] for p in found["ObjectParts"]["Parts"] if p["PartNumber"] == 2]
+
+
+def test_what_was_never_set(aws: Callable[..., Any], bucket: str) -> None:
+    """Tools that compare a bucket with a plan ask for everything; a new bucket answers as on AWS."""
+    s3, name = aws("s3"), {"Bucket": bucket}
+    assert "NoSuchCORSConfiguration" == code(s3.get_bucket_cors, **name)
+    assert "NoSuchWebsiteConfiguration" == code(s3.get_bucket_website, **name)
+    assert "ReplicationConfigurationNotFoundError" == code(s3.get_bucket_replication, **name)
+    assert "ObjectLockConfigurationNotFoundError" == code(s3.get_object_lock_configuration, **name)
+    assert "BucketOwner" == s3.get_bucket_request_payment(**name)["Payer"]
+    assert "LoggingEnabled" not in s3.get_bucket_logging(**name)
+    assert "Status" not in s3.get_bucket_accelerate_configuration(**name)
+    (grant,) = s3.get_bucket_acl(**name)["Grants"]
+    assert "FULL_CONTROL" == grant["Permission"]
+    assert "AccessControlListNotSupported" == code(s3.put_bucket_acl, **name, ACL="public-read")
+    s3.put_bucket_acl(**name, ACL="private")
+    s3.put_bucket_ownership_controls(
+        **name, OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]}
+    )
+    assert "NotImplemented" == code(s3.put_bucket_acl, **name, ACL="public-read")
+    s3.delete_bucket_ownership_controls(**name)
+    assert "OwnershipControlsNotFoundError" == code(s3.get_bucket_ownership_controls, **name)
+
+
+def test_conditions_of_copies(aws: Callable[..., Any], bucket: str) -> None:
+    """A copy whose source does not fit is refused under the name of its header."""
+    s3, name = aws("s3"), {"Bucket": bucket, "Key": "k"}
+    etag = s3.put_object(**name, Body=b"x")["ETag"]
+    copy = {"Bucket": bucket, "Key": "copy", "CopySource": f"{bucket}/k"}
+    assert "PreconditionFailed" == code(s3.copy_object, **copy, CopySourceIfNoneMatch=etag)
+    assert "PreconditionFailed" == code(s3.copy_object, **copy, CopySourceIfMatch='"0"')
+    assert "NotImplemented" == code(s3.put_object, **name, IfMatch="*")
+    assert "InvalidArgument" == code(s3.list_objects_v2, Bucket=bucket, EncodingType="other")

@@ -10,6 +10,7 @@ from typing import Final
 from penstock.api import Dispatcher, Service, operations_of
 from penstock.core.ids import Ids
 from penstock.fanout import Fanout
+from penstock.services.s3.acl import Acls
 from penstock.services.s3.bucket import Buckets
 from penstock.services.s3.change import Changes
 from penstock.services.s3.collector import collection
@@ -20,6 +21,7 @@ from penstock.services.s3.listing import Listings
 from penstock.services.s3.multipart import Multipart, forget
 from penstock.services.s3.notification import Notifications
 from penstock.services.s3.object import Objects
+from penstock.services.s3.unset import Unset
 from penstock.services.s3.version import Versions
 from penstock.storage.primitives import Primitives, Store
 
@@ -51,6 +53,8 @@ class S3:
             buckets,
             Configurations(store, buckets),
             Listings(store, buckets),
+            Unset(buckets),
+            Acls(buckets, versions),
             objects,
             Multipart(store, ids, buckets, changes, contents, objects.source),
             self._notifications,

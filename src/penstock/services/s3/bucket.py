@@ -17,6 +17,7 @@ UPLOADS: Final = "s3/uploads"
 OWNERSHIPS: Final = ("BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter")
 # AWS: bucket names form one namespace (S3 user guide, "Bucket naming rules").
 NAMESPACE: Final = b"aws"
+_REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 _ACCOUNT: Final = re.compile(r"\d{12}")
 _NAME: Final = re.compile(r"(?!xn--)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
@@ -173,11 +174,14 @@ def _require_creatable(request: Request) -> None:
 
 def _location(ctx: Context, request: Request) -> str:
     constraint = request.get("CreateBucketConfiguration", {}).get("LocationConstraint")
+    # AWS: the oldest name of Ireland still counts (API reference, CreateBucket).
+    if constraint == "EU":
+        constraint = "eu-west-1"
     if constraint == ctx.region != "us-east-1" or (not constraint and ctx.region == "us-east-1"):
         return ctx.region
-    if ctx.region == "us-east-1" and constraint != "us-east-1":
+    if ctx.region == "us-east-1" and constraint != "us-east-1" and _REGION.fullmatch(constraint):
         return str(constraint)
-    if constraint == "us-east-1":
+    if constraint == "us-east-1" or (constraint and ctx.region == "us-east-1"):
         raise AwsError(
             "InvalidLocationConstraint",
             "The specified location-constraint is not valid",

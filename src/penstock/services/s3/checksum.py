@@ -82,6 +82,11 @@ FULL: Final = "FULL_OBJECT"
 COMPOSITE: Final = "COMPOSITE"
 
 
+def asked(request: Request) -> bool:
+    """Whether a request has or wants a checksum; a body that is followed by one has an algorithm too."""
+    return "ChecksumAlgorithm" in request or any(request.get(name) for name in _RUNNING)
+
+
 def require_built(request: Request) -> None:
     """Refuse by name an algorithm that cannot be computed here."""
     algorithm = request.get("ChecksumAlgorithm")

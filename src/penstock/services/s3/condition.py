@@ -25,6 +25,18 @@ def require_readable(request: Request, document: dict[str, Any]) -> None:
 
 def require_writable(request: Request, current: dict[str, Any] | None) -> None:
     """Raise PreconditionFailed, or NoSuchKey for an If-Match on nothing."""
+    if request.get("IfNoneMatch", "*") != "*" or request.get("IfMatch") == "*":
+        # AWS: writes know no other conditions (S3 user guide, "Conditional requests").
+        name = "If-Match" if request.get("IfMatch") == "*" else "If-None-Match"
+        raise AwsError(
+            "NotImplemented",
+            "A header you provided implies functionality that is not implemented",
+            status=501,
+            fields={
+                "Header": name,
+                "additionalMessage": f"We don't accept the provided value of {name} header for this API",
+            },
+        )
     exists = current is not None and not current.get("delete_marker")
     if "IfNoneMatch" in request and exists:
         raise failed("If-None-Match")
@@ -35,6 +47,15 @@ def require_writable(request: Request, current: dict[str, Any] | None) -> None:
             raise AwsError("NoSuchKey", message, status=404, fields=fields)
         if not _matches(request["IfMatch"], current["etag"]):
             raise failed("If-Match")
+
+
+def copy_failed(error: AwsError, request: Request) -> AwsError:
+    """The error of a copy whose source does not meet a condition."""
+    told = error.fields.get("Condition")
+    if told is None:
+        late = "CopySourceIfNoneMatch" not in request
+        told = "If-Modified-Since" if late else "If-None-Match"
+    return failed(f"x-amz-copy-source-{told}")
 
 
 def failed(condition: str) -> AwsError:

@@ -83,7 +83,14 @@ class Listings:
                 target.append(_version(key, document, request, bucket, latest=index == 0))
         result = _result(request, page, None)
         del result["Contents"]
-        result.update({"KeyMarker": marker, "Versions": versions, "DeleteMarkers": deletions})
+        result.update(
+            {
+                "KeyMarker": _encoded(marker, request),
+                "VersionIdMarker": "",
+                "Versions": versions,
+                "DeleteMarkers": deletions,
+            }
+        )
         if page.truncated:
             result["NextKeyMarker"] = _encoded(page.last, request)
         return result
@@ -91,6 +98,7 @@ class Listings:
     async def _page(
         self, bucket: str, request: Request, after: str, *, markers: bool = False
     ) -> _Page:
+        require_encoding(request)
         limit = min(request.get("MaxKeys", _MAX_KEYS), _MAX_KEYS)
         prefix, delimiter = request.get("Prefix", ""), request.get("Delimiter", "")
         page = _Page()
@@ -148,6 +156,18 @@ class _Keys:
             self._rows.popleft()
         if not self._rows:
             self._limit = _FIRST
+
+
+def require_encoding(request: Request) -> None:
+    """Raise InvalidArgument for an encoding that is none."""
+    encoding = request.get("EncodingType", "url")
+    if encoding != "url":
+        raise AwsError(
+            "InvalidArgument",
+            "Invalid Encoding Method specified in Request",
+            status=400,
+            fields={"ArgumentName": "encoding-type", "ArgumentValue": encoding},
+        )
 
 
 def _fold(key: str, prefix: str, delimiter: str) -> str | None:

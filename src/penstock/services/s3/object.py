@@ -13,7 +13,7 @@ from penstock.core.errors import AwsError
 from penstock.services.s3.attributes import attributes_of, part_of
 from penstock.services.s3.bucket import Buckets
 from penstock.services.s3.change import Changes
-from penstock.services.s3.condition import require_readable
+from penstock.services.s3.condition import copy_failed, require_readable
 from penstock.services.s3.content import Contents
 from penstock.services.s3.expiry import expiration_header
 from penstock.services.s3.form import put_of, require_allowed, tags_of
@@ -251,7 +251,12 @@ class Objects:
         for name in ("IfMatch", "IfNoneMatch", "IfModifiedSince", "IfUnmodifiedSince"):
             if f"CopySource{name}" in request:
                 source_request[name] = request[f"CopySource{name}"]
-        source, _ = await self._find(ctx, source_request)
+        try:
+            source, _ = await self._find(ctx, source_request)
+        except AwsError as error:
+            if error.code in ("PreconditionFailed", "NotModified"):
+                raise copy_failed(error, request) from None
+            raise
         return source, source_request
 
     async def _find(

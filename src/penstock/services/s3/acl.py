@@ -1,0 +1,69 @@
+"""Access control lists: everything belongs to the bucket's owner, and only that can be said."""
+
+from penstock.api import Context, Request, Result, operation, refuse
+from penstock.core.errors import AwsError
+from penstock.services.s3.bucket import Buckets
+from penstock.services.s3.version import Document, Versions
+
+_OWNERS = ("private", "bucket-owner-full-control")
+
+
+class Acls:
+    """Operations on the lists of buckets and objects."""
+
+    def __init__(self, buckets: Buckets, versions: Versions) -> None:
+        self._buckets = buckets
+        self._versions = versions
+
+    @operation("GetBucketAcl")
+    async def get_bucket(self, ctx: Context, request: Request) -> Result:
+        """The owner may do everything."""
+        return _owned(await self._buckets.find(ctx, request))
+
+    @operation("GetObjectAcl")
+    async def get_object(self, ctx: Context, request: Request) -> Result:
+        """The owner may do everything."""
+        bucket = await self._buckets.find(ctx, request)
+        await self._require_object(bucket, request)
+        return _owned(bucket)
+
+    @operation("PutBucketAcl")
+    async def put_bucket(self, ctx: Context, request: Request) -> None:
+        """Say once more that only the owner may do anything."""
+        _require_private(await self._buckets.find(ctx, request), request)
+
+    @operation("PutObjectAcl")
+    async def put_object(self, ctx: Context, request: Request) -> Result:
+        """Say once more that only the owner may do anything."""
+        bucket = await self._buckets.find(ctx, request)
+        await self._require_object(bucket, request)
+        _require_private(bucket, request)
+        return {}
+
+    async def _require_object(self, bucket: Document, request: Request) -> None:
+        key, version_id = request["Key"], request.get("VersionId")
+        document = await self._versions.find(bucket["name"], key, version_id)
+        if document is None or document.get("delete_marker"):
+            message = "The specified key does not exist."
+            raise AwsError("NoSuchKey", message, status=404, fields={"Key": key})
+
+
+def _owned(bucket: Document) -> Result:
+    owner = {"ID": bucket["account"].zfill(64)}
+    grantee = {**owner, "Type": "CanonicalUser"}
+    return {"Owner": owner, "Grants": [{"Grantee": grantee, "Permission": "FULL_CONTROL"}]}
+
+
+def _require_private(bucket: Document, request: Request) -> None:
+    """Raise unless a request leaves everything to the owner."""
+    grants = [name for name in request if name.startswith("Grant")]
+    given = request.get("AccessControlPolicy", {}).get("Grants")
+    canned = request.get("ACL", "private")
+    owned = given is None or given == _owned(bucket)["Grants"]
+    if not grants and owned and canned in _OWNERS:
+        return
+    if bucket.get("ownership", "BucketOwnerEnforced") == "BucketOwnerEnforced":
+        raise AwsError(
+            "AccessControlListNotSupported", "The bucket does not allow ACLs", status=400
+        )
+    raise refuse("ACLs that let others in")
