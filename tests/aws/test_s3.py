@@ -483,3 +483,36 @@ def test_conditions_of_copies(aws: Callable[..., Any], bucket: str) -> None:
     assert "PreconditionFailed" == code(s3.copy_object, **copy, CopySourceIfMatch='"0"')
     assert "NotImplemented" == code(s3.put_object, **name, IfMatch="*")
     assert "InvalidArgument" == code(s3.list_objects_v2, Bucket=bucket, EncodingType="other")
+
+
+def test_archived_objects_are_not_read(aws: Callable[..., Any], bucket: str) -> None:
+    """What is in an archive has to be restored before; a class that is none is refused."""
+    s3, name = aws("s3"), {"Bucket": bucket, "Key": "k"}
+    s3.put_object(**name, Body=b"x", StorageClass="GLACIER")
+    assert "GLACIER" == s3.head_object(**name)["StorageClass"]
+    assert "InvalidObjectState" == code(s3.get_object, **name)
+    assert "InvalidStorageClass" == code(s3.put_object, **name, StorageClass="OUTPOSTS")
+
+
+def test_version_that_is_not_there(aws: Callable[..., Any], bucket: str) -> None:
+    """Whoever names a version must mean one that can be."""
+    s3, name = aws("s3"), {"Bucket": bucket, "Key": "k"}
+    s3.put_object(**name, Body=b"x")
+    wrong = "HPniJFCxqTsMuIH9KX8K8wEjNUgmABCD"
+    assert "InvalidArgument" == code(s3.delete_object, **name, VersionId=wrong)
+    entry = {"Key": "k", "VersionId": wrong}
+    (error,) = s3.delete_objects(Bucket=bucket, Delete={"Objects": [entry]})["Errors"]
+    assert "NoSuchVersion" == error["Code"]
+
+
+def test_object_that_was_put_while_an_upload_went_on(aws: Callable[..., Any], bucket: str) -> None:
+    """An upload that shall replace one object does not replace the one that came in between."""
+    s3, name = aws("s3"), {"Bucket": bucket, "Key": "k"}
+    etag = s3.put_object(**name, Body=b"x")["ETag"]
+    upload = s3.create_multipart_upload(**name)["UploadId"]
+    part = s3.upload_part(**name, UploadId=upload, PartNumber=1, Body=b"y")["ETag"]
+    s3.put_object(**name, Body=b"x")
+    parts = {"Parts": [{"PartNumber": 1, "ETag": part}]}
+    assert "ConditionalRequestConflict" == code(
+        s3.complete_multipart_upload, **name, UploadId=upload, MultipartUpload=parts, IfMatch=etag
+    )

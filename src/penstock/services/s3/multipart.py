@@ -11,7 +11,7 @@ from penstock.api import Context, Request, Result, operation
 from penstock.core.errors import AwsError, Conflict
 from penstock.core.ids import Ids
 from penstock.services.s3 import checksum
-from penstock.services.s3.bucket import UPLOADS, Buckets
+from penstock.services.s3.bucket import OBJECTS, UPLOADS, Buckets
 from penstock.services.s3.change import Changes
 from penstock.services.s3.content import Contents, Kept
 from penstock.services.s3.listing import require_encoding
@@ -141,6 +141,7 @@ class Multipart:
 
         async def assemble(tx: Primitives) -> None:
             await self._find(ctx, request, tx)
+            await self._require_unchanged(tx, request, upload["modified_at"])
             if await parts_of(tx, request["UploadId"]) != parts:
                 raise Conflict("a part was uploaded while the upload was completed")
             await self._contents.share(tx, document, document["pieces"])
@@ -160,6 +161,19 @@ class Multipart:
         if bucket.get("versioning") == "Enabled":
             result["VersionId"] = document["version_id"]
         return result
+
+    async def _require_unchanged(self, tx: Primitives, request: Request, since: int) -> None:
+        """Raise ConditionalRequestConflict where an If-Match is about an object that was put while the upload went on."""
+        if "IfMatch" not in request:
+            return
+        row = await tx.table.get(OBJECTS, request["Bucket"].encode(), request["Key"].encode())
+        if row is not None and orjson.loads(row.document)["modified_at"] > since:
+            raise AwsError(
+                "ConditionalRequestConflict",
+                "The conditional request cannot succeed due to a conflicting operation against this resource.",
+                status=409,
+                fields={"Condition": "If-Match", "Key": request["Key"]},
+            )
 
     @operation("AbortMultipartUpload", refuses=["IfMatchInitiatedTime"])
     async def abort(self, ctx: Context, request: Request) -> None:

@@ -16,6 +16,7 @@ from penstock.core.retry import DeadLetter, DoublingSchedule
 from penstock.delivery.model import Failed
 from penstock.fanout import Delivery, Fanout, Letter, Packed, put
 from penstock.services.s3.bucket import Buckets
+from penstock.services.s3.configuration import malformed
 from penstock.services.s3.event import (
     Happening,
     bus_detail,
@@ -121,14 +122,15 @@ class Notifications:
 
     def _checked(self, given: Configuration) -> Configuration:
         """A configuration as it is kept: with an id, and rules by their proper names. Raises InvalidArgument."""
-        rules = [{**rule, "Name": rule.get("Name", "").capitalize()} for rule in rules_of(given)]
+        if any(not {"Name", "Value"} <= rule.keys() for rule in rules_of(given)):
+            raise malformed()
+        rules = [{**rule, "Name": rule["Name"].capitalize()} for rule in rules_of(given)]
         for rule in rules:
             if rule["Name"] not in ("Prefix", "Suffix"):
                 raise _invalid(
                     "filter rule name must be either prefix or suffix",
                     {"ArgumentName": "FilterRule.Name", "ArgumentValue": rule["Name"].lower()},
                 )
-            rule.setdefault("Value", "")
         names = [rule["Name"] for rule in rules]
         for name in ("Prefix", "Suffix"):
             if names.count(name) > 1:

@@ -46,6 +46,16 @@ UNBUILT: Final = (
 )
 _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
 _MAX_METADATA: Final = 2048
+_ARCHIVED: Final = ("GLACIER", "DEEP_ARCHIVE")
+_STORAGE_CLASSES: Final = (
+    "STANDARD",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "INTELLIGENT_TIERING",
+    "GLACIER_IR",
+    "REDUCED_REDUNDANCY",
+    *_ARCHIVED,
+)
 
 
 class Objects:
@@ -108,6 +118,13 @@ class Objects:
     async def get(self, ctx: Context, request: Request) -> Result:
         """An object's bytes, or a range of them, with its description."""
         document, bucket = await self._find(ctx, request)
+        if document["storage_class"] in _ARCHIVED:
+            raise AwsError(
+                "InvalidObjectState",
+                "The operation is not valid for the object's storage class",
+                status=403,
+                fields={"StorageClass": document["storage_class"]},
+            )
         result = _description(document, request, bucket)
         start, end = _extent(document, request, result)
         if end is None:
@@ -159,6 +176,14 @@ class Objects:
     @operation("DeleteObject", refuses=["MFA", "IfMatchLastModifiedTime", "IfMatchSize"])
     async def delete(self, ctx: Context, request: Request) -> Result:
         """Remove an object or cover it by a delete marker; no error if there is none."""
+        bucket = await self._buckets.find(ctx, request)
+        if "versioning" not in bucket and request.get("VersionId", "null") != "null":
+            raise AwsError(
+                "InvalidArgument",
+                "Invalid version id specified",
+                status=400,
+                fields={"ArgumentName": "versionId", "ArgumentValue": request["VersionId"]},
+            )
         bucket, (removed,) = await self._changes.remove(ctx, request, [request])
         if isinstance(removed, AwsError):
             raise removed
@@ -192,7 +217,10 @@ class Objects:
         _, outcomes = await self._changes.remove(ctx, request, conditions)
         deleted, failures = [], []
         for entry, outcome in zip(entries, outcomes, strict=True):
-            if isinstance(outcome, AwsError):
+            if outcome is None and entry.get("VersionId", "null") != "null":
+                missing = AwsError("NoSuchVersion", "The specified version does not exist.")
+                failures.append(_failure(entry, missing))
+            elif isinstance(outcome, AwsError):
                 failures.append(_failure(entry, outcome))
             else:
                 deleted.append(_deletion(entry, outcome))
@@ -292,6 +320,14 @@ def described(request: Request, now: int) -> Document:
     # AWS: this canned ACL changes nothing where the owner owns every object (S3 user guide, "Object Ownership").
     if request.get("ACL", "private") not in ("private", "bucket-owner-full-control"):
         raise refuse(f"ACL {request['ACL']}")
+    storage_class = request.get("StorageClass", "STANDARD")
+    if storage_class not in _STORAGE_CLASSES:
+        raise AwsError(
+            "InvalidStorageClass",
+            "The storage class you specified is not valid",
+            status=400,
+            fields={"StorageClassRequested": storage_class},
+        )
     metadata = {name.lower(): value for name, value in request.get("Metadata", {}).items()}
     # AWS: user metadata is limited to 2 KB (S3 user guide, "Object metadata").
     if sum(len(name) + len(value.encode()) for name, value in metadata.items()) > _MAX_METADATA:
@@ -311,7 +347,7 @@ def described(request: Request, now: int) -> Document:
         "headers": headers,
         "metadata": metadata,
         "tags": parse_tags(request.get("Tagging")),
-        "storage_class": request.get("StorageClass", "STANDARD"),
+        "storage_class": storage_class,
     }
 
 
