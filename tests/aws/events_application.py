@@ -1,8 +1,10 @@
 """What tests of EventBridge share: a server whose time a test steers, with queues that take what rules match."""
 
 import json
+import threading
 import urllib.request
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
@@ -79,3 +81,64 @@ class Bus:
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self.steer("clock", {"advance": seconds})
+
+
+class Endpoint:
+    """An HTTP endpoint that notes what it is asked, and answers what it is told to."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, Any]] = []
+        self.answers: list[tuple[int, dict[str, str]]] = []
+        self.tokens: list[str] = []
+        endpoint = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                seen = {"path": self.path, "headers": dict(self.headers.items()), "body": body}
+                endpoint.seen.append(seen)
+                status, headers = endpoint.answers.pop(0) if endpoint.answers else (200, {})
+                token = endpoint.tokens.pop(0) if self.path.startswith("/token") else ""
+                told = json.dumps({"access_token": token, "expires_in": 3600}).encode()
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("content-length", str(len(told)))
+                self.end_headers()
+                self.wfile.write(told)
+
+            do_PUT = do_POST
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+KEY = {
+    "AuthorizationType": "API_KEY",
+    "AuthParameters": {"ApiKeyAuthParameters": {"ApiKeyName": "X-Key", "ApiKeyValue": "hush"}},
+}
+
+
+def destination(bus: Bus, url: str, connection: dict[str, Any], **options: Any) -> str:
+    """An API destination with a connection. Returns its ARN."""
+    name = bus.unique[-64:]
+    made = bus.events.create_connection(Name=name, **connection)
+    return str(
+        bus.events.create_api_destination(
+            **{
+                "Name": name,
+                "ConnectionArn": made["ConnectionArn"],
+                "InvocationEndpoint": url,
+                "HttpMethod": "POST",
+                **options,
+            }
+        )["ApiDestinationArn"]
+    )

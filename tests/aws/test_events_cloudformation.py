@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -127,12 +126,6 @@ SAM: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def frozen(launch: Callable[..., Server]) -> Server:
-    """A Penstock whose time stands still."""
-    return launch(":memory:")
-
-
 class Stack:
     """One stack of the test's own."""
 
@@ -194,10 +187,10 @@ def test_a_stack_of_everything(endpoint: str, connect: Any, unique: str) -> None
         bus.events.describe_connection(Name=outputs["Secret"].split("/")[1])
 
 
-def test_the_events_of_a_sam_function(frozen: Server, connect: Any, unique: str) -> None:
+def test_the_events_of_a_sam_function(frozen_events: Server, connect: Any, unique: str) -> None:
     """Rules, the old name for them, and schedules."""
-    bus = Bus(frozen.endpoint, connect, unique)
-    stack = Stack(connect(frozen.endpoint, "cloudformation"), unique)
+    bus = Bus(frozen_events.endpoint, connect, unique)
+    stack = Stack(connect(frozen_events.endpoint, "cloudformation"), unique)
     template = json.loads(json.dumps(SAM).replace("NAME", unique))
     stack.deploy(template)
     bus.steer("clock", {"freeze": True})

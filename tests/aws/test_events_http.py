@@ -2,58 +2,17 @@
 
 import base64
 import json
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.aws.events_application import Bus
+from tests.aws.events_application import KEY, Bus, Endpoint, destination
 from tests.conftest import Server
 
 ORDERS = {"source": ["shop"]}
 ROLE = "arn:aws:iam::000000000000:role/r"
-
-
-class Endpoint:
-    """An HTTP endpoint that notes what it is asked, and answers what it is told to."""
-
-    def __init__(self) -> None:
-        self.seen: list[dict[str, Any]] = []
-        self.answers: list[tuple[int, dict[str, str]]] = []
-        self.tokens: list[str] = []
-        endpoint = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                seen = {"path": self.path, "headers": dict(self.headers.items()), "body": body}
-                endpoint.seen.append(seen)
-                status, headers = endpoint.answers.pop(0) if endpoint.answers else (200, {})
-                token = endpoint.tokens.pop(0) if self.path.startswith("/token") else ""
-                told = json.dumps({"access_token": token, "expires_in": 3600}).encode()
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("content-length", str(len(told)))
-                self.end_headers()
-                self.wfile.write(told)
-
-            do_PUT = do_POST
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @pytest.fixture
@@ -64,24 +23,14 @@ def endpoint() -> Iterator[Endpoint]:
     made.close()
 
 
-@pytest.fixture(scope="module")
-def frozen(launch: Callable[..., Server]) -> Server:
-    """A Penstock whose time stands still."""
-    return launch(":memory:")
-
-
 @pytest.fixture
-def bus(frozen: Server, connect: Callable[..., Any], unique: str) -> Bus:
+def bus(frozen_events: Server, connect: Callable[..., Any], unique: str) -> Bus:
     """A bus on it."""
-    made = Bus(frozen.endpoint, connect, unique)
+    made = Bus(frozen_events.endpoint, connect, unique)
     made.steer("clock", {"freeze": True})
     return made
 
 
-KEY = {
-    "AuthorizationType": "API_KEY",
-    "AuthParameters": {"ApiKeyAuthParameters": {"ApiKeyName": "X-Key", "ApiKeyValue": "hush"}},
-}
 BASIC = {
     "AuthorizationType": "BASIC",
     "AuthParameters": {"BasicAuthParameters": {"Username": "u", "Password": "hush"}},
@@ -102,23 +51,6 @@ def oauth(endpoint: Endpoint) -> dict[str, Any]:
             }
         },
     }
-
-
-def destination(bus: Bus, url: str, connection: dict[str, Any], **options: Any) -> str:
-    """An API destination with a connection. Returns its ARN."""
-    name = bus.unique[-64:]
-    made = bus.events.create_connection(Name=name, **connection)
-    return str(
-        bus.events.create_api_destination(
-            **{
-                "Name": name,
-                "ConnectionArn": made["ConnectionArn"],
-                "InvocationEndpoint": url,
-                "HttpMethod": "POST",
-                **options,
-            }
-        )["ApiDestinationArn"]
-    )
 
 
 def lower(seen: dict[str, Any]) -> dict[str, str]:
@@ -273,10 +205,10 @@ def test_a_destination_that_is_gone_leaves_a_dead_letter(bus: Bus, endpoint: End
     assert "NO_RESOURCE" == letter["MessageAttributes"]["ERROR_CODE"]["StringValue"]
 
 
-def test_a_stage_of_api_gateway_is_called(bus: Bus, frozen: Server, connect: Any) -> None:
+def test_a_stage_of_api_gateway_is_called(bus: Bus, connect: Any) -> None:
     """As a client would call it: here a method that puts its body into a queue."""
     url, _ = bus.queue("taken")
-    api = connect(frozen.endpoint, "apigateway")
+    api = connect(bus.endpoint, "apigateway")
     rest = api.create_rest_api(name=bus.unique)
     resource = api.create_resource(
         restApiId=rest["id"], parentId=rest["rootResourceId"], pathPart="{name}"
@@ -307,30 +239,3 @@ def test_a_stage_of_api_gateway_is_called(bus: Bus, frozen: Server, connect: Any
     bus.advance(0)
 
     assert ["ann 7"] == [message["Body"] for message in bus.messages(url)]
-
-
-def test_a_crash_loses_no_call(
-    launch: Callable[..., Server], connect: Any, endpoint: Endpoint, tmp_path: Path
-) -> None:
-    """What waits for an endpoint waits on disk, also when the destination is gone by then."""
-    server = launch(tmp_path)
-    bus = Bus(server.endpoint, connect, "crash")
-    bus.steer("clock", {"freeze": True})
-    letters, dead = bus.queue("dead")
-    arn = destination(bus, endpoint.url, KEY)
-    bus.rule(ORDERS, {"Arn": arn, "RoleArn": ROLE, "DeadLetterConfig": {"Arn": dead}})
-    endpoint.answers = [(503, {"Retry-After": "3600"})] * 2
-    bus.put()
-    bus.put()
-    bus.advance(1)
-    assert 2 == len(endpoint.seen)
-    server.kill()
-
-    server.start()
-    bus.steer("clock", {"freeze": True})
-    bus.advance(1800)
-    assert 2 == len(endpoint.seen)
-    endpoint.answers = [(200, {})]
-    bus.advance(1801)
-    assert 4 == len(endpoint.seen)
-    assert [] == bus.messages(letters)
