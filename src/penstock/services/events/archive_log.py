@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from penstock.storage.primitives import Primitives, Record
 
+DAY_MS: Final = 86_400_000
 _LOG: Final = "events/archive/"
 
 
@@ -23,13 +24,15 @@ def log_of(archive_arn: str) -> str:
     return _LOG + archive_arn
 
 
-async def append(tx: Primitives, archive_arn: str, body: bytes, now: int) -> None:
-    """Add an event."""
+async def append(tx: Primitives, archive_arn: str, body: bytes, days: int, now: int) -> None:
+    """Add an event, and remove those that were kept for so many days; 0 keeps them for ever."""
     log = log_of(archive_arn)
     bounds = await tx.log.bounds(log)
     count, size = (0, 0) if bounds is None else _running(bounds[1])
     head = f"{count + 1} {size + len(body)}\n".encode()
     await tx.log.append(log, [(now, head + body)])
+    if days and bounds is not None and bounds[0].at < now - days * DAY_MS:
+        await tx.log.trim(log, now - days * DAY_MS)
 
 
 async def extent(given: Primitives, archive_arn: str) -> Extent:

@@ -5,7 +5,7 @@ from typing import Any, Final
 from penstock.api import Context, Request, Result, operation
 from penstock.core.arn import parse_arn
 from penstock.core.errors import AwsError
-from penstock.services.events.archive_log import extent, log_of
+from penstock.services.events.archive_log import DAY_MS, extent, log_of
 from penstock.services.events.buses import Buses
 from penstock.services.events.documents import Document, Documents, only, page
 from penstock.services.events.index import RuleIndexes
@@ -15,7 +15,6 @@ from penstock.services.events.rules import Rules, archive_rule
 from penstock.storage.primitives import Primitives, Store
 
 ARCHIVES: Final = "events/archives"
-_DAY_MS: Final = 86_400_000
 _TOLD: Final = (
     "ArchiveName",
     "EventSourceArn",
@@ -49,7 +48,7 @@ class Archives:
         """Remove what an archive has kept for longer than it should."""
         days = archive.get("RetentionDays", 0)
         if days:
-            await self._store.log.trim(log_of(archive["ArchiveArn"]), now - days * _DAY_MS)
+            await self._store.log.trim(log_of(archive["ArchiveArn"]), now - days * DAY_MS)
 
     @operation("CreateArchive", refuses=_UNBUILT)
     async def create(self, ctx: Context, request: Request) -> Result:
@@ -71,7 +70,7 @@ class Archives:
             if await self._documents.find(tx, scope.partition, name) is not None:
                 raise AwsError("ResourceAlreadyExistsException", f"Archive {name} already exists.")
             await self._documents.put(tx, scope.partition, name, document)
-            await self._rules.keep(tx, bus, archive_rule(bus, name, pattern))
+            await self._rules.keep(tx, bus, archive_rule(bus, document))
         self._indexes.forget(bus)
         return only(document, "ArchiveArn", "State", "CreationTime")
 
@@ -95,7 +94,7 @@ class Archives:
                     document.pop(member, None)
             await self._documents.put(tx, scope.partition, name, document)
             bus = bus_key(ctx, document["EventSourceArn"])
-            await self._rules.keep(tx, bus, archive_rule(bus, name, document.get("EventPattern")))
+            await self._rules.keep(tx, bus, archive_rule(bus, document))
         self._indexes.forget(bus)
         return only(document, "ArchiveArn", "State", "CreationTime")
 

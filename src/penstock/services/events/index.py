@@ -29,6 +29,8 @@ class Rule:
     targets: tuple[Target, ...]
     archive: str | None = None
     """The ARN of the archive that it fills."""
+    retention_days: int = 0
+    """For how long the archive keeps events; 0 for ever."""
 
 
 _Entry: TypeAlias = tuple[Pattern, Rule]
@@ -37,7 +39,14 @@ _Entry: TypeAlias = tuple[Pattern, Rule]
 def compile_rule(bus: BusKey, document: Document) -> Rule:
     """A rule from its document."""
     targets = tuple(compile_target(target) for target in document["Targets"])
-    return Rule(bus, document["Name"], document["Arn"], targets, document.get("Archive"))
+    return Rule(
+        bus,
+        document["Name"],
+        document["Arn"],
+        targets,
+        document.get("Archive"),
+        document.get("RetentionDays", 0),
+    )
 
 
 class RuleIndexes:

@@ -103,6 +103,7 @@ class Replays:
             raise _invalid("EventSourceArn", error.message) from error
         if found["EventSourceArn"] != bus.arn:
             raise _invalid("Destination.Arn", "Cross event bus replay is not permitted.")
+        await self._archives.trim(found, ctx.now)
 
     @operation("DescribeReplay")
     async def describe(self, ctx: Context, request: Request) -> Result:

@@ -30,8 +30,8 @@ class Routed:
     """What to store for some events."""
 
     packed: dict[str, list[NewMessage]] = field(default_factory=dict)
-    archived: list[tuple[str, bytes]] = field(default_factory=list)
-    """Archives' ARNs and events."""
+    archived: list[tuple[str, int, bytes]] = field(default_factory=list)
+    """Archives' ARNs, for how many days they keep events, and events."""
 
     def add(self, packed: Packed) -> None:
         """Messages of a lane."""
@@ -75,7 +75,7 @@ class Router:
                 if only is not None and rule.arn not in only:
                     continue
                 if rule.archive is not None:
-                    routed.archived.append((rule.archive, event.body))
+                    routed.archived.append((rule.archive, rule.retention_days, event.body))
                 deliveries += await self._of_rule(ctx, rule, event, routed)
         for packed in await self._lanes.pack(ctx, deliveries):
             routed.add(packed)
@@ -98,8 +98,8 @@ class Router:
     async def store_in(self, tx: Primitives, routed: Routed, now: int) -> None:
         """The same within a transaction."""
         await put(tx, routed.packed, now)
-        for archive, body in routed.archived:
-            await append(tx, archive, body, now)
+        for archive, days, body in routed.archived:
+            await append(tx, archive, body, days, now)
 
     async def _of_rule(
         self, ctx: Context, rule: Rule, event: Event, routed: Routed

@@ -47,7 +47,7 @@ class Rules:
     """Operations on rules.
 
     A document has the members of DescribeRule, `Targets` as ListTargetsByRule gives them, `Tags`, the ARN of its
-    `Archive` if it fills one and, if it has a schedule, `Since` and `Generation` (see `Timetable`).
+    `Archive` with its `RetentionDays` if it fills one and, if it has a schedule, `Since` and `Generation` (see `Timetable`).
     """
 
     def __init__(
@@ -215,12 +215,13 @@ def _require_unmanaged(rule: Document | None) -> None:
         )
 
 
-def archive_rule(bus: BusKey, archive: str, pattern: str | None) -> dict[str, Any]:
+def archive_rule(bus: BusKey, archive: Document) -> dict[str, Any]:
     """The rule that fills an archive."""
+    pattern = archive.get("EventPattern")
     asked = orjson.loads(pattern) if pattern else {}
     # AWS: an archive has a managed rule that leaves out what a replay brought (dossier 4.7).
     matched = {**asked, "replay-name": [{"exists": False}]}
-    name = f"Events-Archive-{archive}"
+    name = f"Events-Archive-{archive['ArchiveName']}"
     return {
         "Name": name,
         "Arn": bus.rule_arn(name),
@@ -231,5 +232,6 @@ def archive_rule(bus: BusKey, archive: str, pattern: str | None) -> dict[str, An
         "EventPattern": orjson.dumps(matched).decode(),
         "Targets": [],
         "Tags": [],
-        "Archive": bus.scope.arn(f"archive/{archive}"),
+        "Archive": archive["ArchiveArn"],
+        "RetentionDays": archive["RetentionDays"],
     }
