@@ -149,7 +149,7 @@ class App:
         self.events = Events(fanout, frozenset(names), apigateway.door)
         self.cloudformation = cloudformation_service(store, ids, clock, dispatcher)
         self.scheduler = Scheduler(fanout)
-        self.pipes = Pipes(fanout, self.sqs.source, self.sqs.handle)
+        self.pipes = Pipes(fanout, self.sqs.source, self.sqs.handle, self.events.call)
         services = [
             self.sqs.service,
             self.sns.service,

@@ -1,12 +1,13 @@
 """EventBridge Pipes: from a queue through filter, enrichment and templates to a target, in virtual time."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.aws.events_application import Endpoint
 from tests.aws.lambda_application import Application
 from tests.conftest import Server
 
@@ -259,6 +260,115 @@ def test_other_targets(application: Application, pipes: Any, connect: Callable[.
     assert ['{"kind": "paid", "n": 7}'] in bodies
     (log_event,) = logs.get_log_events(logGroupName=application.name, logStreamName="s")["events"]
     assert log_event["message"] == "n is 7"
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    made = Endpoint()
+    yield made
+    made.close()
+
+
+def destination(application: Application, connect: Callable[..., Any], url: str) -> str:
+    """The ARN of a new API destination whose connection has a key."""
+    events = connect(application.endpoint, "events")
+    key = {"ApiKeyName": "x-key", "ApiKeyValue": "hush"}
+    connection = events.create_connection(
+        Name=application.name,
+        AuthorizationType="API_KEY",
+        AuthParameters={"ApiKeyAuthParameters": key},
+    )
+    return str(
+        events.create_api_destination(
+            Name=application.name,
+            ConnectionArn=connection["ConnectionArn"],
+            InvocationEndpoint=url,
+            HttpMethod="POST",
+        )["ApiDestinationArn"]
+    )
+
+
+def test_an_api_destination_as_target(
+    application: Application, pipes: Any, connect: Callable[..., Any], endpoint: Endpoint
+) -> None:
+    """Each event is a call; one that fails comes back by the queue's rules."""
+    url, source = application.queue("source", VisibilityTimeout="60")
+    endpoint.answers = [(200, {}), (503, {})]
+    pipes.create_pipe(
+        Name=application.name,
+        Source=source,
+        Target=destination(application, connect, f"{endpoint.url}/*"),
+        RoleArn=ROLE,
+        SourceParameters={
+            "SqsQueueParameters": {"BatchSize": 2, "MaximumBatchingWindowInSeconds": 5}
+        },
+        TargetParameters={
+            "InputTemplate": '{"n": <$.body.n>}',
+            "HttpParameters": {
+                "PathParameterValues": ["$.body.kind"],
+                "HeaderParameters": {"x-kind": "$.body.kind"},
+            },
+        },
+    )
+    application.send(url, '{"n": 1, "kind": "a"}', '{"n": 2, "kind": "b"}')
+    application.advance(10)
+    assert [(one["path"], one["body"]) for one in endpoint.seen] == [
+        ("/a", b'{"n": 1}'),
+        ("/b", b'{"n": 2}'),
+    ]
+    headers = {name.lower(): value for name, value in endpoint.seen[0]["headers"].items()}
+    assert (headers["x-key"], headers["x-kind"]) == ("hush", "a")
+    application.advance(66)
+    assert [one["body"] for one in endpoint.seen[2:]] == [b'{"n": 2}']
+    application.advance(3600)
+    assert len(endpoint.seen) == 3
+
+
+def test_an_api_destination_as_enrichment(
+    application: Application, pipes: Any, connect: Callable[..., Any], endpoint: Endpoint
+) -> None:
+    url, source = application.queue("source")
+    told, target = application.queue("told")
+    pipes.create_pipe(
+        Name=application.name,
+        Source=source,
+        Enrichment=destination(application, connect, endpoint.url),
+        EnrichmentParameters={"InputTemplate": "<$.body>"},
+        Target=target,
+        RoleArn=ROLE,
+    )
+    application.send(url, '{"n": 1}')
+    application.advance(1)
+    assert endpoint.seen[0]["body"] == b'[{"n":1}]'
+    assert application.bodies(told) == [{"access_token": "", "expires_in": 3600}]
+
+
+def test_a_stage_of_api_gateway_as_enrichment(
+    application: Application, pipes: Any, connect: Callable[..., Any]
+) -> None:
+    url, source = application.queue("source")
+    told, target = application.queue("told")
+    gateway = connect(application.endpoint, "apigateway")
+    api = gateway.create_rest_api(name=application.name)["id"]
+    root = gateway.get_resources(restApiId=api)["items"][0]["id"]
+    method = {"restApiId": api, "resourceId": root, "httpMethod": "POST"}
+    gateway.put_method(**method, authorizationType="NONE")
+    gateway.put_method_response(**method, statusCode="200")
+    mock = {"application/json": '{"statusCode": 200}'}
+    gateway.put_integration(**method, type="MOCK", requestTemplates=mock)
+    told_back = {"application/json": '{"by": "mock"}'}
+    gateway.put_integration_response(**method, statusCode="200", responseTemplates=told_back)
+    gateway.create_deployment(restApiId=api, stageName="s")
+    pipes.create_pipe(
+        Name=application.name,
+        Source=source,
+        Enrichment=f"arn:aws:execute-api:us-east-1:000000000000:{api}/s/POST/",
+        Target=target,
+        RoleArn=ROLE,
+    )
+    application.send(url, "1")
+    application.advance(1)
+    assert application.bodies(told) == [{"by": "mock"}]
 
 
 def test_a_pipe_of_a_template(

@@ -14,7 +14,7 @@ from penstock.api import Answering, Context, Dispatcher, Headers, HttpRequest
 from penstock.clock import Clock
 from penstock.core.arn import parse_arn
 from penstock.core.errors import AwsError
-from penstock.fanout import Delivery, NotYetError, Outbound
+from penstock.fanout import Delivery, NotYetError, Outbound, OutboundAnswer
 from penstock.services.events.authorizing import Authorizing, pairs, with_query
 from penstock.services.events.destinations import Destinations
 from penstock.services.events.documents import Document
@@ -83,31 +83,42 @@ class Calls:
     async def to_destination(
         self, dispatcher: Dispatcher, ctx: Context, delivery: Delivery, message: Leased
     ) -> None:
-        """Call an API destination, at the rate that it allows."""
+        """Hand an event to an API destination."""
+        await self.call_destination(ctx, delivery, message.id, message.body)
+
+    async def to_stage(
+        self, dispatcher: Dispatcher, ctx: Context, delivery: Delivery, message: Leased
+    ) -> None:
+        """Hand an event to a method of a stage of API Gateway."""
+        await self.call_stage(ctx, delivery, message.id, message.body)
+
+    async def call_destination(
+        self, ctx: Context, delivery: Delivery, id_: str, body: bytes
+    ) -> bytes:
+        """What an API destination answers, called at the rate that it allows. Raises AwsError, NotYetError."""
         destination, connection = await self._destinations.by_arn(delivery.to)
         if connection["ConnectionState"] == "DEAUTHORIZED" and not _by_token(connection):
             raise AwsError("AccessDenied", "The connection is deauthorized.", status=403)
         pace = self._paces.setdefault(delivery.to, Pace())
         now = self._clock.now()
-        turn = pace.turn_of(message.id, destination["InvocationRateLimitPerSecond"], now)
+        turn = pace.turn_of(id_, destination["InvocationRateLimitPerSecond"], now)
         if turn > now:
             raise NotYetError(turn)
-        status, headers = await self._call(destination, connection, delivery, message, fresh=False)
-        if status == _UNAUTHORIZED and _by_token(connection):
-            status, headers = await self._call(
-                destination, connection, delivery, message, fresh=True
-            )
-        _judge(status, headers, destination["InvocationEndpoint"], now)
+        answer = await self._call(destination, connection, delivery, body, fresh=False)
+        if answer.status == _UNAUTHORIZED and _by_token(connection):
+            answer = await self._call(destination, connection, delivery, body, fresh=True)
+        _judge(answer.status, answer.headers, destination["InvocationEndpoint"], now)
+        return answer.body
 
     async def _call(
         self,
         destination: Document,
         connection: Document,
         delivery: Delivery,
-        message: Leased,
+        body: bytes,
         *,
         fresh: bool,
-    ) -> tuple[int, Mapping[str, str]]:
+    ) -> OutboundAnswer:
         own = delivery.request
         common = connection["AuthParameters"].get("InvocationHttpParameters", {})
         headers = {k.lower(): v for k, v in own.get("HeaderParameters", {}).items()}
@@ -121,14 +132,13 @@ class Calls:
             **pairs(common, "QueryStringParameters"),
         }
         path = _filled(destination["InvocationEndpoint"], own.get("PathParameterValues", []))
-        answer = await self._outbound.send(
+        return await self._outbound.send(
             destination["HttpMethod"],
             with_query(path, query),
             {**_HEADERS, **headers},
-            _with_members(message.body, pairs(common, "BodyParameters")),
+            _with_members(body, pairs(common, "BodyParameters")),
             timeout_ms=_TIMEOUT_MS,
         )
-        return answer.status, answer.headers
 
     async def _authorization(self, connection: Document, *, fresh: bool) -> dict[str, str]:
         given = connection["AuthParameters"]
@@ -142,10 +152,8 @@ class Calls:
                 return {key["ApiKeyName"].lower(): key["ApiKeyValue"]}
         return {"authorization": await self._authorizing.token(connection, fresh=fresh)}
 
-    async def to_stage(
-        self, dispatcher: Dispatcher, ctx: Context, delivery: Delivery, message: Leased
-    ) -> None:
-        """Call a method of a stage of API Gateway, as a client would."""
+    async def call_stage(self, ctx: Context, delivery: Delivery, id_: str, body: bytes) -> bytes:
+        """What a method of a stage of API Gateway answers, called as a client would. Raises AwsError."""
         api, stage, method, *path = parse_arn(delivery.to).resource.split("/", 3)
         own = delivery.request
         rest = _filled("".join(path), own.get("PathParameterValues", []))
@@ -165,7 +173,7 @@ class Calls:
             path=f"/restapis/{api}/{stage}/_user_request_/{rest.rstrip('/')}/",
             query=urlencode(own.get("QueryStringParameters", {})),
             headers=cast(Headers, headers),
-            body=message.body,
+            body=body,
         )
         answering = self._door(request)
         if answering is None:
@@ -173,6 +181,7 @@ class Calls:
         answer = await answering
         found = {name.lower(): value for name, value in answer.headers}
         _judge(answer.status, found, delivery.to, self._clock.now())
+        return answer.body
 
 
 def _by_token(connection: Document) -> bool:

@@ -83,6 +83,12 @@ class Events:
         self._calls.reset()
         self._authorizing.reset()
 
+    async def call(self, ctx: Context, delivery: Delivery, id_: str, body: bytes) -> bytes:
+        """What an API destination or a stage of API Gateway answers, for those who wait for it."""
+        if delivery.service == "execute-api":
+            return await self._calls.call_stage(ctx, delivery, id_, body)
+        return await self._calls.call_destination(ctx, delivery, id_, body)
+
     async def _to_bus(
         self, dispatcher: Dispatcher, ctx: Context, delivery: Delivery, message: Leased
     ) -> None:

@@ -18,13 +18,21 @@ RUNNING: Final = "RUNNING"
 STOPPED: Final = "STOPPED"
 _SOURCES: Final = {"sqs": "SqsQueueParameters"}
 _TARGETS: Final = {
+    "api-destination": "HttpParameters",
     "events": "EventBridgeEventBusParameters",
+    "execute-api": "HttpParameters",
     "lambda": "LambdaFunctionParameters",
     "logs": "CloudWatchLogsParameters",
     "sns": None,
     "sqs": "SqsQueueParameters",
 }
-_ENRICHMENTS: Final = ("lambda",)
+DESTINATION: Final = "api-destination"
+"""API destinations are EventBridge's, as buses are: in the tables here they are a service of their own."""
+_ENRICHMENTS: Final = {
+    DESTINATION: "HttpParameters",
+    "execute-api": "HttpParameters",
+    "lambda": None,
+}
 _COMMON: Final = frozenset(["FilterCriteria", "InputTemplate"])
 
 
@@ -52,6 +60,16 @@ class Pipe:
     @property
     def batch_size(self) -> int:
         """How many messages are taken together, at most."""
+        return 1 if self.calls_one_by_one else self.told_size
+
+    @property
+    def calls_one_by_one(self) -> bool:
+        """Whether every event is a call of its own, which may have to wait for its turn."""
+        return not self.given.get("Enrichment") and service_of(self.given["Target"]) == DESTINATION
+
+    @property
+    def told_size(self) -> int:
+        """BatchSize."""
         # AWS: ten unless told otherwise (EventBridge guide, "Amazon SQS as a source").
         return int(self._source("BatchSize", 10))
 
@@ -90,7 +108,7 @@ def check_pipe(pipe: Pipe) -> None:
         raise refuse(f"pipes from the service {source}")
     _check_parameters(given.get("SourceParameters"), _SOURCES[source], "SourceParameters")
     target = _service(given["Target"], "Target")
-    if target not in _TARGETS or ":api-destination/" in given["Target"]:
+    if target not in _TARGETS:
         raise refuse(f"pipes to {given['Target']}")
     _check_parameters(given.get("TargetParameters"), _TARGETS[target], "TargetParameters")
     _check_group(pipe, target)
@@ -98,7 +116,8 @@ def check_pipe(pipe: Pipe) -> None:
         enrichment = _service(given["Enrichment"], "Enrichment")
         if enrichment not in _ENRICHMENTS:
             raise refuse(f"pipes through {given['Enrichment']}")
-        _check_parameters(given.get("EnrichmentParameters"), None, "EnrichmentParameters")
+        fitting = _ENRICHMENTS[enrichment]
+        _check_parameters(given.get("EnrichmentParameters"), fitting, "EnrichmentParameters")
     _check_batch(pipe)
     try:
         SqsFilter(pipe.filters)
@@ -113,9 +132,15 @@ def invalid(message: str) -> AwsError:
     return AwsError("ValidationException", message)
 
 
+def service_of(arn: str) -> str:
+    """The service of a target or an enrichment, as the tables here name it. Raises AwsError."""
+    parsed = parse_arn(arn)
+    return DESTINATION if parsed.resource.startswith(f"{DESTINATION}/") else parsed.service
+
+
 def _service(arn: str, what: str) -> str:
     try:
-        return parse_arn(arn).service
+        return service_of(arn)
     except AwsError as error:
         raise invalid(f"{what} is not a valid ARN: {arn}") from error
 
@@ -140,9 +165,9 @@ def _check_batch(pipe: Pipe) -> None:
     fifo = pipe.given["Source"].endswith(".fifo")
     if fifo and pipe.window_ms:
         raise invalid("Batching window is not supported for FIFO queues.")
-    if fifo and pipe.batch_size > 10:
+    if fifo and pipe.told_size > 10:
         raise invalid("The maximum batch size for FIFO queues is 10.")
-    if pipe.batch_size > 10 and not pipe.window_ms:
+    if pipe.told_size > 10 and not pipe.window_ms:
         raise invalid(
             "MaximumBatchingWindowInSeconds must be greater than 0 if BatchSize is greater than 10."
         )

@@ -13,6 +13,7 @@ from penstock.delivery.sqs_event import SqsBatchPolicy, record_size
 from penstock.fanout import Fanout
 from penstock.services.pipes.definition import PIPES, RUNNING, STOPPED, Pipe, check_pipe, invalid
 from penstock.services.pipes.stages import PipeTarget
+from penstock.services.pipes.targets import CallHttp
 from penstock.storage.primitives import Row
 
 _DESCRIBING: Final = (
@@ -27,8 +28,10 @@ _DESCRIBING: Final = (
 )
 _NOT_BUILT: Final = ("KmsKeyIdentifier", "LogConfiguration")
 _MOST: Final = 100_000
-# AWS: a synchronous execution ends after five minutes (EventBridge guide, "Pipes concepts").
+# AWS: a synchronous execution ends after five minutes (EventBridge guide, "Pipes concepts"), and a call of an API
+# destination after five seconds.
 _LONGEST_MS: Final = 300_000
+_CALL_MS: Final = 5_000
 # As the mappings of Lambda begin and grow; more than sixteen batches a core would only wait for one another.
 _SCALING: Final = Scaling(
     start=5, per_minute=300, most=min(1_000, max(5, 16 * (os.cpu_count() or 1)))
@@ -39,9 +42,14 @@ class Pipes:
     """Builds the service, and keeps the subscriptions of the pipes that run."""
 
     def __init__(
-        self, given: Fanout, sqs_source: Callable[[str], Source], handle: Callable[[str, str], str]
+        self,
+        given: Fanout,
+        sqs_source: Callable[[str], Source],
+        handle: Callable[[str, str], str],
+        call: CallHttp,
     ) -> None:
         self._given = given
+        self._call = call
         self._store = given.store
         self._sqs_source = sqs_source
         self._handle = handle
@@ -214,16 +222,15 @@ class Pipes:
                 self._given.engine.discard(_subscription_id(pipe))
             return
         given = self._given
-        target = PipeTarget(
-            pipe, given.dispatcher, given.clock, given.ids, self._handle, given.endpoint
-        )
+        target = PipeTarget(pipe, given, self._handle, self._call)
+        takes_ms = _CALL_MS if pipe.calls_one_by_one else _LONGEST_MS
         self._fed.add(pipe.arn)
         given.engine.add(
             Subscription(
                 id=_subscription_id(pipe),
                 source=self._sqs_source(pipe.given["Source"]),
                 target=target,
-                policy=SqsBatchPolicy(lambda: _LONGEST_MS),
+                policy=SqsBatchPolicy(lambda: takes_ms),
                 batch=BatchPolicy(
                     size=pipe.batch_size, window_ms=pipe.window_ms, weigh=record_size
                 ),

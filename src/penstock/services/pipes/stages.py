@@ -6,19 +6,18 @@ from typing import Any, Final
 
 import orjson
 
-from penstock.api import Context, Dispatcher
-from penstock.clock import Clock
+from penstock.api import Context
 from penstock.core.arn import parse_arn
 from penstock.core.batch import failed_items
 from penstock.core.errors import AwsError, PenstockError
-from penstock.core.ids import Ids
 from penstock.core.input_transformer import dumps
 from penstock.core.lineage import new_trace
 from penstock.core.pipe_template import PipeTemplate, compile_pipe_template
-from penstock.delivery.model import Delivered, Failed, Outcome, PartiallyFailed
+from penstock.delivery.model import Delivered, Failed, Outcome, PartiallyFailed, Throttled
 from penstock.delivery.sqs_event import SqsFilter, sqs_record
-from penstock.services.pipes.definition import Pipe
-from penstock.services.pipes.targets import Events, senders
+from penstock.fanout import Fanout, NotYetError
+from penstock.services.pipes.definition import Pipe, service_of
+from penstock.services.pipes.targets import CallHttp, Events, http_delivery, senders
 from penstock.storage.primitives import Leased
 
 _FUNCTION_ERROR: Final = "the function failed"
@@ -30,24 +29,23 @@ class PipeTarget:
     def __init__(
         self,
         pipe: Pipe,
-        dispatcher: Dispatcher,
-        clock: Clock,
-        ids: Ids,
+        given: Fanout,
         handle: Callable[[str, str], str],
-        endpoint: str,
+        call: CallHttp,
     ) -> None:
         self._pipe = pipe
-        self._dispatcher = dispatcher
-        self._clock = clock
-        self._ids = ids
+        self._dispatcher = given.dispatcher
+        self._clock = given.clock
+        self._ids = given.ids
+        self._endpoint = given.endpoint
         self._handle = handle
-        self._endpoint = endpoint
+        self._call = call
         self._source = pipe.given["Source"]
         self._enrichment = pipe.given.get("Enrichment") or None
         self._filter = SqsFilter(pipe.filters)
         self._before = _template(pipe, "EnrichmentParameters")
         self._after = _template(pipe, "TargetParameters")
-        self._send = senders()[parse_arn(pipe.given["Target"]).service]
+        self._send = senders(call)[service_of(pipe.given["Target"])]
 
     async def deliver(self, batch: Sequence[Leased]) -> Outcome:
         """Hand the batch over. What the filters do not let through is done with."""
@@ -61,6 +59,8 @@ class PipeTarget:
         ids = [record["messageId"] for record in wanted]
         try:
             failed = await self._run(wanted, ids)
+        except NotYetError as error:
+            return Throttled(str(error), frozenset(ids))
         except PenstockError as error:
             text = error.message if isinstance(error, AwsError) else str(error)
             if len(wanted) == len(records):
@@ -98,7 +98,8 @@ class PipeTarget:
             account=arn.account,
             region=arn.region,
             now=now,
-            request_id=self._ids.uuid(),
+            # The same for the same batch: who waits for its turn at an endpoint keeps it.
+            request_id=records[0]["messageId"],
             principal=self._pipe.given["RoleArn"],
             principal_id=arn.account,
             endpoint=self._endpoint,
@@ -119,18 +120,31 @@ class PipeTarget:
 
     async def _enrich(self, ctx: Context, arn: str, events: Events) -> list[Any]:
         """What the enrichment makes of the events: an event each, or none at all."""
+        if service_of(arn) != "lambda":
+            return _events_of(await self._ask(ctx, arn, events))
         request = {"FunctionName": arn, "Payload": events.array()}
         answer = await self._dispatcher.call(ctx, "lambda", "Invoke", request)
         if answer.get("FunctionError"):
             raise AwsError("InternalException", _FUNCTION_ERROR)
-        try:
-            document = orjson.loads(answer.get("Payload") or b"null")
-        except orjson.JSONDecodeError:
-            document = None
-        # AWS: nothing, and an empty list, end the batch without a call of the target (EventBridge guide, "Pipes enrichment").
-        if document in (None, "", {}, []):
-            return []
-        return document if isinstance(document, list) else [document]
+        return _events_of(answer.get("Payload") or b"null")
+
+    async def _ask(self, ctx: Context, arn: str, events: Events) -> bytes:
+        """What an HTTP enrichment answers to the batch."""
+        first = events.pairs[0][0]
+        delivery = http_delivery(self._pipe, ctx, arn, "EnrichmentParameters", first)
+        return await self._call(ctx, delivery, ctx.request_id, events.array())
+
+
+def _events_of(answer: bytes) -> list[Any]:
+    """The events that an enrichment answers."""
+    try:
+        document = orjson.loads(answer)
+    except orjson.JSONDecodeError:
+        document = None
+    # AWS: nothing, and an empty list, end the batch without a call of the target (EventBridge guide, "Pipes enrichment").
+    if document in (None, "", {}, []):
+        return []
+    return document if isinstance(document, list) else [document]
 
 
 def _template(pipe: Pipe, side: str) -> PipeTemplate | None:

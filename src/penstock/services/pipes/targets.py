@@ -10,7 +10,8 @@ from penstock.api import Context, Dispatcher, Result
 from penstock.core.arn import parse_arn
 from penstock.core.errors import AwsError
 from penstock.core.pipe_template import resolved
-from penstock.services.pipes.definition import Pipe
+from penstock.fanout import Delivery
+from penstock.services.pipes.definition import DESTINATION, Pipe
 
 _TEN: Final = 10
 
@@ -26,6 +27,8 @@ class Events:
         return b"[" + b",".join(_as_json(payload) for _, payload in self.pairs) + b"]"
 
 
+CallHttp: TypeAlias = Callable[[Context, Delivery, str, bytes], Awaitable[bytes]]
+"""Calls an API destination or a stage, with an id of the call and a body. Gives the answer's body. Raises AwsError."""
 Taken: TypeAlias = "bytes | list[int]"
 Send: TypeAlias = Callable[[Dispatcher, Context, Pipe, Events], Awaitable[Taken]]
 """Hands events over. Gives what a function answered, or the indices of the events that were not taken.
@@ -33,15 +36,50 @@ Send: TypeAlias = Callable[[Dispatcher, Context, Pipe, Events], Awaitable[Taken]
 Raises AwsError when none was."""
 
 
-def senders() -> Mapping[str, Send]:
-    """The targets by service."""
+def senders(call: CallHttp) -> Mapping[str, Send]:
+    """The targets by service. `call` reaches those that speak HTTP."""
+
+    async def to_http(dispatcher: Dispatcher, ctx: Context, pipe: Pipe, events: Events) -> Taken:
+        target, failed = pipe.given["Target"], []
+        for index, (event, payload) in enumerate(events.pairs):
+            delivery = http_delivery(pipe, ctx, target, "TargetParameters", event)
+            try:
+                await call(ctx, delivery, f"{ctx.request_id}-{index}", payload)
+            except AwsError:
+                if index == 0:
+                    raise
+                failed.append(index)
+        return failed
+
     return {
+        DESTINATION: to_http,
+        "execute-api": to_http,
         "events": _to_bus,
         "lambda": _to_function,
         "logs": _to_logs,
         "sns": _to_topic,
         "sqs": _to_queue,
     }
+
+
+def http_delivery(pipe: Pipe, ctx: Context, to: str, side: str, event: Any) -> Delivery:
+    """A call of an API destination or a stage; parameters of HTTP may be paths."""
+    given = pipe.parameters(side, "HttpParameters")
+    request: dict[str, Any] = {
+        name: {key: resolved(value, event) for key, value in (given.get(name) or {}).items()}
+        for name in ("HeaderParameters", "QueryStringParameters")
+    }
+    values = given.get("PathParameterValues") or []
+    request["PathParameterValues"] = [resolved(value, event) for value in values]
+    return Delivery(
+        to=to,
+        arn=pipe.arn,
+        account=ctx.account,
+        region=ctx.region,
+        principal=ctx.principal,
+        trace=ctx.trace,
+        request=request,
+    )
 
 
 def _as_json(payload: bytes) -> bytes:
