@@ -7,6 +7,7 @@ import http.client
 import os
 import re
 import socket
+import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -152,6 +153,18 @@ def test_upload_that_breaks_off_is_no_object(s3: Any, running: Server) -> None:
     with pytest.raises(ClientError, match="NoSuchKey"):
         s3.get_object(Bucket="bucket", Key="broken")
     assert before == files(running)
+
+
+def test_clients_that_go_away_hold_up_nobody(s3: Any, running: Server) -> None:
+    """Clients that reset their connection before the answer leave the answers of others alone."""
+    request = b"PUT /bucket/gone HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\nx"
+    for number in range(100):
+        with socket.create_connection(("127.0.0.1", running.port)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(request)
+        if number % 10 == 0:
+            s3.put_object(Bucket="bucket", Key="stays", Body=b"x")
+    assert "Traceback" not in running.log.read_text()
 
 
 def test_slow_reader_holds_up_nobody(s3: Any, running: Server) -> None:

@@ -443,13 +443,13 @@ class HttpConnection(asyncio.Protocol):
         async with aclosing(response.chunks.chunks) as chunks:  # type: ignore[type-var]
             try:
                 async for chunk in chunks:
+                    if self._transport.is_closing():
+                        break
                     self._transport.write(chunk)
                     self.silent = 0
                     left -= len(chunk)
                     if self._writable is not None:
                         await self._writable
-                    if self._transport.is_closing():
-                        break
             except Exception:  # noqa: BLE001 -- the boundary to the outside: the client sees that the body ends early
                 _log.exception("the body of an answer could not be read")
         if left:
@@ -479,8 +479,9 @@ class HttpConnection(asyncio.Protocol):
             data = head.encode()
         if method == "HEAD" or status in BODILESS:
             body = b""
-        # Writing to a client that has gone is a no-op.
-        self._transport.write(b"".join((data, self._server.date(), b"\r\n", body)))
+        # uvloop raises for a client that has gone for good, and whoever waits for the same flush comes after this.
+        if not self._transport.is_closing():
+            self._transport.write(b"".join((data, self._server.date(), b"\r\n", body)))
 
     def close_if_idle(self) -> None:
         """Close a connection that has no request in flight; another one closes after its answer."""
