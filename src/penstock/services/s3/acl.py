@@ -62,7 +62,8 @@ def _require_private(bucket: Document, request: Request) -> None:
     owned = given is None or given == _owned(bucket)["Grants"]
     if not grants and owned and canned in _OWNERS:
         return
-    if bucket.get("ownership", "BucketOwnerEnforced") == "BucketOwnerEnforced":
+    # AWS: without ownership controls a bucket has ACLs, as before there were any (S3 user guide, "Object Ownership").
+    if bucket.get("ownership") == "BucketOwnerEnforced":
         raise AwsError(
             "AccessControlListNotSupported", "The bucket does not allow ACLs", status=400
         )

@@ -201,7 +201,7 @@ class Multipart:
             "IsTruncated": len(parts) > limit,
             "Parts": [_part(part) for part in page],
             "StorageClass": upload["storage_class"],
-            "Initiator": {"ID": ctx.principal or ctx.account},
+            "Initiator": _initiator(ctx),
             "Owner": {"ID": ctx.account.zfill(64)},
             **upload["algorithm"],
         }
@@ -223,7 +223,7 @@ class Multipart:
                 "Initiated": doc["modified_at"],
                 "StorageClass": doc["storage_class"],
                 "Owner": {"ID": ctx.account.zfill(64)},
-                "Initiator": {"ID": ctx.principal or ctx.account},
+                "Initiator": _initiator(ctx),
                 **doc["algorithm"],
             }
             for doc, upload_id in documents
@@ -286,6 +286,12 @@ def _assembled(
             status=400,
         )
     return document
+
+
+def _initiator(ctx: Context) -> dict[str, str]:
+    # AWS: unlike owners, initiators still have display names (recorded by LocalStack).
+    arn = ctx.principal or ctx.account
+    return {"ID": arn, "DisplayName": arn.rpartition("/")[2].rpartition(":")[2]}
 
 
 def _copied_range(header: str | None, size: int) -> tuple[int, int]:
