@@ -21,7 +21,9 @@ from penstock.delivery.waiting import arrival
 from penstock.storage.primitives import Hold, Leased, NewMessage, Primitives, Store
 
 _log: Final = logging.getLogger("penstock.delivery")
-_LONG_MS: Final = 3_600_000
+# How long nobody looks at a queue that is empty, or whose messages may not be taken at the moment.
+_EMPTY_MS: Final = 86_400_000
+_BARRED_MS: Final = 60_000
 # AWS: what a poller asks SQS for at once; bytes are looked at on the way.
 _FIRST_LOOK: Final = 10
 
@@ -57,6 +59,8 @@ class Runner:
         self._delayed = 0
         """Batches that wait for time."""
         self._waiting = False
+        self._barred = False
+        """Whether the source gave no terms when it was last asked."""
         self._freed = asyncio.Event()
         self._renewing: asyncio.Task[None] | None = None
         self._growing: asyncio.Task[None] | None = None
@@ -193,7 +197,7 @@ class Runner:
                     break
                 else:
                     self._shrink()
-                    until = closes_at or now + _LONG_MS
+                    until = closes_at or now + (_BARRED_MS if self._barred else _EMPTY_MS)
                     self._waiting = True
                     await arrival(self._store, self._clock, source.queue, until, now)
                     self._waiting = False
@@ -210,6 +214,7 @@ class Runner:
         """Add messages to a batch. False when there are none."""
         policy, source = batch.subscription.batch, batch.subscription.source
         terms = await source.terms(now)
+        self._barred = terms is None
         if terms is None:
             return False
         so_far = len(batch.messages)
