@@ -3,8 +3,6 @@
 import json
 import re
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Final
 
 import orjson
@@ -21,27 +19,35 @@ _SPARE: Final = 50
 _LARGE: Final = re.compile(r"\d{19}|\d[eE]\+?\d{3}")
 
 
-@dataclass(frozen=True, eq=False)
 class Event:
-    """An event on its way: the document that patterns see and targets get."""
+    """An event on its way: the document that patterns see and targets get, and the trace header it came with."""
 
-    document: dict[str, Any]
-    trace: str | None = None
+    __slots__ = ("_body", "_leaves", "document", "trace")
+
+    def __init__(self, document: dict[str, Any], trace: str | None = None) -> None:
+        self.document = document
+        self.trace = trace
+        self._body: bytes | None = None
+        self._leaves: Leaves | None = None
 
     @property
     def id(self) -> str:
         """Its id."""
         return str(self.document["id"])
 
-    @cached_property
+    @property
     def body(self) -> bytes:
         """The document as JSON."""
-        return dumps(self.document)
+        if self._body is None:
+            self._body = dumps(self.document)
+        return self._body
 
-    @cached_property
+    @property
     def leaves(self) -> Leaves:
         """The document as patterns look at it."""
-        return flatten(self.document)
+        if self._leaves is None:
+            self._leaves = flatten(self.document)
+        return self._leaves
 
 
 def new_document(  # noqa: PLR0913 -- the members of an event

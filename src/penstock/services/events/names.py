@@ -1,6 +1,7 @@
 """Where things are: accounts and regions, buses, and what their ARNs and names say."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from penstock.api import Context
@@ -83,7 +84,13 @@ def rule_of_arn(text: str) -> tuple[BusKey, str]:
 
 def time_text(at: int) -> str:
     """An instant as events tell it: UTC, whole seconds."""
-    return datetime.fromtimestamp(at // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _second(at // 1000)
+
+
+@lru_cache(maxsize=64)
+def _second(second: int) -> str:
+    """The text of a second, of which many events tell the same."""
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def time_of(text: str) -> int:
