@@ -7,22 +7,24 @@ import platform
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
 import orjson
 
-from penstock.api import Context, Handler, Service
+from penstock.api import Context, Handler, HttpResponse, Service
 from penstock.clock import SteeredClock, SystemClock, quiet
 from penstock.config import Config
+from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
 from penstock.delivery.engine import DeliveryEngine
 from penstock.delivery.fault import Faults
 from penstock.fanout import Fanout, Outbound
 from penstock.gateway.answering import Durability
 from penstock.gateway.control import Control
+from penstock.gateway.cors import CorsDoors
 from penstock.gateway.dispatch import LocalDispatcher
 from penstock.gateway.forms import FormDoor
 from penstock.gateway.identity import Identities
@@ -199,15 +201,7 @@ class App:
             apigateway.door,
             function_door,
             self.sns.door,
-            FormDoor(
-                self.s3.post,
-                identities,
-                lambda error, id_: wire.operation("s3", "PutObject").error(error, id_),
-                pipeline.admit,
-                pipeline.context_of,
-                checks=config.auth == "sigv4",
-            ),
-            pipeline.handle,
+            *_s3_doors(self.s3, wire, pipeline, identities, ids, checks=config.auth == "sigv4"),
         ]
         durability = Durability(store, pipeline.unavailable)
         # Connections live in the machine's time, as their clients do.
@@ -315,6 +309,19 @@ def _crash() -> None:
 def _register(handlers: dict[tuple[str, str], Handler], service: Service) -> None:
     for name, handler in service.operations.items():
         handlers[(service.name, name)] = handler
+
+
+def _s3_doors(
+    s3: S3, wire: Wire, pipeline: Pipeline, identities: Identities, ids: Ids, *, checks: bool
+) -> Sequence[Door]:
+    """The doors that know of S3's forms and cross-origin rules; the last one takes every AWS request."""
+
+    def error(error: AwsError, request_id: str) -> HttpResponse:
+        return wire.operation("s3", "PutObject").error(error, request_id)
+
+    form = FormDoor(s3.post, identities, error, pipeline.admit, pipeline.context_of, checks=checks)
+    cors = CorsDoors(s3.cors, error, ids.uuid)
+    return cors.around(form), cors.preflight, cors.around(pipeline.handle)
 
 
 async def _receipt_key(store: Store, ids: Ids) -> bytes:

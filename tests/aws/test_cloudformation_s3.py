@@ -50,6 +50,17 @@ def test_notifications_and_rules(aws: Aws, unique: str) -> None:
                 }
             ]
         },
+        CorsConfiguration={
+            "CorsRules": [
+                {
+                    "Id": "c",
+                    "AllowedMethods": ["GET"],
+                    "AllowedOrigins": ["*"],
+                    "ExposedHeaders": ["ETag"],
+                    "MaxAge": "60",
+                }
+            ]
+        },
         Tags=[{"Key": "team", "Value": "a"}],
     )
     cloudformation.create_stack(StackName=unique, TemplateBody=body)
@@ -72,6 +83,15 @@ def test_notifications_and_rules(aws: Aws, unique: str) -> None:
         "Expiration": {"Days": 3},
         "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
     } == rule
+    assert [
+        {
+            "ID": "c",
+            "AllowedMethods": ["GET"],
+            "AllowedOrigins": ["*"],
+            "ExposeHeaders": ["ETag"],
+            "MaxAgeSeconds": 60,
+        }
+    ] == s3.get_bucket_cors(**name)["CORSRules"]
     s3.put_object(**name, Key="in/1", Body=b"")
     s3.delete_object(**name, Key="in/1")
     found = sqs.receive_message(QueueUrl=told["Queue"], MaxNumberOfMessages=10)["Messages"]

@@ -24,7 +24,9 @@ def told(aws: Aws, unique: str) -> Told:
     return Told(aws, unique)
 
 
-def post(form: dict[str, Any], body: bytes, **more: str) -> tuple[int, Any, str]:
+def post(
+    form: dict[str, Any], body: bytes, headers: dict[str, str] | None = None, **more: str
+) -> tuple[int, Any, str]:
     """Send a form: status, headers, text."""
     mark = "----form"
     parts = [
@@ -36,7 +38,7 @@ def post(form: dict[str, Any], body: bytes, **more: str) -> tuple[int, Any, str]
     request = urllib.request.Request(
         form["url"],
         data=b"".join(parts),
-        headers={"content-type": f"multipart/form-data; boundary={mark}"},
+        headers={"content-type": f"multipart/form-data; boundary={mark}", **(headers or {})},
     )
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:

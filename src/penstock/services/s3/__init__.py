@@ -16,6 +16,7 @@ from penstock.services.s3.change import Changes
 from penstock.services.s3.collector import collection
 from penstock.services.s3.configuration import Configurations
 from penstock.services.s3.content import Contents
+from penstock.services.s3.cors import Cors
 from penstock.services.s3.lifecycle import Lifecycles
 from penstock.services.s3.listing import Listings
 from penstock.services.s3.multipart import Multipart, forget
@@ -49,11 +50,13 @@ class S3:
         lifecycles = Lifecycles(store, ids, fanout.clock, buckets, changes)
         self._rounds = lifecycles.subscription()
         objects = Objects(buckets, versions, changes, contents)
+        self.cors: Final = Cors(store, buckets)
         resources = (
             buckets,
             Configurations(store, buckets),
             Listings(store, buckets),
             Unset(buckets),
+            self.cors,
             Acls(buckets, versions),
             objects,
             Multipart(store, ids, buckets, changes, contents, objects.source),

@@ -15,12 +15,6 @@ class Unset:
         bucket = await self._buckets.find(ctx, request)
         return AwsError(code, text, status=404, fields={"BucketName": bucket["name"]})
 
-    @operation("GetBucketCors")
-    async def cors(self, ctx: Context, request: Request) -> Result:
-        """There are no rules."""
-        text = "The CORS configuration does not exist"
-        raise await self._missing(ctx, request, "NoSuchCORSConfiguration", text)
-
     @operation("GetBucketWebsite")
     async def website(self, ctx: Context, request: Request) -> Result:
         """There is no website."""

@@ -67,6 +67,15 @@ def _rule(given: dict[str, Any]) -> dict[str, Any]:
     return rule
 
 
+def _cors(value: dict[str, Any]) -> dict[str, Any]:
+    """Cross-origin rules under the names that S3's own API gives their members."""
+    return {
+        "CORSRules": [
+            {_CORS[name]: member for name, member in rule.items()} for rule in value["CorsRules"]
+        ]
+    }
+
+
 def _midnight(text: Any) -> int:
     """An instant (ms) of a date."""
     return int(datetime.fromisoformat(str(text)).replace(tzinfo=UTC).timestamp() * 1000)
@@ -75,6 +84,14 @@ def _midnight(text: Any) -> int:
 _SAME_IN_RULES: Final = frozenset(
     {"Status", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"}
 )
+_CORS: Final = {
+    "AllowedHeaders": "AllowedHeaders",
+    "AllowedMethods": "AllowedMethods",
+    "AllowedOrigins": "AllowedOrigins",
+    "ExposedHeaders": "ExposeHeaders",
+    "Id": "ID",
+    "MaxAge": "MaxAgeSeconds",
+}
 _EXPIRATION: Final = {
     "ExpirationInDays": "Days",
     "ExpirationDate": "Date",
@@ -112,6 +129,11 @@ _SETTINGS: Final[dict[str, _Setting]] = {
         "PutBucketLifecycleConfiguration",
         lambda value: {"LifecycleConfiguration": _lifecycle(value)},
         "DeleteBucketLifecycle",
+    ),
+    "CorsConfiguration": (
+        "PutBucketCors",
+        lambda value: {"CORSConfiguration": _cors(value)},
+        "DeleteBucketCors",
     ),
     "NotificationConfiguration": (
         "PutBucketNotificationConfiguration",
@@ -211,6 +233,7 @@ ROWS: Final = (
         integers=frozenset(
             {
                 "DaysAfterInitiation",
+                "MaxAge",
                 "ExpirationInDays",
                 "NewerNoncurrentVersions",
                 "NoncurrentDays",
