@@ -6,10 +6,14 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from tests.conftest import Server, make_client
@@ -135,3 +139,63 @@ def test_off_is_for_loopback_only(tmp_path: Path) -> None:
     """Nobody gets open access to the network by accident."""
     with pytest.raises(RuntimeError, match="--auth off is allowed on loopback only"):
         Server(str(tmp_path), "--host", "0.0.0.0")
+
+
+def opened(url: str, method: str = "GET", **headers: str) -> tuple[int, str]:
+    """Status and text of whatever is at a URL."""
+    parts = urlsplit(url)
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    # Names under `localhost` need not resolve.
+    url = parts._replace(netloc=f"127.0.0.1:{parts.port}").geturl()
+    sent["Host"] = parts.netloc
+    request = urllib.request.Request(url, method=method, headers=sent)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+@pytest.mark.parametrize("addressing", ["path", "virtual"])
+def test_presigned_url_of_the_version_before(
+    guarded: Server, root: dict[str, str], addressing: str
+) -> None:
+    """Subresources, fields and keys that need encoding are signed; a change of any is seen."""
+    config = Config(signature_version="s3", s3={"addressing_style": addressing})
+    options: Any = {"region_name": "us-east-1", "config": config, **root}
+    endpoint = guarded.endpoint.replace("127.0.0.1", "localhost")
+    s3 = boto3.client("s3", endpoint_url=endpoint, **options)
+    name = {"Bucket": f"before-{addressing}", "Key": "a b/é+"}
+    make_client(guarded.endpoint, "s3", **root).create_bucket(Bucket=name["Bucket"])
+    put = s3.generate_presigned_url(
+        "put_object", {**name, "ContentType": "text/x", "Metadata": {"who": "me"}}
+    )
+    assert 403 == opened(put, "PUT", Content_Type="text/y")[0]
+    assert 200 == opened(put, "PUT", Content_Type="text/x")[0]
+    head = make_client(guarded.endpoint, "s3", **root).head_object(**name)
+    assert ({"who": "me"}, "text/x") == (head["Metadata"], head["ContentType"])
+    get = s3.generate_presigned_url("get_object", {**name, "ResponseContentType": "text/z; q=1"})
+    assert (200, "") == opened(get)
+    status, text = opened(get.replace("text%2Fz", "text%2Fa"))
+    assert (403, True) == (status, "<Code>SignatureDoesNotMatch</Code>" in text)
+    status, text = opened(get.replace("&Signature=", "&Sig="))
+    assert (403, True) == (status, "requires the Signature, Expires and AWSAccessKeyId" in text)
+    late = s3.generate_presigned_url("get_object", name, ExpiresIn=-5)
+    status, text = opened(late)
+    assert (403, True) == (status, "<Message>Request has expired</Message><Expires>" in text)
+
+
+def test_fields_in_the_query_of_a_presigned_url(guarded: Server, root: dict[str, str]) -> None:
+    """Conditions and metadata may be in the signed query instead of the header."""
+    s3 = make_client(guarded.endpoint, "s3", **root)
+    s3.create_bucket(Bucket="hoisted")
+    request = AWSRequest(
+        method="PUT",
+        url=f"{guarded.endpoint}/hoisted/k",
+        params={"If-None-Match": "*", "x-amz-meta-who": "me"},
+    )
+    credentials = Credentials(root["aws_access_key_id"], root["aws_secret_access_key"])
+    S3SigV4QueryAuth(credentials, "s3", "us-east-1", expires=60).add_auth(request)
+    assert 200 == opened(request.url, "PUT")[0]
+    assert {"who": "me"} == s3.head_object(Bucket="hoisted", Key="k")["Metadata"]
+    assert 412 == opened(request.url, "PUT")[0]

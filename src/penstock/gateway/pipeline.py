@@ -15,7 +15,7 @@ from penstock.core.errors import AwsError, Conflict, StoreError
 from penstock.core.ids import Ids
 from penstock.core.query_json import json_of
 from penstock.gateway.identity import Identities, Identity
-from penstock.wire import Operation, Wire
+from penstock.wire import Operation, Wire, sigv2
 from penstock.wire.sigv4 import credential_of, verify
 
 _log: Final = logging.getLogger("penstock.gateway")
@@ -175,7 +175,8 @@ class Pipeline:
         if credential is not None:
             identity = await self._identities.find(credential.access_key)
         secret = identity.secret if identity is not None else None
-        verified = verify(exchange.request, lambda _: secret, self._machine.now())
+        check = sigv2.verify if sigv2.is_presigned(exchange.request) else verify
+        verified = check(exchange.request, lambda _: secret, self._machine.now())
         assert identity is not None
         self._wire.check_scope(exchange.request, verified)
         identity.check_session(_session_token(exchange.request), exchange.context.now)
@@ -241,8 +242,10 @@ def _negotiate(request: HttpRequest, response: HttpResponse) -> None:
 def _session_token(request: HttpRequest) -> str | None:
     """The session token of a header, or of a presigned URL."""
     token = request.headers.get("x-amz-security-token")
-    if token is None and "X-Amz-Security-Token" in request.query:
-        token = parse_qs(request.query).get("X-Amz-Security-Token", [None])[0]
+    if token is None:
+        for name in ("X-Amz-Security-Token", "x-amz-security-token"):
+            if name in request.query:
+                token = parse_qs(request.query).get(name, [None])[0]
     return token
 
 

@@ -15,6 +15,7 @@ from penstock.wire.constraint import BAD_XML, compile_validator
 from penstock.wire.error import ErrorCompiler, ErrorWriter
 from penstock.wire.form import FormCompiler, parse_form
 from penstock.wire.model import Model, Shape
+from penstock.wire.presigned import with_fields_of_query
 from penstock.wire.profile import Profile, profile_of
 from penstock.wire.rest_read import compile_rest_reader
 from penstock.wire.rest_write import blob_text, compile_rest_writer, s3_ids
@@ -248,7 +249,16 @@ def _rest(xml: bool) -> Callable[..., tuple[Parse, Serialize]]:
                 response.status = 206
             return response
 
-        return compile_rest_reader(model, operation, xml, max_body), write
+        read = compile_rest_reader(model, operation, xml, max_body)
+        if not s3:
+            return read, write
+
+        def read_presigned(request: HttpRequest) -> Params:
+            if "Signature=" in request.query:
+                return read(with_fields_of_query(request))
+            return read(request)
+
+        return read_presigned, write
 
     return compile_rest
 

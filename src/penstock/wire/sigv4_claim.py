@@ -77,8 +77,13 @@ def credential_of(request: HttpRequest) -> Credential | None:
     if header:
         _, found, rest = header.partition("Credential=")
         return parse_credential(rest.partition(",")[0].strip()) if found else None
-    _, found, rest = request.query.partition("X-Amz-Credential=")
-    return parse_credential(unquote(rest.partition("&")[0])) if found else None
+    query = request.query
+    _, found, rest = query.partition("X-Amz-Credential=")
+    if found:
+        return parse_credential(unquote(rest.partition("&")[0]))
+    _, found, rest = query.partition("AWSAccessKeyId=")
+    # A URL that was presigned under the version before names neither day nor region.
+    return Credential(unquote(rest.partition("&")[0]), "", "", "s3") if found else None
 
 
 def claim_of(request: HttpRequest) -> Claim:
