@@ -10,6 +10,7 @@ from penstock.fanout.lane import Engine, Fanout, Lane, Packed, put
 from penstock.fanout.letters import Letters, QueueExists
 from penstock.fanout.outbound import Outbound, OutboundAnswer
 from penstock.fanout.policy import Letter, LetterOf, ScheduleOf
+from penstock.fanout.work import Work
 
 __all__ = [
     "SENDERS",
@@ -27,5 +28,6 @@ __all__ = [
     "QueueExists",
     "ScheduleOf",
     "Sender",
+    "Work",
     "put",
 ]

@@ -9,9 +9,8 @@ import orjson
 from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
 from penstock.delivery.model import Delivered, Outcome
-from penstock.fanout import Fanout
+from penstock.fanout import Fanout, Work
 from penstock.services.events.documents import Document, Documents
-from penstock.services.events.due import Work
 from penstock.services.events.names import Scope
 from penstock.storage.primitives import Hold, Leased, NewMessage, Primitives
 

@@ -1,34 +1,21 @@
 """Scheduled rules that are due."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
 from penstock.api import Context
 from penstock.core.lineage import new_trace
-from penstock.core.retry import Decision, Leave, Settle
-from penstock.delivery.model import (
-    Delivered,
-    Failed,
-    Outcome,
-    Scaling,
-    Subscription,
-    Target,
-    Throttled,
-)
-from penstock.delivery.sources import QueueSource
-from penstock.fanout import Fanout
+from penstock.delivery.model import Delivered, Outcome
+from penstock.fanout import Fanout, Work
 from penstock.services.events.documents import Document, Documents
 from penstock.services.events.event import Event, new_document
 from penstock.services.events.index import compile_rule
 from penstock.services.events.names import BusKey
 from penstock.services.events.routing import Router
 from penstock.services.events.timetable import SCHEDULES, Timetable
-from penstock.storage.primitives import Hold, Leased, LeaseTerms, NewMessage
-
-_LEASE_MS: Final = 30_000
-_AT_ONCE: Final = Scaling(start=16, most=16)
+from penstock.storage.primitives import Hold, Leased
 
 
 class DueRules:
@@ -82,32 +69,6 @@ class DueRules:
         return Event(document, new_trace(ids, at))
 
 
-class Work:
-    """A queue of the service's own work, whose target settles what it has done. It is looked at once it had any."""
-
-    def __init__(self, fanout: Fanout, queue: str, target: Target) -> None:
-        self._fanout = fanout
-        self._subscription = Subscription(
-            id=queue,
-            source=QueueSource(queue, _lease_terms),
-            target=target,
-            policy=_WorkPolicy(),
-            scaling=_AT_ONCE,
-        )
-
-    def start(self) -> None:
-        """Do what is in the queue, and what will be."""
-        self._fanout.engine.add(self._subscription)
-
-    async def restore(self) -> None:
-        """Go on with what a restart interrupted."""
-        counts = await self._fanout.store.queue.count(
-            self._subscription.id, self._fanout.clock.now()
-        )
-        if counts.visible or counts.leased or counts.delayed:
-            self.start()
-
-
 def context_of(bus: BusKey, request_id: str, now: int) -> Context:
     """On whose behalf EventBridge does its own work."""
     return Context(
@@ -118,22 +79,3 @@ def context_of(bus: BusKey, request_id: str, now: int) -> Context:
         principal="events.amazonaws.com",
         principal_id=bus.account,
     )
-
-
-async def _lease_terms(now: int) -> LeaseTerms:
-    return LeaseTerms(until=now + _LEASE_MS)
-
-
-class _WorkPolicy:
-    """What was done has settled itself; what a fault kept back comes again when its lease ends."""
-
-    def hold(self, throttles: int, until: int, now: int) -> int | None:
-        return None
-
-    def decide(self, message: Leased, outcome: Outcome, now: int) -> Decision:
-        return Leave() if isinstance(outcome, Failed | Throttled) else Settle()
-
-    def follow_up(
-        self, message: Leased, outcome: Outcome, decision: Decision, now: int
-    ) -> Sequence[tuple[str, NewMessage]]:
-        return ()

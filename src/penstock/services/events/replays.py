@@ -13,12 +13,12 @@ from penstock.api import Context, Request, Result, operation
 from penstock.core.arn import parse_arn
 from penstock.core.errors import AwsError
 from penstock.delivery.model import Delivered, Outcome
-from penstock.fanout import Fanout
+from penstock.fanout import Fanout, Work
 from penstock.services.events.archive_log import event_of, log_of
 from penstock.services.events.archives import Archives
 from penstock.services.events.buses import Buses
 from penstock.services.events.documents import Document, Documents, only, page
-from penstock.services.events.due import Work, context_of
+from penstock.services.events.due import context_of
 from penstock.services.events.event import Event
 from penstock.services.events.names import BusKey, Scope, bus_key, scope_of, time_of
 from penstock.services.events.routing import Router

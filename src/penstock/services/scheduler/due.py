@@ -7,17 +7,13 @@ import orjson
 
 from penstock.api import Context
 from penstock.core.lineage import new_trace
-from penstock.core.retry import Decision, Leave, Settle
-from penstock.delivery.model import Delivered, Failed, Outcome, Scaling, Subscription, Throttled
-from penstock.delivery.sources import QueueSource
-from penstock.fanout import Fanout, put
+from penstock.delivery.model import Delivered, Outcome
+from penstock.fanout import Fanout, Work, put
 from penstock.services.scheduler.record import SCHEDULES, Place, Record
 from penstock.services.scheduler.target import delivery_of, letter_of, schedule_of, senders
-from penstock.storage.primitives import Hold, Leased, LeaseTerms, NewMessage, Primitives
+from penstock.storage.primitives import Hold, Leased, NewMessage, Primitives
 
 DUE: Final = "scheduler/due"
-_LEASE_MS: Final = 30_000
-_AT_ONCE: Final = Scaling(start=16, most=16)
 
 
 class DueSchedules:
@@ -27,17 +23,11 @@ class DueSchedules:
         self._given = given
         self._store = given.store
         self._lane = given.lane("scheduler/deliveries", schedule_of, letter_of, senders=senders())
-        self._subscription = Subscription(
-            id=DUE,
-            source=QueueSource(DUE, _lease_terms),
-            target=self,
-            policy=_DuePolicy(),
-            scaling=_AT_ONCE,
-        )
+        self._work = Work(given, DUE, self)
 
     def start(self) -> None:
         """Run from now on. To start once more changes nothing."""
-        self._given.engine.add(self._subscription)
+        self._work.start()
         self._lane.start()
 
     async def put(
@@ -93,22 +83,3 @@ class DueSchedules:
 async def _unchanged(tx: Primitives, place: Place, record: Record) -> bool:
     row = await tx.table.get(SCHEDULES, place.partition, place.sort)
     return row is not None and Record.load(row.document).generation == record.generation
-
-
-async def _lease_terms(now: int) -> LeaseTerms:
-    return LeaseTerms(until=now + _LEASE_MS)
-
-
-class _DuePolicy:
-    """What was handed over has settled itself; what a fault kept back comes again when its lease ends."""
-
-    def hold(self, throttles: int, until: int, now: int) -> int | None:
-        return None
-
-    def decide(self, message: Leased, outcome: Outcome, now: int) -> Decision:
-        return Leave() if isinstance(outcome, Failed | Throttled) else Settle()
-
-    def follow_up(
-        self, message: Leased, outcome: Outcome, decision: Decision, now: int
-    ) -> Sequence[tuple[str, NewMessage]]:
-        return ()
