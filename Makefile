@@ -52,7 +52,7 @@ check: $(STAMP) ## Format, lint, types, layers, architecture
 	$(BIN)/pytest -q tests/architecture
 
 test: $(STAMP) $(TOOLS)/.installed $(TOOLS)/clients/.installed $(TOOLS)/node/.installed ## The whole test suite
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 bench: $(STAMP) $(PEER)/.installed ## Penstock, a peer and the machine's limit, side by side
 	$(BIN)/python -m bench

@@ -395,14 +395,14 @@ def test_own_fault_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_types_that_are_not_built_are_refused_at_once() -> None:
-    """A schedule of SAM needs EventBridge's rules: the deployment says so before anything is created."""
+    """A rule of IoT needs a service that is not there: the deployment says so before anything is created."""
 
     async def test(site: Site) -> None:
         properties = {
             "InlineCode": "def handler(e, c): return 1",
             "Handler": "index.handler",
             "Runtime": "python3.12",
-            "Events": {"T": {"Type": "Schedule", "Properties": {"Schedule": "rate(1 minute)"}}},
+            "Events": {"T": {"Type": "IoTRule", "Properties": {"Sql": "SELECT * FROM 't'"}}},
         }
         template = {
             "Transform": "AWS::Serverless-2016-10-31",
@@ -413,9 +413,9 @@ def test_types_that_are_not_built_are_refused_at_once() -> None:
             "TemplateBody": orjson.dumps(template).decode(),
             "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         }
-        with pytest.raises(AwsError, match="AWS::Events::Rule"):
+        with pytest.raises(AwsError, match="AWS::IoT::TopicRule"):
             await site("CreateStack", **request)
-        with pytest.raises(AwsError, match="AWS::Events::Rule"):
+        with pytest.raises(AwsError, match="AWS::IoT::TopicRule"):
             await site("CreateChangeSet", **request, ChangeSetName="c", ChangeSetType="CREATE")
         assert [] == (await site("ListStacks"))["StackSummaries"]
 
