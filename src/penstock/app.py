@@ -54,6 +54,7 @@ from penstock.wire import Wire
 
 _log: Final = logging.getLogger("penstock")
 _SECRETS: Final = "penstock/secrets"
+"""The store's own: keys, and how far its clock was steered. A reset leaves them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,7 @@ class App:
             auth=config.auth,
             region=config.region,
         )
-        steering = Steering(clock, faults, self.settle)
+        steering = Steering(clock, faults, self.settle, self._keep_time)
         control = Control(
             [service.name for service in services],
             pipeline.admit,
@@ -216,7 +217,9 @@ class App:
         """Open the data folder and build everything on it. Raises `StoreError` when the folder cannot be used."""
         store = await SqliteStore.open(config.data)
         ids = ids or Ids(config.seed)
-        app = cls(config, store, clock or SteeredClock(), ids, await _receipt_key(store, ids))
+        row = await store.table.get(_SECRETS, b"clock", b"")
+        clock = clock or SteeredClock(0 if row is None else orjson.loads(row.document))
+        app = cls(config, store, clock, ids, await _receipt_key(store, ids))
         await app.runtime.start()
         return app
 
@@ -295,6 +298,11 @@ class App:
         await self._keep_root(key)
         await self.store.durable()
         return key
+
+    async def _keep_time(self, ahead: int) -> None:
+        """Go on after a restart where the clock was steered to."""
+        await self.store.table.put(_SECRETS, b"clock", b"", orjson.dumps(ahead))
+        await self.store.durable()
 
     async def _keep_root(self, key: RootKey) -> None:
         account = self.config.account

@@ -44,9 +44,9 @@ Settle = Callable[[], Awaitable[None]]
 class SteeredClock:
     """The machine's clock until it is frozen. Then time stands still, moves by `advance`, and flows again at `resume`."""
 
-    def __init__(self) -> None:
+    def __init__(self, ahead: int = 0) -> None:
         self._machine = SystemClock()
-        self._ahead = 0
+        self._ahead = ahead
         """What was advanced, less what stood still (ms)."""
         self._frozen_at: int | None = None
         self._order = itertools.count()
@@ -56,6 +56,11 @@ class SteeredClock:
     def frozen(self) -> bool:
         """Whether time stands still."""
         return self._frozen_at is not None
+
+    @property
+    def ahead(self) -> int:
+        """How far this clock is before the machine's (ms); negative behind it."""
+        return self.now() - self._machine.now()
 
     def now(self) -> int:
         """The present instant."""

@@ -6,6 +6,7 @@ import sys
 import urllib.error
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,6 +109,31 @@ def _order(server: Server, connect: Callable[..., Any]) -> list[int]:
         server.steer("clock", {"advance": 1})
     server.steer("clock", {"advance": SIX_HOURS})
     return [record["requestPayload"]["n"] for record in application.told()]
+
+
+def test_a_restart_goes_on_where_the_clock_was_steered_to(
+    launch: Callable[..., Server], connect: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Otherwise what was stored an hour ahead would be hidden for an hour."""
+    server = launch(tmp_path)
+    sqs = connect(server.endpoint, "sqs")
+    url = sqs.create_queue(QueueName="q")["QueueUrl"]
+    begun = server.steer("clock")["now"]
+    server.steer("clock", {"freeze": True})
+    server.steer("clock", {"advance": 3600})
+    sqs.send_message(QueueUrl=url, MessageBody="while it stands")
+    server.kill()
+    server.start()
+    server.steer("clock", {"freeze": True})
+    server.steer("clock", {"resume": True})
+    sqs.send_message(QueueUrl=url, MessageBody="while it flows")
+    server.stop()
+    server.start()
+    told = server.steer("clock")
+    assert told["frozen"] is False
+    assert told["now"] >= begun + 3_600_000
+    received = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    assert sorted(one["Body"] for one in received) == ["while it flows", "while it stands"]
 
 
 def test_same_seed_same_run(launch: Callable[..., Server], connect: Callable[..., Any]) -> None:

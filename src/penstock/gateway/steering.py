@@ -15,8 +15,14 @@ class Steering:
     """The endpoints `/_penstock/clock` and `/_penstock/faults`."""
 
     def __init__(
-        self, clock: SteeredClock, faults: Faults, settle: Callable[[], Awaitable[None]]
+        self,
+        clock: SteeredClock,
+        faults: Faults,
+        settle: Callable[[], Awaitable[None]],
+        keep: Callable[[int], Awaitable[None]],
     ) -> None:
+        """`keep` stores how far the clock is ahead (ms): what is on disk must not be in the future after a restart."""
+        self._keep = keep
         self._clock = clock
         self._faults = faults
         self._settle = settle
@@ -33,10 +39,13 @@ class Steering:
                 await self._settle()
             case {"resume": True, **rest} if not rest:
                 self._clock.resume()
+                await self._keep(self._clock.ahead)
             case {"advance": int() | float() as seconds, **rest} if not rest and seconds >= 0:
                 if not self._clock.frozen:
                     raise _invalid('time flows; {"freeze": true} first')
-                await self._clock.advance(round(seconds * 1000), self._settle)
+                milliseconds = round(seconds * 1000)
+                await self._keep(self._clock.ahead + milliseconds)
+                await self._clock.advance(milliseconds, self._settle)
             case _:
                 raise _invalid('give {"freeze": true}, {"advance": SECONDS} or {"resume": true}')
         return await self.tell_time(ctx, None)
