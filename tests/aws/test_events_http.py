@@ -149,6 +149,40 @@ def test_a_rate_is_kept(bus: Bus, endpoint: Endpoint) -> None:
     assert [] == bus.messages(letters)
 
 
+def test_whoever_waited_too_long_takes_no_turn(bus: Bus, endpoint: Endpoint) -> None:
+    """After a burst of which most is dropped, single events are delivered at once."""
+    arn = destination(bus, endpoint.url, KEY, InvocationRateLimitPerSecond=1)
+    policy = {"MaximumEventAgeInSeconds": 60}
+    bus.rule(ORDERS, {"Arn": arn, "RoleArn": ROLE, "RetryPolicy": policy})
+    entry = {"Source": "shop", "DetailType": "order", "EventBusName": bus.name}
+    for _ in range(25):
+        bus.events.put_events(Entries=[{**entry, "Detail": "{}"}] * 10)
+    bus.advance(90)
+    assert 60 <= len(endpoint.seen) <= 62
+    endpoint.seen.clear()
+
+    for n in range(3):
+        bus.put({"n": n})
+        bus.advance(10)
+
+    assert 3 == len(endpoint.seen)
+
+
+def test_a_higher_rate_helps_those_who_wait(bus: Bus, endpoint: Endpoint) -> None:
+    arn = destination(bus, endpoint.url, KEY, InvocationRateLimitPerSecond=1)
+    bus.rule(ORDERS, {"Arn": arn, "RoleArn": ROLE})
+    entry = {"Source": "shop", "DetailType": "order", "EventBusName": bus.name}
+    for _ in range(4):
+        bus.events.put_events(Entries=[{**entry, "Detail": "{}"}] * 10)
+    bus.advance(0)
+    assert 1 == len(endpoint.seen)
+
+    bus.events.update_api_destination(Name=bus.unique[-64:], InvocationRateLimitPerSecond=300)
+    bus.advance(12)
+
+    assert 40 == len(endpoint.seen)
+
+
 def test_what_is_tried_again_and_what_is_not(bus: Bus, endpoint: Endpoint) -> None:
     """409, 429 and 5xx pass, and Retry-After is honoured; any other refusal is final."""
     arn = destination(bus, endpoint.url, KEY)

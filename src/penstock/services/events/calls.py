@@ -36,26 +36,35 @@ _HEADERS: Final[Mapping[str, str]] = {
     "connection": "close",
 }
 _UNAUTHORIZED: Final = 401
+# Those who wait for a turn look at least so often whether one has become free.
+_LOOK_MS: Final = 10_000
+_LATE_MS: Final = 100
 
 
 class Pace:
-    """So many a second, evenly. Whoever comes early is told its instant, which stays its own."""
+    """So many a second, evenly. A turn is taken by a call, never ahead of it."""
 
     def __init__(self) -> None:
         self._free_at = 0.0
-        self._reserved: dict[str, int] = {}
+        self._hint_at = 0.0
 
-    def turn_of(self, id_: str, rate: int, now: int) -> int:
-        """When it is the turn of `id_` (ms): `now`, or later."""
-        reserved = self._reserved.pop(id_, None)
-        if reserved is None:
-            begins = max(self._free_at, float(now))
-            self._free_at = begins + 1000 / rate
-            reserved = math.ceil(begins)
-        if reserved > now:
-            self._reserved[id_] = reserved
-            return reserved
-        return now
+    def take(self, rate: int, now: int) -> int | None:
+        """Take the turn and return None, or say when (ms) to come again.
+
+        Those who come early get instants one after the other, so that they do not all come at once. They own nothing:
+        whoever comes when the next turn is free takes it.
+        """
+        step = 1000 / rate
+        if self._free_at <= now:
+            # The beat is kept by those who come a little late.
+            begins = self._free_at if now - self._free_at < _LATE_MS else float(now)
+            self._free_at = begins + step
+            return None
+        again = max(self._free_at, self._hint_at)
+        if again > now + _LOOK_MS:
+            return now + _LOOK_MS
+        self._hint_at = again + step
+        return math.ceil(again)
 
 
 class Calls:
@@ -77,33 +86,35 @@ class Calls:
         self._paces: dict[str, Pace] = {}
 
     def reset(self) -> None:
-        """Forget whose turn it is."""
+        """Forget when whose next turn is."""
         self._paces.clear()
+
+    def forget(self, arn: str) -> None:
+        """Begin anew with a destination that has changed or is gone."""
+        self._paces.pop(arn, None)
 
     async def to_destination(
         self, dispatcher: Dispatcher, ctx: Context, delivery: Delivery, message: Leased
     ) -> None:
         """Hand an event to an API destination."""
-        await self.call_destination(ctx, delivery, message.id, message.body)
+        await self.call_destination(ctx, delivery, message.body)
 
     async def to_stage(
         self, dispatcher: Dispatcher, ctx: Context, delivery: Delivery, message: Leased
     ) -> None:
         """Hand an event to a method of a stage of API Gateway."""
-        await self.call_stage(ctx, delivery, message.id, message.body)
+        await self.call_stage(ctx, delivery, message.body)
 
-    async def call_destination(
-        self, ctx: Context, delivery: Delivery, id_: str, body: bytes
-    ) -> bytes:
+    async def call_destination(self, ctx: Context, delivery: Delivery, body: bytes) -> bytes:
         """What an API destination answers, called at the rate that it allows. Raises AwsError, NotYetError."""
         destination, connection = await self._destinations.by_arn(delivery.to)
         if connection["ConnectionState"] == "DEAUTHORIZED" and not _by_token(connection):
             raise AwsError("AccessDenied", "The connection is deauthorized.", status=403)
         pace = self._paces.setdefault(delivery.to, Pace())
         now = self._clock.now()
-        turn = pace.turn_of(id_, destination["InvocationRateLimitPerSecond"], now)
-        if turn > now:
-            raise NotYetError(turn)
+        again = pace.take(destination["InvocationRateLimitPerSecond"], now)
+        if again is not None:
+            raise NotYetError(again)
         answer = await self._call(destination, connection, delivery, body, fresh=False)
         if answer.status == _UNAUTHORIZED and _by_token(connection):
             answer = await self._call(destination, connection, delivery, body, fresh=True)
@@ -152,7 +163,7 @@ class Calls:
                 return {key["ApiKeyName"].lower(): key["ApiKeyValue"]}
         return {"authorization": await self._authorizing.token(connection, fresh=fresh)}
 
-    async def call_stage(self, ctx: Context, delivery: Delivery, id_: str, body: bytes) -> bytes:
+    async def call_stage(self, ctx: Context, delivery: Delivery, body: bytes) -> bytes:
         """What a method of a stage of API Gateway answers, called as a client would. Raises AwsError."""
         api, stage, method, *path = parse_arn(delivery.to).resource.split("/", 3)
         own = delivery.request

@@ -1,5 +1,6 @@
 """API destinations, as requests give them."""
 
+from collections.abc import Callable
 from typing import Final
 
 from penstock.api import Context, Request, Result, operation
@@ -39,6 +40,8 @@ class Destinations:
         self._connections = connections
         self._documents = Documents(DESTINATIONS)
         self._lanes = Documents(LANES)
+        self.on_change: Callable[[str], None] = lambda arn: None
+        """Told the ARN of a destination that has changed or is gone."""
 
     async def find(self, given: Primitives, scope: Scope, name: str) -> Document:
         """A destination. Raises ResourceNotFoundException."""
@@ -120,6 +123,7 @@ class Destinations:
             }
             await self._connection(tx, document["ConnectionArn"])
             await self._documents.put(tx, scope.partition, name, document)
+        self.on_change(document["ApiDestinationArn"])
         return only(await self._with_state(self._store, document), *_ANSWERED)
 
     @operation("DescribeApiDestination")
@@ -151,5 +155,6 @@ class Destinations:
         """Remove a destination. What is on its way to it becomes a dead letter."""
         scope = scope_of(ctx)
         async with self._store.transaction() as tx:
-            await self.find(tx, scope, request["Name"])
+            document = await self.find(tx, scope, request["Name"])
             await self._documents.delete(tx, scope.partition, request["Name"])
+        self.on_change(document["ApiDestinationArn"])

@@ -43,6 +43,7 @@ class Events:
         self._calls = Calls(
             self._destinations, self._authorizing, fanout.outbound, fanout.clock, door
         )
+        self._destinations.on_change = self._calls.forget
         self._lanes = Lanes(
             fanout,
             {"events": self._to_bus},
@@ -83,11 +84,11 @@ class Events:
         self._calls.reset()
         self._authorizing.reset()
 
-    async def call(self, ctx: Context, delivery: Delivery, id_: str, body: bytes) -> bytes:
+    async def call(self, ctx: Context, delivery: Delivery, body: bytes) -> bytes:
         """What an API destination or a stage of API Gateway answers, for those who wait for it."""
         if delivery.service == "execute-api":
-            return await self._calls.call_stage(ctx, delivery, id_, body)
-        return await self._calls.call_destination(ctx, delivery, id_, body)
+            return await self._calls.call_stage(ctx, delivery, body)
+        return await self._calls.call_destination(ctx, delivery, body)
 
     async def _to_bus(
         self, dispatcher: Dispatcher, ctx: Context, delivery: Delivery, message: Leased

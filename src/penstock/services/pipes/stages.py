@@ -132,7 +132,7 @@ class PipeTarget:
         """What an HTTP enrichment answers to the batch."""
         first = events.pairs[0][0]
         delivery = http_delivery(self._pipe, ctx, arn, "EnrichmentParameters", first)
-        return await self._call(ctx, delivery, ctx.request_id, events.array())
+        return await self._call(ctx, delivery, events.array())
 
 
 def _events_of(answer: bytes) -> list[Any]:

@@ -27,8 +27,8 @@ class Events:
         return b"[" + b",".join(_as_json(payload) for _, payload in self.pairs) + b"]"
 
 
-CallHttp: TypeAlias = Callable[[Context, Delivery, str, bytes], Awaitable[bytes]]
-"""Calls an API destination or a stage, with an id of the call and a body. Gives the answer's body. Raises AwsError."""
+CallHttp: TypeAlias = Callable[[Context, Delivery, bytes], Awaitable[bytes]]
+"""Calls an API destination or a stage, with a body. Gives the answer's body. Raises AwsError."""
 Taken: TypeAlias = "bytes | list[int]"
 Send: TypeAlias = Callable[[Dispatcher, Context, Pipe, Events], Awaitable[Taken]]
 """Hands events over. Gives what a function answered, or the indices of the events that were not taken.
@@ -44,7 +44,7 @@ def senders(call: CallHttp) -> Mapping[str, Send]:
         for index, (event, payload) in enumerate(events.pairs):
             delivery = http_delivery(pipe, ctx, target, "TargetParameters", event)
             try:
-                await call(ctx, delivery, f"{ctx.request_id}-{index}", payload)
+                await call(ctx, delivery, payload)
             except AwsError:
                 if index == 0:
                     raise
