@@ -188,6 +188,9 @@ def _answered(ctx: Context, bucket: str, fields: Fields, result: Result) -> Http
     headers = s3_ids(ctx.request_id)
     location = f"{ctx.endpoint}/{bucket}/{quote(key, safe='')}"
     headers.append(("ETag", etag))
+    for name, value in result.items():
+        if name.startswith("Checksum") and name != "ChecksumType":
+            headers.append((f"x-amz-checksum-{name.removeprefix('Checksum').lower()}", value))
     if result.get("VersionId"):
         headers.append(("x-amz-version-id", result["VersionId"]))
     redirect = fields.get("success_action_redirect") or fields.get("redirect")

@@ -124,7 +124,10 @@ OVERLAYS: Final[dict[str, dict[str, Any]]] = {
     "s3": {
         "metadata": {"xmlNamespace": "http://s3.amazonaws.com/doc/2006-03-01/"},
         # AWS: the model says 200 (recorded by LocalStack).
-        "operations": {"PutBucketPolicy": {"http": {"responseCode": 204}}},
+        "operations": {
+            "PutBucketPolicy": {"http": {"responseCode": 204}},
+            "PutBucketTagging": {"http": {"responseCode": 204}},
+        },
         "shapes": {
             **{name: {"locationName": root} for name, root in _S3_ROOTS.items()},
             # AWS: the whole answer is `<LocationConstraint>region</LocationConstraint>`, not a structure around it.

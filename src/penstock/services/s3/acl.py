@@ -3,6 +3,7 @@
 from penstock.api import Context, Request, Result, operation, refuse
 from penstock.core.errors import AwsError
 from penstock.services.s3.bucket import Buckets
+from penstock.services.s3.refusal import marked
 from penstock.services.s3.version import Document, Versions
 
 _OWNERS = ("private", "bucket-owner-full-control")
@@ -24,7 +25,7 @@ class Acls:
     async def get_object(self, ctx: Context, request: Request) -> Result:
         """The owner may do everything."""
         bucket = await self._buckets.find(ctx, request)
-        await self._require_object(bucket, request)
+        await self._require_object(ctx, bucket, request)
         return _owned(bucket)
 
     @operation("PutBucketAcl")
@@ -36,13 +37,16 @@ class Acls:
     async def put_object(self, ctx: Context, request: Request) -> Result:
         """Say once more that only the owner may do anything."""
         bucket = await self._buckets.find(ctx, request)
-        await self._require_object(bucket, request)
+        await self._require_object(ctx, bucket, request)
         _require_private(bucket, request)
         return {}
 
-    async def _require_object(self, bucket: Document, request: Request) -> None:
+    async def _require_object(self, ctx: Context, bucket: Document, request: Request) -> None:
         key, version_id = request["Key"], request.get("VersionId")
         document = await self._versions.find(bucket["name"], key, version_id)
+        put = ctx.operation.startswith("Put")
+        if document is not None and document.get("delete_marker") and (put or version_id):
+            raise marked(ctx)
         if document is None or document.get("delete_marker"):
             message = "The specified key does not exist."
             raise AwsError("NoSuchKey", message, status=404, fields={"Key": key})

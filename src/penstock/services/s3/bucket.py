@@ -15,6 +15,12 @@ BUCKETS: Final = "s3/buckets"
 OBJECTS: Final = "s3/objects"
 UPLOADS: Final = "s3/uploads"
 OWNERSHIPS: Final = ("BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter")
+PUBLIC_ACCESS: Final = (
+    "BlockPublicAcls",
+    "IgnorePublicAcls",
+    "BlockPublicPolicy",
+    "RestrictPublicBuckets",
+)
 # AWS: bucket names form one namespace (S3 user guide, "Bucket naming rules").
 NAMESPACE: Final = b"aws"
 _REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
@@ -82,7 +88,7 @@ class Buckets:
         region = _location(ctx, request)
         row = await self._store.table.get(BUCKETS, NAMESPACE, name.encode())
         if row is not None:
-            _require_repeatable(ctx, orjson.loads(row.document))
+            _require_repeatable(ctx, request, orjson.loads(row.document))
         else:
             document = {
                 "name": name,
@@ -90,7 +96,11 @@ class Buckets:
                 "region": region,
                 "created_at": ctx.now,
                 "ownership": request.get("ObjectOwnership", "BucketOwnerEnforced"),
+                # AWS: new buckets block all public access since April 2023 (S3 user guide, "Blocking public access").
+                "public_access": dict.fromkeys(PUBLIC_ACCESS, True),
             }
+            if request.get("CreateBucketConfiguration", {}).get("LocationConstraint") == "EU":
+                document["constraint"] = "EU"
             tags = request.get("CreateBucketConfiguration", {}).get("Tags")
             if tags:
                 document["tags"] = require_tags(tags, "bucket")
@@ -107,9 +117,11 @@ class Buckets:
     @operation("GetBucketLocation")
     async def location(self, ctx: Context, request: Request) -> Result:
         """The region, null for us-east-1."""
-        region = (await self.find(ctx, request))["region"]
+        bucket = await self.find(ctx, request)
+        region = bucket["region"]
         # AWS: the first region's constraint is null (API reference, GetBucketLocation).
-        return {"LocationConstraint": None if region == "us-east-1" else region}
+        told = None if region == "us-east-1" else bucket.get("constraint", region)
+        return {"LocationConstraint": told}
 
     @operation("ListBuckets")
     async def list(self, ctx: Context, request: Request) -> Result:
@@ -173,7 +185,8 @@ def _require_creatable(request: Request) -> None:
 
 
 def _location(ctx: Context, request: Request) -> str:
-    constraint = request.get("CreateBucketConfiguration", {}).get("LocationConstraint")
+    given = request.get("CreateBucketConfiguration", {}).get("LocationConstraint")
+    constraint = given
     # AWS: the oldest name of Ireland still counts (API reference, CreateBucket).
     if constraint == "EU":
         constraint = "eu-west-1"
@@ -181,7 +194,7 @@ def _location(ctx: Context, request: Request) -> str:
         return ctx.region
     if ctx.region == "us-east-1" and constraint != "us-east-1" and _REGION.fullmatch(constraint):
         return str(constraint)
-    if constraint == "us-east-1" or (constraint and ctx.region == "us-east-1"):
+    if constraint and ctx.region == "us-east-1":
         raise AwsError(
             "InvalidLocationConstraint",
             "The specified location-constraint is not valid",
@@ -190,13 +203,13 @@ def _location(ctx: Context, request: Request) -> str:
         )
     raise AwsError(
         "IllegalLocationConstraintException",
-        f"The {constraint or 'unspecified'} location constraint is incompatible "
+        f"The {given or 'unspecified'} location constraint is incompatible "
         "for the region specific endpoint this request was sent to.",
         status=400,
     )
 
 
-def _require_repeatable(ctx: Context, bucket: dict[str, Any]) -> None:
+def _require_repeatable(ctx: Context, request: Request, bucket: dict[str, Any]) -> None:
     fields = {"BucketName": bucket["name"]}
     if bucket["account"] != ctx.account:
         raise AwsError(
@@ -207,7 +220,8 @@ def _require_repeatable(ctx: Context, bucket: dict[str, Any]) -> None:
             fields=fields,
         )
     # AWS: us-east-1 answers 200 to the owner's second CreateBucket (API reference, BucketAlreadyOwnedByYou).
-    if ctx.region != "us-east-1" or bucket["region"] != "us-east-1":
+    tagged = request.get("CreateBucketConfiguration", {}).get("Tags")
+    if ctx.region != "us-east-1" or bucket["region"] != "us-east-1" or tagged:
         raise AwsError(
             "BucketAlreadyOwnedByYou",
             "Your previous request to create the named bucket succeeded and you already own it.",

@@ -94,6 +94,20 @@ def require_built(request: Request) -> None:
         raise refuse(f"ChecksumAlgorithm {algorithm}")
 
 
+def require_algorithm(request: Request) -> None:
+    """Raise InvalidRequest for what an upload cannot have as its algorithm, or for a type without one."""
+    if "ChecksumType" in request and "ChecksumAlgorithm" not in request:
+        raise _invalid(
+            "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header."
+        )
+    algorithm = request.get("ChecksumAlgorithm")
+    if algorithm and f"Checksum{algorithm}" not in _RUNNING:
+        raise _invalid(
+            "Checksum algorithm provided is unsupported. Please try again with any of the valid types: "
+            "[CRC32, CRC32C, CRC64NVME, SHA1, SHA256]"
+        )
+
+
 class Examination:
     """What is found out about a body while it comes in: its ETag and its checksums."""
 
@@ -106,7 +120,13 @@ class Examination:
         """
         require_built(request)
         self._expected_md5 = request.get("ContentMD5")
+        if self._expected_md5 is not None:
+            _require_md5(self._expected_md5)
         self._given = {name: request[name] for name in _RUNNING if request.get(name)}
+        if len(self._given) > 1:
+            raise _invalid(
+                "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
+            )
         for name, value in self._given.items():
             _require_value(name, value)
         names = [*self._given, *(_HEADERS[field] for field in announced if field in _HEADERS)]
@@ -167,14 +187,46 @@ def joined_etag(etags: Sequence[str]) -> str:
     return f'"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(etags)}"'
 
 
-def same(wanted: Sequence[Mapping[str, Any]], parts: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether every checksum that a completion lists for a part is the part's own."""
-    return all(
-        part["checksums"].get(name) == want[name]
-        for want, part in zip(wanted, parts, strict=True)
-        for name in _RUNNING
-        if want.get(name)
-    )
+def is_own(want: Mapping[str, Any], part: Mapping[str, Any], algorithm: Mapping[str, str]) -> bool:
+    """Whether the checksums that a completion lists for a part are the part's own.
+
+    Raises BadDigest for one of another algorithm than the upload's.
+    """
+    chosen = algorithm.get("ChecksumAlgorithm")
+    for name in _RUNNING:
+        if want.get(name) and chosen and name != f"Checksum{chosen}":
+            kind = name.removeprefix("Checksum").lower()
+            text = f"The {kind} you specified for part {want['PartNumber']} did not match what we received."
+            raise AwsError("BadDigest", text, status=400)
+        # AWS: parts of an upload without an algorithm have none, whatever they came with (recorded by LocalStack).
+        if want.get(name) and (not chosen or part["checksums"].get(name) != want[name]):
+            return False
+    return True
+
+
+def require_listed(wanted: Sequence[Mapping[str, Any]], algorithm: Mapping[str, str]) -> None:
+    """Raise InvalidRequest where a completion must list the checksum of each part and does not."""
+    chosen = algorithm.get("ChecksumAlgorithm")
+    if algorithm.get("ChecksumType") != COMPOSITE:
+        return
+    for want in wanted:
+        if not want.get(f"Checksum{chosen}"):
+            raise _invalid(
+                f"The upload was created using a {str(chosen).lower()} checksum. The complete request must include the "
+                f"checksum for each part. It was missing for part {want['PartNumber']} in the request."
+            )
+
+
+def require_kind(request: Request, algorithm: Mapping[str, str]) -> None:
+    """Raise InvalidRequest for a part whose checksum is of another algorithm than the upload's."""
+    chosen = algorithm.get("ChecksumAlgorithm")
+    actual = next((name[8:] for name in _RUNNING if request.get(name)), None)
+    actual = actual or request.get("ChecksumAlgorithm")
+    if chosen and actual and actual != chosen:
+        raise _invalid(
+            f"Checksum Type mismatch occurred, expected checksum Type: {chosen.lower()}, "
+            f"actual checksum Type: {actual.lower()}"
+        )
 
 
 def joined(
@@ -182,6 +234,12 @@ def joined(
 ) -> dict[str, str]:
     """Checksums of an object made of `parts`, as the upload's `algorithm` says. Raises BadDigest, InvalidRequest."""
     given = {name: request[name] for name in _RUNNING if request.get(name)}
+    created = algorithm.get("ChecksumType")
+    if request.get("ChecksumType", created) != created:
+        raise _invalid(
+            f"The upload was created using the {created or 'null'} checksum mode. "
+            "The complete request must use the same checksum mode."
+        )
     if "ChecksumAlgorithm" not in algorithm and set(given) <= {_DEFAULT}:
         # AWS: an upload that was begun without an algorithm has CRC-64/NVME (recorded by LocalStack).
         parts = [{**part, "checksums": {_DEFAULT: part["crc64"]}} for part in parts]
@@ -196,11 +254,9 @@ def joined(
             )
         return {}
     kind = algorithm.get("ChecksumType") or request.get("ChecksumType") or usual_type(name)
-    if request.get("ChecksumType", kind) != kind:
-        raise _invalid(f"The upload was created using the {kind} checksum mode.")
     value = _whole(name, parts) if kind == FULL else _composite(name, parts)
     if given.get(name, value).partition("-")[0] != value.partition("-")[0]:
-        raise _bad_digest(name)
+        raise _bad_digest(name, name.removeprefix("Checksum").lower())
     return {name: value, "ChecksumType": kind}
 
 
@@ -255,8 +311,22 @@ def _require_value(name: str, value: str) -> None:
         raise _invalid(f"Value for {header} header is invalid.")
 
 
-def _bad_digest(name: str) -> AwsError:
-    algorithm = name.removeprefix("Checksum")
+def _require_md5(value: str) -> None:
+    try:
+        fits = len(base64.b64decode(value, validate=True)) >= 16
+    except binascii.Error:
+        fits = False
+    if not fits:
+        raise AwsError(
+            "InvalidDigest",
+            "The Content-MD5 you specified was invalid.",
+            status=400,
+            fields={"Content-MD5": value},
+        )
+
+
+def _bad_digest(name: str, told: str = "") -> AwsError:
+    algorithm = told or name.removeprefix("Checksum")
     message = f"The {algorithm} you specified did not match the calculated checksum."
     return AwsError("BadDigest", message, status=400)
 

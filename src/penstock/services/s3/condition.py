@@ -6,8 +6,8 @@ from penstock.api import Request
 from penstock.core.errors import AwsError
 
 
-def require_readable(request: Request, document: dict[str, Any]) -> None:
-    """Raise PreconditionFailed (412) or NotModified (304) as RFC 9110 orders the conditions."""
+def require_readable(request: Request, document: dict[str, Any], now: int) -> None:
+    """Raise PreconditionFailed (412) or NotModified (304) as RFC 9110 orders the conditions, at `now` (ms)."""
     etag = document["etag"]
     # HTTP dates have seconds.
     modified_at = document["modified_at"] // 1000 * 1000
@@ -19,12 +19,23 @@ def require_readable(request: Request, document: dict[str, Any]) -> None:
     if "IfNoneMatch" in request:
         if _matches(request["IfNoneMatch"], etag):
             raise AwsError("NotModified", "Not Modified", status=304)
-    elif modified_at <= request.get("IfModifiedSince", -1):
+    # AWS: a date that is still to come is no condition (RFC 9110, 13.1.3; recorded by LocalStack).
+    elif modified_at <= request.get("IfModifiedSince", -1) <= now:
         raise AwsError("NotModified", "Not Modified", status=304)
 
 
 def require_writable(request: Request, current: dict[str, Any] | None) -> None:
     """Raise PreconditionFailed, or NoSuchKey for an If-Match on nothing."""
+    if "IfMatch" in request and "IfNoneMatch" in request:
+        raise AwsError(
+            "NotImplemented",
+            "A header you provided implies functionality that is not implemented",
+            status=501,
+            fields={
+                "Header": "If-Match,If-None-Match",
+                "additionalMessage": "Multiple conditional request headers present in the request",
+            },
+        )
     if request.get("IfNoneMatch", "*") != "*" or request.get("IfMatch") == "*":
         # AWS: writes know no other conditions (S3 user guide, "Conditional requests").
         name = "If-Match" if request.get("IfMatch") == "*" else "If-None-Match"

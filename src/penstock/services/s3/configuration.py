@@ -6,7 +6,7 @@ import orjson
 
 from penstock.api import Context, Request, Result, operation, refuse
 from penstock.core.errors import AwsError
-from penstock.services.s3.bucket import OWNERSHIPS, Buckets
+from penstock.services.s3.bucket import OWNERSHIPS, PUBLIC_ACCESS, Buckets
 from penstock.services.s3.tag import require_tags
 from penstock.storage.primitives import Store
 
@@ -89,13 +89,18 @@ class Configurations:
     async def put_policy(self, ctx: Context, request: Request) -> None:
         """Replace the policy."""
         try:
-            orjson.loads(request["Policy"])
-        except orjson.JSONDecodeError as error:
+            policy = orjson.loads(request.get("Policy", ""))
+            if not isinstance(policy, dict):
+                raise ValueError
+        except ValueError as error:
             raise AwsError(
                 "MalformedPolicy",
                 "Policies must be valid JSON and the first byte must be '{'",
                 status=400,
             ) from error
+        if "Statement" not in policy:
+            text = "Missing required field Statement"
+            raise AwsError("MalformedPolicy", text, status=400)
         await self._set(ctx, request, "policy", request["Policy"])
 
     @operation("GetBucketPolicy")
@@ -113,13 +118,7 @@ class Configurations:
     async def put_public_access(self, ctx: Context, request: Request) -> None:
         """Replace the public access block."""
         given = request["PublicAccessBlockConfiguration"]
-        names = (
-            "BlockPublicAcls",
-            "IgnorePublicAcls",
-            "BlockPublicPolicy",
-            "RestrictPublicBuckets",
-        )
-        value = {name: bool(given.get(name)) for name in names}
+        value = {name: bool(given.get(name)) for name in PUBLIC_ACCESS}
         await self._set(ctx, request, "public_access", value)
 
     @operation("GetPublicAccessBlock")
@@ -143,9 +142,19 @@ class Configurations:
 
         SAM asks for `aws:kms` for the bucket that it deploys from.
         """
-        rules = request["ServerSideEncryptionConfiguration"]["Rules"]
+        await self._buckets.find(ctx, request)
+        rules = request["ServerSideEncryptionConfiguration"].get("Rules", [])
+        if len(rules) != 1:
+            raise malformed()
         for rule in rules:
             default = rule.get("ApplyServerSideEncryptionByDefault", {})
+            if default.get("KMSMasterKeyID") and default.get("SSEAlgorithm") == "AES256":
+                raise AwsError(
+                    "InvalidArgument",
+                    "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms or aws:kms:dsse",
+                    status=400,
+                    fields={"ArgumentName": "ApplyServerSideEncryptionByDefault"},
+                )
             if default.get("SSEAlgorithm", "AES256") not in ("AES256", "aws:kms"):
                 raise refuse(f"SSEAlgorithm {default['SSEAlgorithm']}")
             if default.get("KMSMasterKeyID"):

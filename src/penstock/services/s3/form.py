@@ -49,7 +49,7 @@ def put_of(bucket: str, fields: Fields, body: bytes) -> Request:
         )
     request: Request = {
         "Bucket": bucket,
-        "Key": fields["key"].replace("${filename}", fields.get("filename", "")),
+        "Key": _key(fields),
         "Body": body,
         "Metadata": {
             name.removeprefix(_META): value
@@ -61,6 +61,12 @@ def put_of(bucket: str, fields: Fields, body: bytes) -> Request:
         if name in fields:
             request[member] = fields[name]
     return request
+
+
+def _key(fields: Fields) -> str:
+    """The key, with the file's name where the form asks for it and there is one."""
+    key, name = fields["key"], fields.get("filename")
+    return key if name is None else key.replace("${filename}", name)
 
 
 def tags_of(fields: Fields) -> list[dict[str, str]]:
@@ -118,6 +124,8 @@ def _require(condition: Any, values: Fields, size: int) -> str:
             holds = values.get(name.lower()) == wanted
             shown: list[Any] = ["eq", f"${name}", wanted]
         case ["content-length-range", int() | str() as least, int() | str() as most]:
+            if not (str(least).isdecimal() and str(most).isdecimal()):
+                raise _failed(condition)
             _require_size(size, int(least), int(most))
             return ""
         case [str() as kind, str() as name, str() as wanted] if kind.lower() in (
@@ -133,9 +141,13 @@ def _require(condition: Any, values: Fields, size: int) -> str:
         case _:
             raise _invalid("Invalid Condition.")
     if not holds:
-        text = ", ".join(orjson.dumps(one).decode() for one in shown)
-        raise _denied(f"Policy Condition failed: [{text}]")
+        raise _failed(shown)
     return str(name).lower().removeprefix("$")
+
+
+def _failed(condition: list[Any]) -> AwsError:
+    text = ", ".join(orjson.dumps(one).decode() for one in condition)
+    return _denied(f"Policy Condition failed: [{text}]")
 
 
 def _require_size(size: int, least: int, most: int) -> None:

@@ -47,9 +47,10 @@ class Listings:
         owner = _owner(bucket) if request.get("FetchOwner") else None
         result = _result(request, page, owner)
         result["KeyCount"] = len(page.contents) + len(page.prefixes)
-        for name in ("ContinuationToken", "StartAfter"):
-            if name in request:
-                result[name] = request[name]
+        if "ContinuationToken" in request:
+            result["ContinuationToken"] = request["ContinuationToken"]
+        elif "StartAfter" in request:
+            result["StartAfter"] = _encoded(request["StartAfter"], request)
         if page.truncated:
             token = base64.urlsafe_b64encode(page.last.encode()).decode()
             result["NextContinuationToken"] = token
@@ -60,7 +61,9 @@ class Listings:
         """A page of current objects, continued by marker."""
         bucket = await self._buckets.find(ctx, request)
         marker = request.get("Marker", "")
-        page = await self._page(bucket["name"], request, marker)
+        # AWS: a marker within a folded prefix passes all of it (recorded by LocalStack).
+        folded = _fold(marker, request.get("Prefix", ""), request.get("Delimiter", ""))
+        page = await self._page(bucket["name"], request, folded or marker)
         result = _result(request, page, _owner(bucket))
         result["Marker"] = _encoded(marker, request)
         # AWS: without a delimiter clients go on from the last key (API reference, ListObjects, NextMarker).
@@ -184,10 +187,13 @@ def _beyond(prefix: bytes) -> bytes:
 
 def _decode_token(token: str) -> str:
     try:
+        if not token:
+            raise ValueError
         return base64.urlsafe_b64decode(token).decode()
     except ValueError as error:
         message = "The continuation token provided is incorrect"
-        raise AwsError("InvalidArgument", message, status=400) from error
+        fields = {"ArgumentName": "continuation-token"}
+        raise AwsError("InvalidArgument", message, status=400, fields=fields) from error
 
 
 def _encoded(text: str, request: Request) -> str:
@@ -204,7 +210,7 @@ def _result(request: Request, page: _Page, owner: dict[str, str] | None) -> Resu
         "Contents": contents,
         "CommonPrefixes": [{"Prefix": _encoded(prefix, request)} for prefix in page.prefixes],
     }
-    if "Delimiter" in request:
+    if request.get("Delimiter"):
         result["Delimiter"] = _encoded(request["Delimiter"], request)
     if "EncodingType" in request:
         result["EncodingType"] = request["EncodingType"]

@@ -4,6 +4,7 @@ import itertools
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
+from urllib.parse import quote
 
 import orjson
 
@@ -53,7 +54,7 @@ class Multipart:
     @operation("CreateMultipartUpload", refuses=UNBUILT)
     async def create(self, ctx: Context, request: Request) -> Result:
         """Begin an upload."""
-        checksum.require_built(request)
+        checksum.require_algorithm(request)
         upload_id = self._ids.token(64)
         document = {**described(request, ctx.now), "key": request["Key"]}
         algorithm: dict[str, Any] = {
@@ -85,6 +86,7 @@ class Multipart:
                 status=400,
                 fields={"ArgumentName": "partNumber", "ArgumentValue": str(number)},
             )
+        checksum.require_kind(request, upload["algorithm"])
         part = {"number": number, "modified_at": ctx.now}
         async with self._contents.keep({**upload["algorithm"], **request}) as kept:
             part.update(kept.described())
@@ -152,7 +154,7 @@ class Multipart:
         result: Result = {
             "Bucket": bucket["name"],
             "Key": request["Key"],
-            "Location": f"{ctx.endpoint}/{bucket['name']}/{request['Key']}",
+            "Location": f"{ctx.endpoint}/{bucket['name']}/{quote(request['Key'])}",
             "ETag": document["etag"],
             "ServerSideEncryption": "AES256",
             **document["checksums"],
@@ -167,7 +169,10 @@ class Multipart:
         if "IfMatch" not in request:
             return
         row = await tx.table.get(OBJECTS, request["Bucket"].encode(), request["Key"].encode())
-        if row is not None and orjson.loads(row.document)["modified_at"] > since:
+        current = {} if row is None else orjson.loads(row.document)
+        # An object that does not match is told before one that came too late.
+        matches = current.get("etag", "").strip('"') == request["IfMatch"].strip('"')
+        if matches and current["modified_at"] > since:
             raise AwsError(
                 "ConditionalRequestConflict",
                 "The conditional request cannot succeed due to a conflicting operation against this resource.",
@@ -199,7 +204,7 @@ class Multipart:
             "NextPartNumberMarker": page[-1]["number"] if page else 0,
             "MaxParts": limit,
             "IsTruncated": len(parts) > limit,
-            "Parts": [_part(part) for part in page],
+            "Parts": [_part(part, upload["algorithm"]) for part in page],
             "StorageClass": upload["storage_class"],
             "Initiator": _initiator(ctx),
             "Owner": {"ID": ctx.account.zfill(64)},
@@ -215,7 +220,10 @@ class Multipart:
         require_encoding(request)
         prefix = request.get("Prefix", "")
         limit = request.get("MaxUploads", 1000)
-        after, upload_after = request.get("KeyMarker", ""), request.get("UploadIdMarker", "")
+        # AWS: uploads of a key are in the order in which they were begun (recorded by LocalStack).
+        documents.sort(key=lambda pair: (pair[0]["key"].encode(), pair[0]["modified_at"], pair[1]))
+        after = request.get("KeyMarker", "")
+        upload_after = request.get("UploadIdMarker", "") if after else ""
         uploads = [
             {
                 "Key": doc["key"],
@@ -226,24 +234,22 @@ class Multipart:
                 "Initiator": _initiator(ctx),
                 **doc["algorithm"],
             }
-            for doc, upload_id in documents
+            for doc, upload_id in _beyond(documents, after, upload_after)
             if doc["key"].startswith(prefix)
-            and _is_beyond(doc["key"], upload_id, after, upload_after)
         ]
-        uploads.sort(key=lambda upload: (upload["Key"].encode(), upload["UploadId"]))
-        result: Result = {
+        page = uploads[:limit]
+        last = page[-1] if page else {"Key": "", "UploadId": ""}
+        return {
             "Bucket": bucket["name"],
             "Prefix": prefix,
             "KeyMarker": after,
             "UploadIdMarker": upload_after,
+            "NextKeyMarker": last["Key"],
+            "NextUploadIdMarker": last["UploadId"],
             "MaxUploads": limit,
             "IsTruncated": len(uploads) > limit > 0,
-            "Uploads": uploads[:limit],
+            "Uploads": page,
         }
-        if result["IsTruncated"]:
-            last = uploads[limit - 1]
-            result.update({"NextKeyMarker": last["Key"], "NextUploadIdMarker": last["UploadId"]})
-        return result
 
     async def _find(self, ctx: Context, request: Request, tx: Primitives | None = None) -> Document:
         bucket = await self._buckets.find(ctx, request, tx)
@@ -271,18 +277,22 @@ def _assembled(
     upload: Document, kept: dict[int, dict[str, Any]], request: Request, now: int
 ) -> Document:
     """The object that a completion makes. Raises as `_chosen` does, and for checksums or a size that differ."""
-    parts = _chosen(request.get("MultipartUpload", {}).get("Parts", []), kept)
+    parts = _chosen(upload["algorithm"], request, kept)
     document: Document = {name: upload[name] for name in upload if name not in ("key", "algorithm")}
     document["modified_at"] = now
     document["etag"] = checksum.joined_etag([part["etag"] for part in parts])
     document["size"] = sum(part["size"] for part in parts)
     document["pieces"] = [piece for part in parts for piece in part["pieces"]]
-    document["parts"] = [{"size": part["size"], "checksums": part["checksums"]} for part in parts]
+    told = bool(upload["algorithm"])
+    document["parts"] = [
+        {"size": part["size"], "checksums": part["checksums"] if told else {}} for part in parts
+    ]
     document["checksums"] = checksum.joined(parts, upload["algorithm"], request)
     if request.get("MpuObjectSize", document["size"]) != document["size"]:
         raise AwsError(
             "InvalidRequest",
-            "The provided 'x-amz-mp-object-size' header value does not match what was computed.",
+            f"The provided 'x-amz-mp-object-size' header value {request['MpuObjectSize']} does not match what was "
+            f"computed: {document['size']}",
             status=400,
         )
     return document
@@ -307,6 +317,9 @@ def _copied_range(header: str | None, size: int) -> tuple[int, int]:
             status=400,
             fields={"ArgumentName": "x-amz-copy-source-range", "ArgumentValue": header},
         )
+    if int(match[1]) >= size:
+        text = "The specified copy range is invalid for the source object size"
+        raise AwsError("InvalidRequest", text, status=400)
     if int(match[2]) >= size:
         raise AwsError(
             "InvalidArgument",
@@ -317,18 +330,31 @@ def _copied_range(header: str | None, size: int) -> tuple[int, int]:
     return int(match[1]), int(match[2]) + 1
 
 
-def _is_beyond(key: str, upload_id: str, key_marker: str, upload_marker: str) -> bool:
-    """Whether an upload comes after the markers of a page."""
+def _beyond(
+    uploads: Sequence[tuple[Document, str]], key: str, upload_id: str
+) -> Sequence[tuple[Document, str]]:
+    """The uploads that come after the markers of a page. Raises InvalidArgument for an upload that is not the key's."""
+    if upload_id:
+        for index, (document, found) in enumerate(uploads):
+            if document["key"] == key and found == upload_id:
+                return uploads[index + 1 :]
+        raise AwsError(
+            "InvalidArgument",
+            "Invalid uploadId marker",
+            status=400,
+            fields={"ArgumentName": "upload-id-marker", "ArgumentValue": upload_id},
+        )
     # AWS: without an upload's marker the whole key of the marker is passed (API reference, ListMultipartUploads).
-    if upload_marker and key == key_marker:
-        return upload_id > upload_marker
-    return key.encode() > key_marker.encode()
+    return [pair for pair in uploads if pair[0]["key"].encode() > key.encode()]
 
 
 def _chosen(
-    wanted: Sequence[dict[str, Any]], kept: dict[int, dict[str, Any]]
+    algorithm: dict[str, str], request: Request, kept: dict[int, dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """The parts that a completion lists. Raises for none, a wrong one, a wrong order, a small one."""
+    if "MultipartUpload" not in request:
+        raise AwsError("InvalidRequest", "You must specify at least one part", status=400)
+    wanted: Sequence[dict[str, Any]] = request["MultipartUpload"].get("Parts", [])
     if not wanted:
         raise AwsError(
             "MalformedXML",
@@ -341,35 +367,48 @@ def _chosen(
             "InvalidPartOrder",
             "The list of parts was not in ascending order. Parts must be ordered by part number.",
             status=400,
+            fields={"UploadId": request["UploadId"]},
         )
-    parts = [kept.get(number, {"etag": None}) for number in numbers]
-    known = all(
-        part["etag"] is not None and part["etag"].strip('"') == want.get("ETag", "").strip('"')
-        for part, want in zip(parts, wanted, strict=True)
-    )
-    if not known or not checksum.same(wanted, parts):
-        raise AwsError(
-            "InvalidPart",
-            "One or more of the specified parts could not be found.  The part may not have been uploaded, or the "
-            "specified entity tag may not match the part's entity tag.",
-            status=400,
-        )
-    if any(part["size"] < _MIN_PART for part in parts[:-1]):
-        raise AwsError(
-            "EntityTooSmall",
-            "Your proposed upload is smaller than the minimum allowed size",
-            status=400,
-        )
+    for want in wanted:
+        part, etag = kept.get(want["PartNumber"]), want.get("ETag", "").strip('"')
+        known = part is not None and part["etag"].strip('"') == etag
+        if part is None or not known or not checksum.is_own(want, part, algorithm):
+            raise AwsError(
+                "InvalidPart",
+                "One or more of the specified parts could not be found.  The part may not have been uploaded, or the "
+                "specified entity tag may not match the part's entity tag.",
+                status=400,
+                fields={
+                    "UploadId": request["UploadId"],
+                    "PartNumber": str(want["PartNumber"]),
+                    "ETag": etag,
+                },
+            )
+    checksum.require_listed(wanted, algorithm)
+    parts = [kept[number] for number in numbers]
+    for part in parts[:-1]:
+        if part["size"] < _MIN_PART:
+            raise AwsError(
+                "EntityTooSmall",
+                "Your proposed upload is smaller than the minimum allowed size",
+                status=400,
+                fields={
+                    "ProposedSize": str(part["size"]),
+                    "MinSizeAllowed": str(_MIN_PART),
+                    "PartNumber": str(part["number"]),
+                    "ETag": part["etag"].strip('"'),
+                },
+            )
     return parts
 
 
-def _part(part: dict[str, Any]) -> dict[str, Any]:
+def _part(part: dict[str, Any], algorithm: dict[str, Any]) -> dict[str, Any]:
     return {
         "PartNumber": part["number"],
         "LastModified": part["modified_at"],
         "ETag": part["etag"],
         "Size": part["size"],
-        **part["checksums"],
+        **(part["checksums"] if algorithm else {}),
     }
 
 

@@ -125,11 +125,11 @@ class Notifications:
         if any(not {"Name", "Value"} <= rule.keys() for rule in rules_of(given)):
             raise malformed()
         rules = [{**rule, "Name": rule["Name"].capitalize()} for rule in rules_of(given)]
-        for rule in rules:
-            if rule["Name"] not in ("Prefix", "Suffix"):
+        for rule in rules_of(given):
+            if rule["Name"].capitalize() not in ("Prefix", "Suffix"):
                 raise _invalid(
                     "filter rule name must be either prefix or suffix",
-                    {"ArgumentName": "FilterRule.Name", "ArgumentValue": rule["Name"].lower()},
+                    {"ArgumentName": "FilterRule.Name", "ArgumentValue": rule["Name"]},
                 )
         names = [rule["Name"] for rule in rules]
         for name in ("Prefix", "Suffix"):

@@ -17,6 +17,7 @@ from penstock.services.s3.condition import copy_failed, require_readable
 from penstock.services.s3.content import Contents
 from penstock.services.s3.expiry import expiration_header
 from penstock.services.s3.form import put_of, require_allowed, tags_of
+from penstock.services.s3.refusal import marked, no_version_id, require_no_bypass
 from penstock.services.s3.tag import parse_tags, require_tags
 from penstock.services.s3.version import Document, Versions
 from penstock.storage.primitives import Primitives
@@ -177,13 +178,9 @@ class Objects:
     async def delete(self, ctx: Context, request: Request) -> Result:
         """Remove an object or cover it by a delete marker; no error if there is none."""
         bucket = await self._buckets.find(ctx, request)
+        require_no_bypass(request)
         if "versioning" not in bucket and request.get("VersionId", "null") != "null":
-            raise AwsError(
-                "InvalidArgument",
-                "Invalid version id specified",
-                status=400,
-                fields={"ArgumentName": "versionId", "ArgumentValue": request["VersionId"]},
-            )
+            raise no_version_id(request)
         bucket, (removed,) = await self._changes.remove(ctx, request, [request])
         if isinstance(removed, AwsError):
             raise removed
@@ -197,6 +194,8 @@ class Objects:
     @operation("DeleteObjects", refuses=["MFA"])
     async def delete_many(self, ctx: Context, request: Request) -> Result:
         """Remove up to 1,000 objects; says what became of each."""
+        await self._buckets.find(ctx, request)
+        require_no_bypass(request)
         entries = request["Delete"].get("Objects", [])
         # AWS: at most 1,000 keys (API reference, DeleteObjects).
         if not 0 < len(entries) <= 1000:
@@ -292,6 +291,8 @@ class Objects:
     ) -> tuple[Document, Document]:
         bucket = await self._buckets.find(ctx, request, tx)
         key, version_id = request["Key"], request.get("VersionId")
+        if "versioning" not in bucket and request.get("VersionId", "null") != "null":
+            raise no_version_id(request)
         document = await self._versions.find(bucket["name"], key, version_id, tx)
         if document is None and version_id is not None:
             raise AwsError(
@@ -300,16 +301,13 @@ class Objects:
                 status=404,
                 fields={"Key": key, "VersionId": version_id},
             )
-        if document is None or (document.get("delete_marker") and version_id is None):
+        hidden = version_id is None and not ctx.operation.endswith("Tagging")
+        if document is None or (document.get("delete_marker") and hidden):
             message = "The specified key does not exist."
             raise AwsError("NoSuchKey", message, status=404, fields={"Key": key})
         if document.get("delete_marker"):
-            raise AwsError(
-                "MethodNotAllowed",
-                "The specified method is not allowed against this resource.",
-                status=405,
-            )
-        require_readable(request, document)
+            raise marked(ctx)
+        require_readable(request, document, ctx.now)
         return document, bucket
 
 
@@ -360,8 +358,9 @@ def parse_copy_source(source: str | Mapping[str, str]) -> Request:
     if not bucket or not key:
         raise AwsError(
             "InvalidArgument",
-            "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
+            "Invalid copy source object key",
             status=400,
+            fields={"ArgumentName": "x-amz-copy-source", "ArgumentValue": "x-amz-copy-source"},
         )
     return {"Bucket": bucket, "Key": key, **({"VersionId": query} if query else {})}
 
@@ -415,7 +414,8 @@ def _description(document: Document, request: Request, bucket: Document) -> Resu
     result |= expiration(bucket, request["Key"], document)
     if document["tags"]:
         result["TagCount"] = len(document["tags"])
-    if request.get("ChecksumMode") == "ENABLED":
+    # AWS: in any case of letters (recorded by LocalStack).
+    if request.get("ChecksumMode", "").upper() == "ENABLED":
         result.update(document["checksums"])
     return result
 
@@ -438,7 +438,9 @@ def _extent(document: Document, request: Request, result: Result) -> tuple[int, 
         start, end, told = part
         if document.get("parts"):
             result["PartsCount"] = len(document["parts"])
-    if end is not None:
+    # AWS: a range that begins before the object is all of it, and told so (recorded by LocalStack).
+    beyond = part is None and start == 0 and (request.get("Range") or "").startswith("bytes=-")
+    if end is not None and not beyond:
         for name in document["checksums"]:
             if result.pop(name, None) and name in told:
                 result[name] = told[name]

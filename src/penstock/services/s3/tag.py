@@ -9,6 +9,10 @@ from penstock.core.errors import AwsError
 
 # AWS: letters, digits, spaces and these signs (S3 user guide, "Object tagging").
 _TEXT: Final = re.compile(r"[\w\s_.:/=+\-@]*")
+_SYSTEM: Final = {
+    "object": "Your TagKey cannot be prefixed with aws:",
+    "bucket": "System tags cannot be added/updated by requester",
+}
 _MOST: Final = {"object": 10, "bucket": 50}
 
 
@@ -47,10 +51,7 @@ def require_tags(tags: Sequence[Mapping[str, str]], what: str) -> list[dict[str,
         if key in seen:
             raise _invalid("Cannot provide multiple Tags with the same key", {"TagKey": key})
         if key.startswith("aws:"):
-            raise _invalid(
-                "System tags cannot be added/updated by requester",
-                {"TagKey": key} if what == "object" else {},
-            )
+            raise _invalid(_SYSTEM[what], {"TagKey": key})
         if not 0 < len(key) <= 128 or _TEXT.fullmatch(key) is None:
             raise _invalid("The TagKey you have provided is invalid", {"TagKey": key})
         if len(value) > 256 or _TEXT.fullmatch(value) is None:
