@@ -180,6 +180,37 @@ def test_an_enrichment_that_gives_nothing_ends_the_batch(
     assert application.messages(url) == []
 
 
+def test_an_enrichment_that_is_no_json_loses_nothing(
+    application: Application, pipes: Any, connect: Callable[..., Any]
+) -> None:
+    """Its messages stay in their queue; an empty answer would end the batch."""
+    url, source = application.queue("source", VisibilityTimeout="60")
+    _, target = application.queue("told")
+    gateway = connect(application.endpoint, "apigateway")
+    api = gateway.create_rest_api(name=application.name)["id"]
+    root = gateway.get_resources(restApiId=api)["items"][0]["id"]
+    method = {"restApiId": api, "resourceId": root, "httpMethod": "POST"}
+    gateway.put_method(**method, authorizationType="NONE")
+    gateway.put_method_response(**method, statusCode="200")
+    mock = {"application/json": '{"statusCode": 200}'}
+    gateway.put_integration(**method, type="MOCK", requestTemplates=mock)
+    half = {"application/json": '[{"half": '}
+    gateway.put_integration_response(**method, statusCode="200", responseTemplates=half)
+    gateway.create_deployment(restApiId=api, stageName="s")
+    pipes.create_pipe(
+        Name=application.name,
+        Source=source,
+        Enrichment=f"arn:aws:execute-api:us-east-1:000000000000:{api}/s/POST/",
+        Target=target,
+        RoleArn=ROLE,
+    )
+    application.send(url, "1")
+    application.advance(10)
+    pipes.stop_pipe(Name=application.name)
+    application.advance(60)
+    assert [one["Body"] for one in application.messages(url)] == ["1"]
+
+
 def test_a_function_says_which_messages_failed(application: Application, pipes: Any) -> None:
     """They come back by the queue's own rules, and are dead-lettered by them; the others are done with."""
     dead, dead_arn = application.queue("dead")

@@ -313,3 +313,15 @@ def test_function_hears_of_objects_after_a_crash(
     (told_of,) = told.bodies()
     event = told_of["responsePayload"]
     assert "k" == event["Records"][0]["s3"]["object"]["key"]
+
+
+def test_events_that_there_are_not_are_refused(aws: Callable[..., Any], unique: str) -> None:
+    """A typo must not end in silence."""
+    s3 = aws("s3")
+    s3.create_bucket(Bucket=unique)
+    queue = f"arn:aws:sqs:us-east-1:000000000000:{unique}"
+    for event in ("garbage", "s3:ObjectCreated:Nope"):
+        told = {"QueueConfigurations": [{"QueueArn": queue, "Events": [event]}]}
+        with pytest.raises(ClientError) as refused:
+            s3.put_bucket_notification_configuration(Bucket=unique, NotificationConfiguration=told)
+        assert refused.value.response["Error"]["Code"] == "InvalidArgument"

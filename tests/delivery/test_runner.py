@@ -304,3 +304,29 @@ async def test_faults_are_drawn_for_every_attempt(w: World) -> None:
     faults.active = []
     await w.advance(6)
     assert [11_000] == [at for at, _ in receiver.batches]
+
+
+class LastWords(QueuePolicy):
+    """Leaves a letter of the same text for every message, as a FIFO queue with deduplication by content gets it."""
+
+    def follow_up(
+        self, message: Leased, outcome: Outcome, decision: Decision, now: int
+    ) -> list[tuple[str, NewMessage]]:
+        letter = NewMessage(
+            id=message.id, body=b"x", visible_at=now, group="g", dedup="the same text"
+        )
+        return [("dead.fifo", letter)]
+
+
+@scenario
+async def test_the_same_dead_letter_after_the_window_is_kept(w: World) -> None:
+    """A FIFO queue knows an id for five minutes, not for ever."""
+    w.subscribe(Receiver(w.clock), BatchPolicy(), policy=LastWords())
+    await w.put("a")
+    await w.advance(1)
+    await w.put("b")
+    await w.advance(300)
+    assert 1 == await w.left("dead.fifo")
+    await w.put("c")
+    await w.advance(1)
+    assert 2 == await w.left("dead.fifo")

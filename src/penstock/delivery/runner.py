@@ -24,6 +24,8 @@ _log: Final = logging.getLogger("penstock.delivery")
 # How long nobody looks at a queue that is empty, or whose messages may not be taken at the moment.
 _EMPTY_MS: Final = 86_400_000
 _BARRED_MS: Final = 60_000
+# AWS: for so long a FIFO queue knows a deduplication id (SQS guide); the queue of a dead letter may be one.
+_DEDUP_MS: Final = 300_000
 # AWS: what a poller asks SQS for at once; bytes are looked at on the way.
 _FIRST_LOOK: Final = 10
 
@@ -348,7 +350,7 @@ async def _carry_out(
         case Drop(reason=reason):
             _log.warning("dropped %s from %s: %s", message.id, queue, reason)
     for target, follow_up in policy.follow_up(message, outcome, decision, now):
-        await tx.queue.put(target, [follow_up], now)
+        await tx.queue.put(target, [follow_up], now, dedup_since=now - _DEDUP_MS)
     return not isinstance(decision, Retry)
 
 

@@ -1,6 +1,7 @@
 """Handing an event to its target, by the public operation of the target's service."""
 
 import base64
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -12,6 +13,8 @@ from penstock.delivery.model import Delivered, Failed, Outcome, Throttled
 from penstock.fanout.delivery import Delivery
 from penstock.fanout.letters import Letters
 from penstock.storage.primitives import Leased
+
+_log: Final = logging.getLogger("penstock.fanout")
 
 Sender: TypeAlias = Callable[[Dispatcher, Context, Delivery, Leased], Awaitable[None]]
 """Hands one event over. Raises AwsError when the target refuses: a status of 429, 5xx or a code of `PASSING` may pass.
@@ -75,6 +78,12 @@ class HandOver:
         """Hand over the batch's one event."""
         (message,) = batch
         delivery = Delivery.of(message)
+        if delivery.letters_to:
+            # Whoever decides about the message cannot look, whatever comes of it.
+            await self._letters.look(delivery.letters_to)
+        return await self._outcome(delivery, message)
+
+    async def _outcome(self, delivery: Delivery, message: Leased) -> Outcome:
         try:
             await self._sender(delivery)(
                 self._dispatcher, self._context(delivery, message), delivery, message
@@ -82,7 +91,7 @@ class HandOver:
         except NotYetError as error:
             return Throttled(str(error), until=error.until)
         except AwsError as error:
-            outcome = Failed(
+            return Failed(
                 error.message.encode(),
                 error.status or 400,
                 kind=error.code,
@@ -90,12 +99,11 @@ class HandOver:
                 wait_ms=error.fields.get("RetryAfterMs", 0),
             )
         except PenstockError as error:
-            outcome = Failed(str(error).encode(), 500, kind="InternalFailure")
-        else:
-            return Delivered()
-        if delivery.letters_to:
-            await self._letters.look(delivery.letters_to)
-        return outcome
+            return Failed(str(error).encode(), 500, kind="InternalFailure")
+        except Exception as error:  # noqa: BLE001 -- a fault of ours must not make a delivery immortal: the schedule ends it
+            _log.exception("%s could not be handed to %s", delivery.arn, delivery.to)
+            return Failed(repr(error).encode(), 500, kind="InternalFailure")
+        return Delivered()
 
     def _sender(self, delivery: Delivery) -> Sender:
         sender = self._senders.get(delivery.service)

@@ -8,7 +8,7 @@ import aiohttp
 
 from penstock.core.errors import AwsError
 
-# What is read of an answer, at most.
+# An answer has at most so many bytes.
 _MOST_BYTES: Final = 1_048_576
 
 
@@ -32,7 +32,8 @@ class Outbound:
     ) -> OutboundAnswer:
         """The endpoint's answer, of whatever status; redirects are not followed.
 
-        Raises AwsError `CONNECTION_FAILURE` (503) when none came, `TIMEOUT` (504) when none came in time.
+        Raises AwsError `CONNECTION_FAILURE` (503; 400 for an answer that is too long) when none came, `TIMEOUT` (504) when
+        none came in time.
         """
         if self._session is None:
             self._session = aiohttp.ClientSession(
@@ -47,9 +48,13 @@ class Outbound:
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=timeout_ms / 1000),
             ) as answer:
-                found = await answer.content.read(_MOST_BYTES)
+                found = bytearray()
+                async for piece in answer.content.iter_any():
+                    found += piece
+                    if len(found) > _MOST_BYTES:
+                        raise AwsError("CONNECTION_FAILURE", f"{url}: too long", status=400)
                 kept = {name.lower(): value for name, value in answer.headers.items()}
-                return OutboundAnswer(answer.status, kept, found)
+                return OutboundAnswer(answer.status, kept, bytes(found))
         except TimeoutError as error:
             text = f"{url} did not answer within {timeout_ms / 1000:g} s."
             raise AwsError("TIMEOUT", text, status=504) from error

@@ -65,7 +65,7 @@ class Pipe:
     @property
     def calls_one_by_one(self) -> bool:
         """Whether every event is a call of its own, which may have to wait for its turn."""
-        return not self.given.get("Enrichment") and service_of(self.given["Target"]) == DESTINATION
+        return service_of(self.given["Target"]) == DESTINATION
 
     @property
     def told_size(self) -> int:

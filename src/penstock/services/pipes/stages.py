@@ -138,9 +138,9 @@ class PipeTarget:
 def _events_of(answer: bytes) -> list[Any]:
     """The events that an enrichment answers."""
     try:
-        document = orjson.loads(answer)
-    except orjson.JSONDecodeError:
-        document = None
+        document = orjson.loads(answer.strip() or b"null")
+    except orjson.JSONDecodeError as error:
+        raise AwsError("InternalException", "The enrichment's answer is not JSON.") from error
     # AWS: nothing, and an empty list, end the batch without a call of the target (EventBridge guide, "Pipes enrichment").
     if document in (None, "", {}, []):
         return []

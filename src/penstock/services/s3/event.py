@@ -15,6 +15,29 @@ Document = Mapping[str, Any]
 
 # AWS: these came with a later version of the record (S3 user guide, "Event message structure").
 _LATER: Final = ("ObjectTagging:", "ObjectAcl:")
+# AWS: the events that a configuration may name (S3 user guide, "Supported event types for SQS, SNS, and Lambda").
+EVENTS: Final = frozenset(
+    f"s3:{family}{action}"
+    for family, actions in {
+        "IntelligentTiering": ("",),
+        "LifecycleExpiration:": ("*", "Delete", "DeleteMarkerCreated"),
+        "LifecycleTransition": ("",),
+        "ObjectAcl:": ("Put",),
+        "ObjectCreated:": ("*", "Put", "Post", "Copy", "CompleteMultipartUpload"),
+        "ObjectRemoved:": ("*", "Delete", "DeleteMarkerCreated"),
+        "ObjectRestore:": ("*", "Post", "Completed", "Delete"),
+        "ObjectTagging:": ("*", "Put", "Delete"),
+        "ReducedRedundancyLostObject": ("",),
+        "Replication:": (
+            "*",
+            "OperationFailedReplication",
+            "OperationMissedThreshold",
+            "OperationNotTracked",
+            "OperationReplicatedAfterThreshold",
+        ),
+    }.items()
+    for action in actions
+)
 _EMPTY: Final = "d41d8cd98f00b204e9800998ecf8427e"
 _NAMES: Final = {
     "ObjectCreated": "Object Created",

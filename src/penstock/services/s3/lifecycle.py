@@ -133,9 +133,8 @@ class Lifecycles:
         """Go one round through one bucket."""
         (message,) = batch
         asked = orjson.loads(message.body)
-        row = await self._store.table.get(BUCKETS, NAMESPACE, asked["bucket"].encode())
-        bucket: Document = {} if row is None else orjson.loads(row.document)
-        if bucket.get("lifecycle", {}).get("token") != asked["token"]:
+        bucket = await self._still(asked["bucket"], asked["token"])
+        if bucket is None:
             return Delivered(b"over")
         ctx = Context(
             account=bucket["account"],
@@ -152,6 +151,12 @@ class Lifecycles:
             return Failed(error.message.encode(), kind=error.code)
         return Delivered()
 
+    async def _still(self, name: str, token: str) -> Document | None:
+        """The bucket, if its rules are still those that a round began with."""
+        row = await self._store.table.get(BUCKETS, NAMESPACE, name.encode())
+        bucket: Document = {} if row is None else orjson.loads(row.document)
+        return bucket if bucket.get("lifecycle", {}).get("token") == token else None
+
     async def _objects(self, ctx: Context, bucket: Document) -> None:
         low = b""
         while rows := await self._store.table.range(
@@ -160,8 +165,10 @@ class Lifecycles:
             for row in rows:
                 await self._object(ctx, bucket, row.sort.decode(), orjson.loads(row.document))
             low = rows[-1].sort + b"\0"
-            # Requests come first.
+            # Requests come first; one of them may have changed the rules.
             await self._clock.sleep_until(0)
+            if await self._still(bucket["name"], bucket["lifecycle"]["token"]) is None:
+                return
 
     async def _object(self, ctx: Context, bucket: Document, key: str, current: Document) -> None:
         rules = bucket["lifecycle"]["rules"]

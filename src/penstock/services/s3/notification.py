@@ -18,6 +18,7 @@ from penstock.fanout import Delivery, Fanout, Letter, Packed, put
 from penstock.services.s3.bucket import Buckets
 from penstock.services.s3.configuration import malformed
 from penstock.services.s3.event import (
+    EVENTS,
     Happening,
     bus_detail,
     matches,
@@ -138,6 +139,12 @@ class Notifications:
                 raise _invalid(
                     f"Cannot specify more than one {lower} rule in a filter.",
                     {"ArgumentName": "FilterRule.Name", "ArgumentValue": lower},
+                )
+        for event in given["Events"]:
+            if event not in EVENTS:
+                raise _invalid(
+                    "A specified event is not supported for notifications.",
+                    {"ArgumentName": "Event", "ArgumentValue": event},
                 )
         checked = {**given, "Id": given.get("Id") or self._new_id()}
         if rules:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import orjson
 
+from penstock.core.errors import AwsError
 from penstock.services.cloudformation.resource import Made, ResourceType, Target
 
 _EVENTS: Final = {
@@ -38,6 +39,9 @@ def _lifecycle(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rule(given: dict[str, Any]) -> dict[str, Any]:
+    unknown = given.keys() - _KNOWN_IN_RULES
+    if unknown:
+        raise AwsError("ValidationError", f"Encountered unsupported property {min(unknown)}")
     rule = {name: given[name] for name in given if name in _SAME_IN_RULES}
     if "Id" in given:
         rule["ID"] = given["Id"]
@@ -51,8 +55,9 @@ def _rule(given: dict[str, Any]) -> dict[str, Any]:
     if "NoncurrentVersionExpirationInDays" in given:
         days = given["NoncurrentVersionExpirationInDays"]
         rule["NoncurrentVersionExpiration"] = {"NoncurrentDays": days}
-    for name, member in (("Transition", "Transitions"), ("Transitions", "Transitions")):
+    for name, member in _TRANSITIONS.items():
         if name in given:
+            # S3 refuses them by name.
             rule[member] = [{}]
     conditions: dict[str, Any] = {
         name: int(given[name]) if name != "Prefix" else given[name]
@@ -81,6 +86,12 @@ def _midnight(text: Any) -> int:
     return int(datetime.fromisoformat(str(text)).replace(tzinfo=UTC).timestamp() * 1000)
 
 
+_TRANSITIONS: Final = {
+    "NoncurrentVersionTransition": "NoncurrentVersionTransitions",
+    "NoncurrentVersionTransitions": "NoncurrentVersionTransitions",
+    "Transition": "Transitions",
+    "Transitions": "Transitions",
+}
 _SAME_IN_RULES: Final = frozenset(
     {"Status", "NoncurrentVersionExpiration", "AbortIncompleteMultipartUpload"}
 )
@@ -97,6 +108,19 @@ _EXPIRATION: Final = {
     "ExpirationDate": "Date",
     "ExpiredObjectDeleteMarker": "ExpiredObjectDeleteMarker",
 }
+_KNOWN_IN_RULES: Final = (
+    _SAME_IN_RULES
+    | _EXPIRATION.keys()
+    | _TRANSITIONS.keys()
+    | {
+        "Id",
+        "NoncurrentVersionExpirationInDays",
+        "ObjectSizeGreaterThan",
+        "ObjectSizeLessThan",
+        "Prefix",
+        "TagFilters",
+    }
+)
 _Setting = tuple[str, Callable[[Any], dict[str, Any]], str]
 # Property: how it is set, and how it is taken away ("" for what can only be suspended).
 _SETTINGS: Final[dict[str, _Setting]] = {
