@@ -51,6 +51,15 @@ class Plan:
             self.packed.setdefault(queue, []).extend(messages)
 
 
+@dataclass(slots=True)
+class Draft:
+    """A message on its way to its subscribers: the routes that it takes, and what they get."""
+
+    message: Message
+    envelope: Envelope
+    chosen: list[Route] = field(default_factory=list)
+
+
 class Deliveries:
     """The lanes of SNS: one for all targets that are quick, one for each endpoint and each subscription with an order."""
 
@@ -109,27 +118,31 @@ class Deliveries:
         counts = await self._fanout.store.queue.count(lane_of(subscription_arn), now)
         return bool(counts.visible or counts.leased or counts.delayed)
 
-    async def plan(self, ctx: Context, routes: Routes, message: Message) -> Plan:
-        """What a message puts where; to be done before the transaction that carries it out."""
+    def draft(self, topic: Topic, message: Message) -> Draft:
+        """A message of which nothing is written yet."""
+        return Draft(message, Envelope(topic, message, self._signers, self._fanout.endpoint))
+
+    async def prepare(self, routes: Routes, draft: Draft) -> None:
+        """Choose among the routes, and sign what they get. While that takes time the routes may change.
+
+        What was prepared once is not signed again: when nothing is left to sign, no other task comes in between.
+        """
+        draft.chosen = _chosen(routes.routes, draft.message)
+        for route in draft.chosen:
+            if _enveloped(route):
+                await draft.envelope.prepare(draft.message.text_for(_structure_key(route)))
+
+    async def plan(self, ctx: Context, topic: Topic, draft: Draft) -> Plan:
+        """What a message that was prepared puts where. No other task comes between this and its transaction."""
+        message = draft.message
         plan = Plan(message)
-        chosen = _chosen(routes.routes, message)
-        if not chosen:
-            return plan
-        topic = routes.topic
-        signer = None
-        if not topic.fifo and any(
-            not route.raw and route.record.protocol not in _PLAIN_TEXT for route in chosen
-        ):
-            signer = await self._signers.get()
-        envelope = Envelope(topic, message, signer, self._fanout.endpoint)
         shared: list[tuple[Delivery, bytes]] = []
-        for route in chosen:
+        for route in draft.chosen:
             protocol = route.record.protocol
             text = message.text_for(_structure_key(route))
             body = text.encode()
-            if not route.raw and protocol not in _PLAIN_TEXT:
-                await envelope.prepare(text)
-                body = envelope.body(text, route.record.arn)
+            if _enveloped(route):
+                body = draft.envelope.body(text, route.record.arn)
             if protocol in _PLAIN_TEXT or protocol in MAIL:
                 plan.outbox.append(_outbox_entry(route, message, body.decode()))
                 continue
@@ -239,6 +252,10 @@ def _chosen(routes: Sequence[Route], message: Message) -> list[Route]:
                 continue
         chosen.append(route)
     return chosen
+
+
+def _enveloped(route: Route) -> bool:
+    return not route.raw and route.record.protocol not in _PLAIN_TEXT
 
 
 def _structure_key(route: Route) -> str:

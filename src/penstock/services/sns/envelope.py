@@ -9,7 +9,7 @@ import orjson
 
 from penstock.services.sns.instant import instant
 from penstock.services.sns.message import Message
-from penstock.services.sns.signature import Signer
+from penstock.services.sns.signature import Signer, Signers
 from penstock.services.sns.topic import Topic
 
 PLACEHOLDER: Final = "0" * 20
@@ -19,18 +19,16 @@ PLACEHOLDER: Final = "0" * 20
 class Envelope:
     """The envelopes of one message: what they have in common is written, and signed, once."""
 
-    def __init__(
-        self, topic: Topic, message: Message, signer: Signer | None, endpoint: str
-    ) -> None:
+    def __init__(self, topic: Topic, message: Message, signers: Signers, endpoint: str) -> None:
         self._topic = topic
         self._message = message
-        self._signer = signer
+        self._signers = signers
         self._endpoint = endpoint
         self._heads: dict[str, bytes] = {}
         self._tail = _attributes(message.attributes)
 
     async def prepare(self, text: str) -> None:
-        """Write, and sign, what the envelopes of a text have in common."""
+        """Write, and sign, what the envelopes of a text have in common. A text that was prepared takes no time."""
         if text not in self._heads:
             self._heads[text] = await self._head(text)
 
@@ -53,13 +51,14 @@ class Envelope:
         if message.replayed:
             fields.append(("Replayed", "true"))
         # AWS: what FIFO topics send is not signed (recorded by LocalStack).
-        if self._signer is not None and not topic.fifo:
+        if not topic.fifo:
+            signer = await self._signers.get()
             signed, version = dict(fields), topic.signature_version
             names = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
             fields += [
                 ("SignatureVersion", version),
-                ("Signature", await self._signer.sign(version, [(n, signed[n]) for n in names])),
-                ("SigningCertURL", self._endpoint + self._signer.path),
+                ("Signature", await signer.sign(version, [(n, signed[n]) for n in names])),
+                ("SigningCertURL", self._endpoint + signer.path),
             ]
         return b"{\n" + _members(fields)
 

@@ -11,7 +11,7 @@ from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
 from penstock.core.sqs_message import sequence_number
 from penstock.services.sns.archive import dedup_of, keep
-from penstock.services.sns.deliveries import Deliveries, Plan, carry_out
+from penstock.services.sns.deliveries import Deliveries, Draft, Plan, carry_out
 from penstock.services.sns.envelope import PLACEHOLDER
 from penstock.services.sns.message import MAX_BYTES, Message, read_message, size_of
 from penstock.services.sns.outbox import append, entry
@@ -20,6 +20,7 @@ from penstock.services.sns.problem import check_arn, invalid, missing
 from penstock.services.sns.rates import PublishRates
 from penstock.services.sns.repository import Repository, Routes
 from penstock.services.sns.sms import Sms
+from penstock.services.sns.topic import Topic
 from penstock.storage.primitives import NewMessage, Primitives, Store
 
 _MOST_ENTRIES: Final = 10
@@ -98,24 +99,37 @@ class Publishing:
                 message.sequence = PLACEHOLDER
                 if message.dedup is None:
                     message.dedup = hashlib.sha256(message.text.encode()).hexdigest()
-        if len(messages) == 1:
-            plans = [await self._deliveries.plan(ctx, routes, messages[0])]
-        else:
-            # Signatures are made by threads, as many at once as there are.
-            waiting = [self._deliveries.plan(ctx, routes, message) for message in messages]
-            plans = list(await asyncio.gather(*waiting))
+        topic, drafts = await self._prepared(routes, messages)
+        plans = [await self._deliveries.plan(ctx, topic, draft) for draft in drafts]
         async with self._store.transaction() as tx:
             if topic.fifo:
-                plans = await self._numbered(tx, routes, plans, ctx.now)
+                plans = await self._numbered(tx, topic, plans, ctx.now)
             await carry_out(tx, plans, topic.account, ctx.now)
             if topic.archived_since and plans:
                 await keep(tx, topic, [plan.message for plan in plans], ctx.now)
 
+    async def _prepared(
+        self, routes: Routes, messages: Sequence[Message]
+    ) -> tuple[Topic, list[Draft]]:
+        """The topic as it is now, and messages signed for everybody who is subscribed now."""
+        drafts = [self._deliveries.draft(routes.topic, message) for message in messages]
+        if len(drafts) > 1:
+            # Signatures are made by threads, as many at once as there are.
+            await asyncio.gather(*(self._deliveries.prepare(routes, draft) for draft in drafts))
+        else:
+            await self._deliveries.prepare(routes, drafts[0])
+        while (current := await self._repository.routes(routes.topic.arn)) is not routes:
+            if current is None:
+                raise missing("Topic")
+            routes = current
+            for draft in drafts:
+                await self._deliveries.prepare(routes, draft)
+        return routes.topic, drafts
+
     async def _numbered(
-        self, tx: Primitives, routes: Routes, plans: Sequence[Plan], now: int
+        self, tx: Primitives, topic: Topic, plans: Sequence[Plan], now: int
     ) -> list[Plan]:
         """Give each message its sequence. Returns the plans of those that are not repeated."""
-        topic = routes.topic
         queue = dedup_of(topic.arn)
         # AWS: at the scope of the group a message is a repetition within its group alone (SNS guide, "FIFO throughput").
         marks = [

@@ -42,9 +42,11 @@ class Replays:
                 return
             own = tuple(route for route in routes.routes if route.record.arn == record.arn)
             alone = replace(routes, routes=own)
-            plans = [
-                await self._deliveries.plan(ctx, alone, Message.load(one.data)) for one in found
-            ]
+            plans = []
+            for one in found:
+                draft = self._deliveries.draft(topic, Message.load(one.data))
+                await self._deliveries.prepare(alone, draft)
+                plans.append(await self._deliveries.plan(ctx, topic, draft))
             async with self._store.transaction() as tx:
                 await carry_out(tx, plans, topic.account, ctx.now)
             after = (found[-1].at, found[-1].sequence)

@@ -1,0 +1,204 @@
+"""SNS without HTTP: what happens while a signature or a key is being made, and what a stop leaves."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+from penstock.api import Context
+from penstock.clock import SystemClock
+from penstock.core.errors import AwsError
+from penstock.core.ids import Ids
+from penstock.delivery.engine import DeliveryEngine
+from penstock.delivery.fault import Faults
+from penstock.fanout import Fanout, Outbound
+from penstock.services.sns import Sns
+from penstock.services.sqs import Sqs
+from penstock.storage.primitives import Store
+from penstock.storage.sqlite import SqliteStore
+
+ACCOUNT = "000000000000"
+TOPIC = f"arn:aws:sns:us-east-1:{ACCOUNT}:t"
+QUEUE = f"arn:aws:sqs:us-east-1:{ACCOUNT}:q"
+URL = f"http://127.0.0.1:4566/{ACCOUNT}/q"
+# Nobody listens there.
+HOOK = "http://127.0.0.1:9/hook"
+
+
+class Direct:
+    """SNS and SQS on a store, called as operations."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.clock = SystemClock()
+        faults = Faults(lambda: None)
+        self.engine = DeliveryEngine(store, self.clock, faults)
+        self.outbound = Outbound()
+        ids = Ids()
+        sqs = Sqs(store, ids, self.clock, b"0" * 32)
+        dispatcher: Any = None
+        fanout = Fanout(
+            store=store,
+            engine=self.engine,
+            dispatcher=dispatcher,
+            clock=self.clock,
+            ids=ids,
+            faults=faults,
+            intake=sqs.intake,
+            queue_exists=sqs.exists,
+            outbound=self.outbound,
+            endpoint="http://127.0.0.1:4566",
+        )
+        self.sns = Sns(fanout)
+        self._services = {"sns": self.sns.service, "sqs": sqs.service}
+
+    def call(
+        self, service: str, operation: str, principal: str = "somebody", **request: Any
+    ) -> Coroutine[Any, Any, Any]:
+        """An operation, to be awaited."""
+        ctx = Context(
+            account=ACCOUNT,
+            region="us-east-1",
+            now=self.clock.now(),
+            request_id="r",
+            principal=principal,
+        )
+        handler: Any = self._services[service].operations[operation]
+        coroutine: Coroutine[Any, Any, Any] = handler(ctx, request)
+        return coroutine
+
+    async def meanwhile(
+        self, signs: Coroutine[Any, Any, Any], *others: Coroutine[Any, Any, Any]
+    ) -> Any:
+        """What `signs` returns when the others are done while a thread signs for it."""
+        # The key is there: what is waited for is a signature.
+        task = asyncio.ensure_future(signs)
+        await asyncio.sleep(0)
+        assert not task.done()
+        for other in others:
+            await other
+        return await task
+
+    async def waiting(self, queue: str) -> int:
+        """How many messages a queue of the store has."""
+        counts = await self.store.queue.count(queue, self.clock.now())
+        return counts.visible + counts.leased + counts.delayed
+
+    async def close(self) -> None:
+        """Deliver no more."""
+        await self.engine.close()
+        await self.outbound.close()
+
+
+@asynccontextmanager
+async def direct() -> AsyncIterator[Direct]:
+    """SNS and SQS with a topic, a queue and a key."""
+    store = await SqliteStore.open(":memory:")
+    made = Direct(store)
+    await made.call("sns", "CreateTopic", Name="t")
+    await made.call("sqs", "CreateQueue", QueueName="q")
+    await made.sns._signers.get()
+    try:
+        yield made
+    finally:
+        await made.close()
+        await store.close()
+
+
+def run(scenario: Callable[[Direct], Coroutine[Any, Any, None]]) -> None:
+    """Run a scenario."""
+
+    async def whole() -> None:
+        async with direct() as given:
+            await scenario(given)
+
+    asyncio.run(whole())
+
+
+async def token_of(given: Direct) -> str:
+    """The token of the one subscription that waits."""
+    (row,) = await given.store.table.scan("sns/tokens")
+    return row.partition.decode()
+
+
+def test_a_queue_deleted_while_a_message_is_signed() -> None:
+    """It gets no message: there is a delivery, for the dead-letter queue to know of."""
+
+    async def scenario(given: Direct) -> None:
+        await given.call("sns", "Subscribe", TopicArn=TOPIC, Protocol="sqs", Endpoint=QUEUE)
+        await given.meanwhile(
+            given.call("sns", "Publish", TopicArn=TOPIC, Message="m"),
+            given.call("sqs", "DeleteQueue", QueueUrl=URL),
+        )
+        assert await given.waiting(QUEUE) == 0
+        assert await given.waiting("sns/deliveries") == 1
+
+    run(scenario)
+
+
+def test_a_webhook_that_leaves_while_a_message_is_signed() -> None:
+    """It gets no message, and nothing waits for it."""
+
+    async def scenario(given: Direct) -> None:
+        arn = await hooked(given)
+        await given.meanwhile(
+            given.call("sns", "PublishBatch", TopicArn=TOPIC, PublishBatchRequestEntries=batch()),
+            given.call("sns", "Unsubscribe", SubscriptionArn=arn),
+        )
+        assert await given.waiting(f"sns/deliveries/{arn}") == 0
+
+    run(scenario)
+
+
+def test_a_queue_subscribed_while_a_message_is_signed() -> None:
+    """It gets the message whose routes were looked at again."""
+
+    async def scenario(given: Direct) -> None:
+        await hooked(given)
+        await given.meanwhile(
+            given.call("sns", "Publish", TopicArn=TOPIC, Message="m"),
+            given.call("sns", "Subscribe", TopicArn=TOPIC, Protocol="sqs", Endpoint=QUEUE),
+        )
+        assert await given.waiting(QUEUE) == 1
+
+    run(scenario)
+
+
+def test_a_topic_deleted_while_a_message_is_signed() -> None:
+    """There is nothing to publish to."""
+
+    async def scenario(given: Direct) -> None:
+        await given.call("sns", "Subscribe", TopicArn=TOPIC, Protocol="sqs", Endpoint=QUEUE)
+        code = await refused(
+            given.meanwhile(
+                given.call("sns", "Publish", TopicArn=TOPIC, Message="m"),
+                given.call("sns", "DeleteTopic", TopicArn=TOPIC),
+            )
+        )
+        assert code == "NotFoundException"
+        assert await given.waiting(QUEUE) == 0
+
+    run(scenario)
+
+
+async def hooked(given: Direct) -> str:
+    """A confirmed webhook's subscription."""
+    await given.call("sns", "Subscribe", TopicArn=TOPIC, Protocol="http", Endpoint=HOOK)
+    confirmed = await given.call(
+        "sns", "ConfirmSubscription", TopicArn=TOPIC, Token=await token_of(given)
+    )
+    return str(confirmed["SubscriptionArn"])
+
+
+def batch() -> list[dict[str, str]]:
+    """Entries of a batch."""
+    return [{"Id": str(number), "Message": str(number)} for number in range(3)]
+
+
+async def refused(call: Coroutine[Any, Any, Any]) -> str:
+    """The code of the error that a call ends in."""
+    try:
+        await call
+    except AwsError as error:
+        return error.code
+    return ""
