@@ -90,6 +90,7 @@ class Endpoint:
         self.seen: list[dict[str, Any]] = []
         self.answers: list[tuple[int, dict[str, str]]] = []
         self.tokens: list[str] = []
+        self.expires_in: Any = 3600
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -99,7 +100,9 @@ class Endpoint:
                 endpoint.seen.append(seen)
                 status, headers = endpoint.answers.pop(0) if endpoint.answers else (200, {})
                 token = endpoint.tokens.pop(0) if self.path.startswith("/token") else ""
-                told = json.dumps({"access_token": token, "expires_in": 3600}).encode()
+                told = json.dumps(
+                    {"access_token": token, "expires_in": endpoint.expires_in}
+                ).encode()
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)

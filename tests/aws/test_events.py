@@ -63,6 +63,26 @@ def test_a_message_for_a_fifo_queue_has_its_group(bus: Bus) -> None:
 
 
 @pytest.mark.parametrize(
+    "arn",
+    [
+        "arn:aws:events:us-east-1:000000000000:rule/x",
+        "arn:aws:events:us-east-1:000000000000:api-destination/gone",
+        "arn:aws:execute-api:us-east-1:000000000000:abc/prod",
+    ],
+)
+def test_a_target_that_can_never_be_called_is_refused(bus: Bus, arn: str) -> None:
+    told = error_of(lambda: bus.rule(ORDERS, {"Arn": arn, "RoleArn": "arn:aws:iam::1:role/r"}))
+    reason = f"Parameter {arn} is not valid. Reason: Provided Arn is not in correct format."
+    assert ("ValidationException", reason) == told
+
+
+def test_a_fifo_queue_without_a_group_is_refused(bus: Bus) -> None:
+    _, arn = bus.queue("f", FifoQueue="true", ContentBasedDeduplication="true")
+    reason = "Parameter(s) SqsParameters must be specified for target: t0."
+    assert ("ValidationException", reason) == error_of(lambda: bus.rule(ORDERS, {"Arn": arn}))
+
+
+@pytest.mark.parametrize(
     ("entry", "code", "reason"),
     [
         (

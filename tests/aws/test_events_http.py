@@ -128,6 +128,42 @@ def test_a_token_is_got_kept_and_got_again(bus: Bus, endpoint: Endpoint) -> None
     assert ["Bearer one", "Bearer one", "Bearer one", "Bearer two"] == calls
 
 
+def test_a_deauthorized_connection_is_refused(bus: Bus, endpoint: Endpoint) -> None:
+    """Until an update gives it secrets again; one that is still to be authorized is none."""
+    endpoint.tokens = ["one", "two"]
+    arn = destination(bus, f"{endpoint.url}/hook", oauth(endpoint))
+    name = bus.unique[-64:]
+    letters, dead = bus.queue("dead")
+    bus.rule(ORDERS, {"Arn": arn, "RoleArn": ROLE, "DeadLetterConfig": {"Arn": dead}})
+    bus.events.deauthorize_connection(Name=name)
+    bus.put()
+    bus.advance(2)
+
+    assert [] == endpoint.seen
+    assert "DEAUTHORIZED" == bus.events.describe_connection(Name=name)["ConnectionState"]
+    assert 1 == len(bus.messages(letters))
+
+    bus.events.update_connection(Name=name, **oauth(endpoint))
+    bus.put()
+    bus.advance(2)
+
+    assert "/hook" in [seen["path"] for seen in endpoint.seen]
+    assert "AUTHORIZED" == bus.events.describe_connection(Name=name)["ConnectionState"]
+
+
+@pytest.mark.parametrize("expires_in", [None, "soon", []])
+def test_a_token_that_does_not_say_until_when(
+    bus: Bus, endpoint: Endpoint, expires_in: object
+) -> None:
+    endpoint.tokens, endpoint.expires_in = ["one"], expires_in
+    destination(bus, f"{endpoint.url}/hook", oauth(endpoint))
+    bus.advance(2)
+
+    told = bus.events.describe_connection(Name=bus.unique[-64:])
+    assert "DEAUTHORIZED" == told["ConnectionState"]
+    assert "gave no token" in told["StateReason"]
+
+
 def test_a_rate_is_kept(bus: Bus, endpoint: Endpoint) -> None:
     """Two a second, evenly: whoever must wait has not been tried."""
     arn = destination(bus, endpoint.url, KEY, InvocationRateLimitPerSecond=2)

@@ -1,7 +1,7 @@
 """Tokens of OAuth connections: asked for when a connection is made, and again whenever one has run out."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 import orjson
@@ -19,9 +19,22 @@ _TIMEOUT_MS: Final = 5_000
 # AWS: a connection is authorized after CreateConnection has answered (recorded: it and the next DescribeConnection say
 # AUTHORIZING).
 _LATER_MS: Final = 1_000
+# A token whose answer does not say how long it lasts.
+_LASTS_S: Final = 3_600
 # A token is not used in its last seconds.
 _SPARE_MS: Final = 30_000
 _SUCCESS: Final = range(200, 300)
+
+
+class _Token(NamedTuple):
+    """What a connection's endpoint gave."""
+
+    modified_at: int
+    """The connection's last change."""
+    value: str
+    """The header's."""
+    until: int
+    """It is good before this (ms)."""
 
 
 class Authorizing:
@@ -31,8 +44,8 @@ class Authorizing:
         self._fanout = fanout
         self._ids: Ids = fanout.ids
         self._documents = Documents("events/connections")
-        self._tokens: dict[tuple[str, int], tuple[str, int]] = {}
-        """By connection and its last change: the header's value, and until when it is good."""
+        self._tokens: dict[str, _Token] = {}
+        """By connection."""
         self._work = Work(fanout, AUTHORIZATIONS, self)
 
     async def restore(self) -> None:
@@ -42,6 +55,10 @@ class Authorizing:
     def reset(self) -> None:
         """Forget every token."""
         self._tokens.clear()
+
+    def forget(self, arn: str) -> None:
+        """Forget the token of a connection that has changed or is gone."""
+        self._tokens.pop(arn, None)
 
     async def ask(self, tx: Primitives, scope: Scope, connection: Document, now: int) -> None:
         """Have a connection authorized soon."""
@@ -62,7 +79,7 @@ class Authorizing:
         known: dict[str, Any] = orjson.loads(message.body)
         store, scope = self._fanout.store, Scope(*known["scope"])
         found = await self._documents.find(store, scope.partition, known["name"])
-        if found is None or found["ConnectionArn"] != known["arn"]:
+        if found is None or found["ConnectionArn"] != known["arn"] or found.get("Deauthorized"):
             return Delivered()
         state, reason = "AUTHORIZED", None
         try:
@@ -73,8 +90,7 @@ class Authorizing:
         async with store.transaction() as tx:
             held = await tx.queue.settle(AUTHORIZATIONS, message.receipt, now, strict=True)
             current = await self._documents.find(tx, scope.partition, known["name"])
-            same = current is not None and current["LastModifiedTime"] == found["LastModifiedTime"]
-            if held is Hold.DONE and current is not None and same:
+            if held is Hold.DONE and current is not None and _same(current, found):
                 current.update(ConnectionState=state, LastAuthorizedTime=now)
                 if reason is not None:
                     current["StateReason"] = reason
@@ -83,15 +99,16 @@ class Authorizing:
 
     async def token(self, connection: Document, *, fresh: bool = False) -> str:
         """The value of the Authorization header. Raises AwsError when the endpoint gives none."""
-        key = (connection["ConnectionArn"], connection["LastModifiedTime"])
+        arn, modified_at = connection["ConnectionArn"], connection["LastModifiedTime"]
         now = self._fanout.clock.now()
-        kept = self._tokens.get(key)
-        if kept is not None and not fresh and now < kept[1]:
-            return kept[0]
+        kept = self._tokens.get(arn)
+        good = kept is not None and kept.modified_at == modified_at and now < kept.until
+        if kept is not None and good and not fresh:
+            return kept.value
         answer = await self._ask_endpoint(connection["AuthParameters"]["OAuthParameters"])
         value = f"{answer.get('token_type', 'Bearer')} {answer['access_token']}"
-        lasts_ms = int(answer.get("expires_in", 3600)) * 1000
-        self._tokens[key] = (value, now + max(lasts_ms - _SPARE_MS, 0))
+        until = now + max(answer["expires_in"] * 1000 - _SPARE_MS, 0)
+        self._tokens[arn] = _Token(modified_at, value, until)
         return value
 
     async def _ask_endpoint(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -124,7 +141,16 @@ class Authorizing:
             raise _no_token(url, answer.status)
         if not isinstance(found.get("access_token"), str):
             raise _no_token(url, answer.status)
-        return found
+        try:
+            return {**found, "expires_in": int(found.get("expires_in", _LASTS_S))}
+        except (TypeError, ValueError, OverflowError) as error:
+            raise _no_token(url, answer.status) from error
+
+
+def _same(one: Document, other: Document) -> bool:
+    """Whether two readings are of the same state of a connection."""
+    names = ("ConnectionArn", "LastModifiedTime", "Deauthorized")
+    return all(one.get(name) == other.get(name) for name in names)
 
 
 def pairs(parameters: dict[str, Any], member: str) -> dict[str, str]:

@@ -108,7 +108,7 @@ class Calls:
     async def call_destination(self, ctx: Context, delivery: Delivery, body: bytes) -> bytes:
         """What an API destination answers, called at the rate that it allows. Raises AwsError, NotYetError."""
         destination, connection = await self._destinations.by_arn(delivery.to)
-        if connection["ConnectionState"] == "DEAUTHORIZED" and not _by_token(connection):
+        if connection.get("Deauthorized"):
             raise AwsError("AccessDenied", "The connection is deauthorized.", status=403)
         pace = self._paces.setdefault(delivery.to, Pace())
         now = self._clock.now()

@@ -28,7 +28,11 @@ _SECRETS: Final = frozenset({"ApiKeyValue", "ClientSecret", "Password"})
 
 
 class Connections:
-    """Operations on connections. A document has the members of DescribeConnection, secrets included."""
+    """Operations on connections.
+
+    A document has the members of DescribeConnection, secrets included, and `Deauthorized` once DeauthorizeConnection
+    was called: a connection whose token request failed is DEAUTHORIZED too, but asks again when it is used.
+    """
 
     def __init__(self, store: Store, ids: Ids, authorizing: Authorizing) -> None:
         self._store = store
@@ -77,6 +81,7 @@ class Connections:
         by_token = document["AuthorizationType"] == "OAUTH_CLIENT_CREDENTIALS"
         document["ConnectionState"] = "AUTHORIZING" if by_token else "AUTHORIZED"
         document.pop("StateReason", None)
+        document.pop("Deauthorized", None)
         await self._documents.put(tx, scope.partition, document["Name"], document)
         if by_token:
             await self._authorizing.ask(tx, scope, document, now)
@@ -95,6 +100,7 @@ class Connections:
             _check(document["AuthorizationType"], document["AuthParameters"])
             document.update(LastModifiedTime=ctx.now, LastAuthorizedTime=ctx.now)
             await self._authorize(tx, scope, document, ctx.now)
+        self._authorizing.forget(document["ConnectionArn"])
         return only(document, *_ANSWERED, "LastAuthorizedTime")
 
     @operation("DescribeConnection")
@@ -134,10 +140,12 @@ class Connections:
             document = await self.find(tx, scope, request["Name"])
             document.update(
                 ConnectionState="DEAUTHORIZED",
+                Deauthorized=True,
                 AuthParameters=_public(document["AuthParameters"]),
                 LastModifiedTime=ctx.now,
             )
             await self._documents.put(tx, scope.partition, document["Name"], document)
+        self._authorizing.forget(document["ConnectionArn"])
         answer = only(document, "ConnectionArn", *_TIMES)
         return {**answer, "ConnectionState": "DEAUTHORIZING"}
 
@@ -148,6 +156,7 @@ class Connections:
         async with self._store.transaction() as tx:
             document = await self.find(tx, scope, request["Name"])
             await self._documents.delete(tx, scope.partition, document["Name"])
+        self._authorizing.forget(document["ConnectionArn"])
         return {**only(document, "ConnectionArn", *_TIMES), "ConnectionState": "DELETING"}
 
 

@@ -1,6 +1,7 @@
 """The targets of rules, as requests give them."""
 
 import json
+import re
 from typing import Final
 
 from penstock.api import Context, Request, Result, operation, refuse
@@ -28,6 +29,11 @@ _SERVICES: Final = {
     "sns": "sns",
     "sqs": "sqs",
     "states": "stepfunctions",
+}
+# What follows the account in the ARNs of some of them.
+_FORMS: Final = {
+    "events": re.compile(r"event-bus/.+|api-destination/[^/]+/[^/]+"),
+    "execute-api": re.compile(r"[^/]+/[^/]+/[^/]+(/.*)?"),
 }
 _UNBUILT: Final = (
     "AppSyncParameters",
@@ -96,6 +102,7 @@ class Targets:
             if name in target:
                 raise refuse(f"{name} of targets")
         arn = _arn(target["Arn"])
+        _check_resource(target["Arn"])
         model = _SERVICES.get(arn)
         if model is None or model not in self._built:
             raise refuse(f"the target {target['Arn']}")
@@ -108,6 +115,7 @@ class Targets:
             for name in _INPUTS:
                 if name in target:
                     raise refuse(f"{name} of an event bus target")
+        _check_group(target)
         _check_letters(target)
         _check_input(target)
 
@@ -117,10 +125,34 @@ def _arn(text: str) -> str:
     try:
         return parse_arn(text).service
     except AwsError as error:
+        raise _malformed(text) from error
+
+
+def _malformed(arn: str) -> AwsError:
+    # AWS: refuses the whole request in these words (hashicorp/terraform-provider-aws#37773).
+    return AwsError(
+        "ValidationException",
+        f"Parameter {arn} is not valid. Reason: Provided Arn is not in correct format.",
+    )
+
+
+def _check_resource(text: str) -> None:
+    """Refuse what can never be called: neither a bus nor a destination with its id, a stage without a method."""
+    arn = parse_arn(text)
+    form = _FORMS.get(arn.service)
+    if form is not None and form.fullmatch(arn.resource) is None:
+        raise _malformed(text)
+
+
+def _check_group(target: Document) -> None:
+    """AWS: a FIFO queue needs a message group, and the request is refused in these words (hashicorp/terraform#20263)."""
+    arn = parse_arn(target["Arn"])
+    fifo = arn.service == "sqs" and arn.resource.endswith(".fifo")
+    if fifo and not target.get("SqsParameters", {}).get("MessageGroupId"):
         raise AwsError(
             "ValidationException",
-            f"Parameter {text} is not valid. Reason: Provided Arn is not in correct format.",
-        ) from error
+            f"Parameter(s) SqsParameters must be specified for target: {target['Id']}.",
+        )
 
 
 def _check_letters(target: Document) -> None:
