@@ -215,7 +215,9 @@ def _explained(*expected: type[Exception]) -> Iterator[None]:
             typer.echo(f"penstock: {error}" + (f"; {hint}" if error.code == 403 else ""), err=True)
         else:
             typer.echo(
-                f"penstock: nothing answers; is it running? (penstock up): {error}", err=True
+                "penstock: nothing answers; is it running (penstock up), or does it listen elsewhere"
+                f" (--endpoint or AWS_ENDPOINT_URL)? {error}",
+                err=True,
             )
         raise typer.Exit(1) from None
     except (BotoCoreError, ClientError, OSError, *expected) as error:

@@ -39,9 +39,14 @@ def _events(logs: Any, group: str, start: int, *, missing_ok: bool) -> Iterator[
         try:
             page = logs.filter_log_events(**request)
         except ClientError as error:
-            if missing_ok and error.response["Error"]["Code"] == "ResourceNotFoundException":
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise
+            if missing_ok:
                 return
-            raise
+            text = (
+                f"there is no log group {group}: the function has not run yet, or has another name"
+            )
+            raise OSError(text) from None
         yield from page["events"]
         if not page.get("nextToken"):
             return
