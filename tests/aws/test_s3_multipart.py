@@ -173,3 +173,29 @@ def test_settings_that_cannot_be(s3: Any, unique: str) -> None:
     assert "x-amz-bypass-governance-retention" == bypass["ArgumentName"]
     tags = {"CreateBucketConfiguration": {"Tags": [{"Key": "a", "Value": "b"}]}}
     assert "BucketAlreadyOwnedByYou" == told(s3.create_bucket, **name, **tags)["Code"]
+
+
+def test_copies_of_uploads_are_of_one_piece(s3: Any, unique: str) -> None:
+    """A copy has the ETag and the checksum of its bytes; the original's composite ones told without their count."""
+    upload = Upload(s3, unique, ChecksumAlgorithm="CRC32", ChecksumType="COMPOSITE")
+    made = upload.complete(upload.part(ChecksumAlgorithm="CRC32"))
+    assert made["ChecksumCRC32"].endswith("-1")
+    name = {"Bucket": unique, "Key": "a b"}
+    asked = {"ObjectAttributes": ["Checksum", "ObjectParts"]}
+    original = s3.get_object_attributes(**name, **asked)
+    assert made["ChecksumCRC32"] == f"{original['Checksum']['ChecksumCRC32']}-1"
+    copied = s3.copy_object(Bucket=unique, Key="c", CopySource=name)["CopyObjectResult"]
+    assert (f'"{ETAG}"', "NSRBwg==", "FULL_OBJECT") == (
+        copied["ETag"],
+        copied["ChecksumCRC32"],
+        copied["ChecksumType"],
+    )
+    assert "ObjectParts" not in s3.get_object_attributes(Bucket=unique, Key="c", **asked)
+
+
+def test_ranges_of_all_bytes_have_checksums(s3: Any, unique: str) -> None:
+    name = {"Bucket": unique, "Key": "k"}
+    s3.put_object(**name, Body=b"abc", ChecksumAlgorithm="CRC32")
+    for text, there in (("bytes=0-9", True), ("bytes=-9", True), ("bytes=0-1", False)):
+        got = s3.get_object(**name, Range=text, ChecksumMode="enabled")
+        assert there == ("ChecksumCRC32" in got)

@@ -69,7 +69,7 @@ class CorsDoors:
             told = await self._rules.preflight(bucket, key, _fields(request))
         except AwsError as error:
             return self._error(error, request_id)
-        return HttpResponse(200, [*s3_ids(request_id), *told])
+        return HttpResponse(200, [*s3_ids(request_id), *told, ("Content-Length", "0")])
 
     async def _with_fields(self, request: HttpRequest, bucket: str, door: Door) -> HttpResponse:
         told = await self._rules.headers(bucket, request.method, _fields(request))

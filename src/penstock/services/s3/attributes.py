@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from penstock.api import Request, Result
 from penstock.core.errors import AwsError
+from penstock.services.s3.checksum import FULL
 from penstock.services.s3.version import Document
 
 _KNOWN: Final = ("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize")
@@ -37,7 +38,9 @@ def part_of(document: Document, request: Request) -> tuple[int, int, dict[str, s
     chosen = parts[number - 1]
     checksums = dict(chosen["checksums"])
     kind = document["checksums"].get("ChecksumType")
-    # AWS: a part tells its own checksum, if it is of the kind that the object has (recorded by LocalStack).
+    # AWS: a part tells its own checksum, if the object's is made of such (recorded by LocalStack).
+    if document.get("parts") and kind == FULL:
+        return start, start + chosen["size"], {}
     checksums = {name: value for name, value in checksums.items() if name in document["checksums"]}
     if checksums and kind:
         checksums["ChecksumType"] = kind
@@ -57,7 +60,9 @@ def attributes_of(document: Document, request: Request, *, versioned: bool) -> R
         "ETag": document["etag"].strip('"'),
         "StorageClass": document["storage_class"],
         "ObjectSize": document["size"],
-        "Checksum": document["checksums"] or None,
+        # AWS: here the number of parts is no part of a checksum (recorded by LocalStack).
+        "Checksum": {name: one.partition("-")[0] for name, one in document["checksums"].items()}
+        or None,
         "ObjectParts": _parts(document, request),
     }
     for name in wanted:
@@ -76,12 +81,12 @@ def _parts(document: Document, request: Request) -> dict[str, Any] | None:
         for number, part in enumerate(parts, 1)
         if any(name in document["checksums"] for name in part["checksums"])
     ]
-    if not told:
+    if not told or document["checksums"].get("ChecksumType") == FULL:
         return found
     limit = min(request.get("MaxParts", 1000), 1000)
     after = request.get("PartNumberMarker", 0)
     page = [part for part in told if part["PartNumber"] > after][:limit]
-    last = page[-1]["PartNumber"] if page else after
+    last = page[-1]["PartNumber"] if page else 0
     return {
         **found,
         "PartNumberMarker": after,

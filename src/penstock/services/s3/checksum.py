@@ -134,6 +134,7 @@ class Examination:
             names = [f"Checksum{request['ChecksumAlgorithm']}"]
         # AWS: what nobody asks for is CRC-64/NVME (S3 user guide, "Checking object integrity").
         names = names or [_DEFAULT]
+        self._part = part
         self._md5 = _md5()
         self.crc64 = ""
         """Base64, once finished."""
@@ -157,7 +158,10 @@ class Examination:
                 "The Content-MD5 you specified did not match what we received.",
                 status=400,
                 fields={
-                    "ExpectedDigest": self._expected_md5,
+                    # AWS: parts tell it as it was given, objects in hexadecimal (recorded by LocalStack).
+                    "ExpectedDigest": self._expected_md5
+                    if self._part
+                    else base64.b64decode(self._expected_md5).hex(),
                     "CalculatedDigest": _encode(digest),
                 },
             )
@@ -204,6 +208,16 @@ def is_own(want: Mapping[str, Any], part: Mapping[str, Any], algorithm: Mapping[
     return True
 
 
+def require_type(request: Request, algorithm: Mapping[str, str]) -> None:
+    """Raise InvalidRequest where a completion names another checksum type than the upload was begun with."""
+    created = algorithm.get("ChecksumType")
+    if request.get("ChecksumType", created) != created:
+        raise _invalid(
+            f"The upload was created using the {created or 'null'} checksum mode. "
+            "The complete request must use the same checksum mode."
+        )
+
+
 def require_listed(wanted: Sequence[Mapping[str, Any]], algorithm: Mapping[str, str]) -> None:
     """Raise InvalidRequest where a completion must list the checksum of each part and does not."""
     chosen = algorithm.get("ChecksumAlgorithm")
@@ -234,14 +248,9 @@ def joined(
 ) -> dict[str, str]:
     """Checksums of an object made of `parts`, as the upload's `algorithm` says. Raises BadDigest, InvalidRequest."""
     given = {name: request[name] for name in _RUNNING if request.get(name)}
-    created = algorithm.get("ChecksumType")
-    if request.get("ChecksumType", created) != created:
-        raise _invalid(
-            f"The upload was created using the {created or 'null'} checksum mode. "
-            "The complete request must use the same checksum mode."
-        )
-    if "ChecksumAlgorithm" not in algorithm and set(given) <= {_DEFAULT}:
-        # AWS: an upload that was begun without an algorithm has CRC-64/NVME (recorded by LocalStack).
+    if "ChecksumAlgorithm" not in algorithm:
+        # AWS: an upload that was begun without an algorithm has CRC-64/NVME, and no other counts (recorded by LocalStack).
+        given = {name: value for name, value in given.items() if name == _DEFAULT}
         parts = [{**part, "checksums": {_DEFAULT: part["crc64"]}} for part in parts]
     name = next(iter(given), f"Checksum{algorithm.get('ChecksumAlgorithm', '')}")
     if name not in _RUNNING:

@@ -224,12 +224,14 @@ class Contents:
         found = [data async for data in self._chunks(pieces, start, end)]
         return found[0] if len(found) == 1 else b"".join(found)
 
-    async def examined(self, document: Mapping[str, Any], algorithm: str) -> dict[str, str]:
-        """A checksum of an object's bytes, by member name."""
+    async def examined(
+        self, document: Mapping[str, Any], algorithm: str
+    ) -> tuple[str, dict[str, str]]:
+        """The quoted ETag of an object's bytes taken as one, and a checksum of them by member name."""
         examination = Examination({"ChecksumAlgorithm": algorithm})
         async for data in self._chunks(document["pieces"], 0, document["size"]):
             await asyncio.to_thread(examination.take, data)
-        return examination.finish()[1]
+        return examination.finish()
 
     def stream(self, pieces: Sequence[Sequence[Any]], start: int, end: int) -> "Copied":
         """The bytes from `start` to before `end`, to be taken in as a new body."""

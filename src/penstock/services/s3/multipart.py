@@ -241,7 +241,7 @@ class Multipart:
         last = page[-1] if page else {"Key": "", "UploadId": ""}
         return {
             "Bucket": bucket["name"],
-            "Prefix": prefix,
+            "Prefix": prefix or None,
             "KeyMarker": after,
             "UploadIdMarker": upload_after,
             "NextKeyMarker": last["Key"],
@@ -384,6 +384,7 @@ def _chosen(
                     "ETag": etag,
                 },
             )
+    checksum.require_type(request, algorithm)
     checksum.require_listed(wanted, algorithm)
     parts = [kept[number] for number in numbers]
     for part in parts[:-1]:

@@ -159,7 +159,7 @@ class Objects:
         source, source_request = await self.source(ctx, request)
         _require_change(request, source_request)
         document = _copied(source, request, ctx.now)
-        document["checksums"] = await self._checksums(source, request)
+        document["etag"], document["checksums"] = await self._sums(source, request)
 
         async def share(tx: Primitives) -> None:
             await self._contents.share(tx, document, source["pieces"])
@@ -170,7 +170,7 @@ class Objects:
         result |= expiration(bucket, request["Key"], document)
         if source["version_id"] != "null":
             result["CopySourceVersionId"] = source["version_id"]
-        if bucket.get("versioning") == "Enabled":
+        if bucket.get("versioning"):
             result["VersionId"] = document["version_id"]
         return result
 
@@ -264,13 +264,16 @@ class Objects:
         bucket = await self._buckets.find(ctx, request)
         return {"VersionId": document["version_id"]} if bucket.get("versioning") else {}
 
-    async def _checksums(self, source: Document, request: Request) -> dict[str, str]:
-        """The source's checksums, or the one that a copy asks for."""
-        algorithm = request.get("ChecksumAlgorithm")
-        if algorithm is None or f"Checksum{algorithm}" in source["checksums"]:
-            found: dict[str, str] = source["checksums"]
-            return found
-        return await self._contents.examined(source, algorithm)
+    async def _sums(self, source: Document, request: Request) -> tuple[str, dict[str, str]]:
+        """The ETag and the checksums of a copy: the source's, or what a copy asks for or needs."""
+        found: dict[str, str] = source["checksums"]
+        kept = next((name[8:] for name in found if name != "ChecksumType"), "CRC64NVME")
+        algorithm = request.get("ChecksumAlgorithm", kept)
+        # AWS: a copy is an object of one piece, also of one that was uploaded in parts (recorded by LocalStack).
+        if "parts" not in source and (not found or f"Checksum{algorithm}" in found):
+            return source["etag"], found
+        etag, checksums = await self._contents.examined(source, algorithm)
+        return (etag if "parts" in source else source["etag"]), checksums
 
     async def source(self, ctx: Context, request: Request) -> tuple[Document, Request]:
         """The object that a copy's request names, and the request that would read it. Raises as reading does."""
@@ -393,8 +396,7 @@ def _copied(source: Document, request: Request, now: int) -> Document:
         document["headers"], document["metadata"] = headers, source["metadata"]
     if request.get("TaggingDirective", "COPY") == "COPY":
         document["tags"] = source["tags"]
-    for member in ("etag", "size"):
-        document[member] = source[member]
+    document["size"] = source["size"]
     return document
 
 
@@ -438,9 +440,9 @@ def _extent(document: Document, request: Request, result: Result) -> tuple[int, 
         start, end, told = part
         if document.get("parts"):
             result["PartsCount"] = len(document["parts"])
-    # AWS: a range that begins before the object is all of it, and told so (recorded by LocalStack).
-    beyond = part is None and start == 0 and (request.get("Range") or "").startswith("bytes=-")
-    if end is not None and not beyond:
+    # AWS: a range that is all of the object has its checksums (recorded by LocalStack).
+    whole = part is None and (start, end) == (0, document["size"])
+    if end is not None and not whole:
         for name in document["checksums"]:
             if result.pop(name, None) and name in told:
                 result[name] = told[name]
