@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from penstock.api import Context
-from penstock.clock import SystemClock
+from penstock.clock import SystemClock, quiet
 from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
 from penstock.delivery.engine import DeliveryEngine
@@ -179,6 +179,89 @@ def test_a_topic_deleted_while_a_message_is_signed() -> None:
         assert await given.waiting(QUEUE) == 0
 
     run(scenario)
+
+
+def test_a_replay_goes_on_after_a_stop() -> None:
+    """Every message comes once and in order, though the request that asks for it was sent again."""
+
+    async def scenario(given: Direct) -> None:
+        subscription = await archived(given, 250)
+        replaying = {
+            "SubscriptionArn": subscription,
+            "AttributeName": "ReplayPolicy",
+            "AttributeValue": '{"PointType": "Timestamp", "StartingPoint": "2020-01-01T00:00:00Z"}',
+        }
+        await given.call("sns", "SetSubscriptionAttributes", **replaying)
+        await given.call("sns", "SetSubscriptionAttributes", **replaying)
+        assert await status_of(given, subscription) == "In progress"
+        await given.close()
+        assert await given.waiting("sns/replays") == 1
+        assert await given.waiting(QUEUE) < 250
+
+        after = Direct(given.store)
+        await after.sns.restore()
+        await quiet(after.engine.idle)
+        assert await status_of(after, subscription) == "Completed"
+        got = []
+        while len(got) < await after.waiting(QUEUE):
+            found = await after.call("sqs", "ReceiveMessage", QueueUrl=URL, MaxNumberOfMessages=10)
+            got += [message["Body"] for message in found["Messages"]]
+        assert got == [str(number) for number in range(250)]
+        await after.close()
+
+    run(scenario)
+
+
+def test_another_replay_takes_the_place_of_one() -> None:
+    """A policy that is taken away, or names no instant, replays nothing more."""
+
+    async def scenario(given: Direct) -> None:
+        subscription = await archived(given, 3)
+        replaying = {"SubscriptionArn": subscription, "AttributeName": "ReplayPolicy"}
+        policy = '{"PointType": "Timestamp", "StartingPoint": "%s"}'
+        broken = given.call(
+            "sns", "SetSubscriptionAttributes", **replaying, AttributeValue=policy % "soon"
+        )
+        assert await refused(broken) == "InvalidParameterException"
+        for value in (policy % "2020-01-01T00:00:00Z", "{}"):
+            await given.call("sns", "SetSubscriptionAttributes", **replaying, AttributeValue=value)
+        await quiet(given.engine.idle)
+        assert await given.waiting("sns/replays") == 0
+        assert await given.waiting(QUEUE) == 0
+        assert await status_of(given, subscription) is None
+
+    run(scenario)
+
+
+async def archived(given: Direct, count: int) -> str:
+    """A FIFO topic that has archived so many messages; a queue's subscription, which got none of them."""
+    topic = f"{TOPIC}.fifo"
+    attributes = {
+        "FifoTopic": "true",
+        "ContentBasedDeduplication": "true",
+        "ArchivePolicy": '{"MessageRetentionPeriod": "30"}',
+    }
+    await given.call("sns", "CreateTopic", Name="t.fifo", Attributes=attributes)
+    for number in range(count):
+        await given.call(
+            "sns", "Publish", TopicArn=topic, Message=str(number), MessageGroupId=str(number)
+        )
+    made = await given.call(
+        "sns",
+        "Subscribe",
+        TopicArn=topic,
+        Protocol="sqs",
+        Endpoint=QUEUE,
+        Attributes={"RawMessageDelivery": "true"},
+    )
+    return str(made["SubscriptionArn"])
+
+
+async def status_of(given: Direct, subscription: str) -> str | None:
+    """The ReplayStatus."""
+    shown = await given.call("sns", "GetSubscriptionAttributes", SubscriptionArn=subscription)
+    status: str | None = shown["Attributes"].get("ReplayStatus")
+    return status
 
 
 async def hooked(given: Direct) -> str:

@@ -92,9 +92,11 @@ class Repository:
                 await self.delete(record, tx)
         self.forget(topic.arn)
 
-    async def subscription(self, arn: str) -> SubscriptionRecord | None:
+    async def subscription(
+        self, arn: str, tx: Primitives | None = None
+    ) -> SubscriptionRecord | None:
         """A subscription by its ARN."""
-        row = await self._store.table.get(SUBSCRIPTIONS, *_subscription_key(arn))
+        row = await (tx or self._store).table.get(SUBSCRIPTIONS, *_subscription_key(arn))
         return None if row is None else SubscriptionRecord.load(row.document, row.version)
 
     async def put(self, record: SubscriptionRecord, tx: Primitives | None = None) -> None:

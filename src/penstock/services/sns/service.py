@@ -28,6 +28,7 @@ class Sns:
         self._signers = Signers(store)
         self._deliveries = Deliveries(fanout, self._repository, self._signers)
         self._repository.on_delete = self._deliveries.drop
+        self._replays = Replays(fanout, self._repository, self._deliveries)
         topics = Topics(store, self._repository)
         platforms, sms = Platforms(store, ids), Sms(store)
         confirmations = Confirmations(
@@ -45,7 +46,7 @@ class Sns:
             repository=self._repository,
             confirmations=confirmations,
             platforms=platforms,
-            replays=Replays(store, self._repository, self._deliveries),
+            replays=self._replays,
         )
         publishing = Publishing(
             store=store,
@@ -72,6 +73,7 @@ class Sns:
     async def restore(self) -> None:
         """Go on delivering what a stop or a crash interrupted."""
         await self._deliveries.restore(self._fanout.clock.now())
+        await self._replays.restore()
 
     def reset(self) -> None:
         """Everything was removed."""

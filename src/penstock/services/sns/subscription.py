@@ -44,6 +44,8 @@ class SubscriptionRecord:
     locked: bool = False
     """Whether only its owner may end it."""
     token: str = ""
+    replay: str = ""
+    """The replay that goes on; empty for none."""
     version: int = 0
 
     @property
@@ -109,8 +111,7 @@ def shown_attributes(record: SubscriptionRecord, topic: Topic | None) -> dict[st
         if own.get(name):
             shown[name] = own[name]
     if own.get("ReplayPolicy"):
-        # The answer to whoever sets the policy comes when everything was replayed.
-        shown["ReplayStatus"] = "Completed"
+        shown["ReplayStatus"] = "In progress" if record.replay else "Completed"
     if record.protocol in HTTP and topic is not None:
         effective = effective_policy(
             topic.attributes.get("DeliveryPolicy"), own.get("DeliveryPolicy")

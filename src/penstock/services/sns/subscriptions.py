@@ -92,8 +92,7 @@ class Subscriptions:
         if record.pending:
             await self._confirmations.ask(ctx, topic, record)
         else:
-            await self._repository.put(record)
-        await self._replays.start(ctx, topic, record)
+            await self._store_replaying(ctx, topic, record)
         return _told(record, request)
 
     @operation("Unsubscribe")
@@ -136,11 +135,23 @@ class Subscriptions:
         if topic is None:
             raise missing("Topic")
         name, value = request["AttributeName"], request.get("AttributeValue") or ""
-        record.attributes = with_attribute(topic, record.endpoint, record.attributes, name, value)
-        await self._repository.put(record)
-        if name == "ReplayPolicy":
-            record = await self._find(ctx, request)
-            await self._replays.start(ctx, topic, record)
+        before = record.attributes
+        record.attributes = with_attribute(topic, record.endpoint, before, name, value)
+        # The policy whose replay goes on is a request that was sent again.
+        if name == "ReplayPolicy" and not (record.replay and record.attributes == before):
+            await self._store_replaying(ctx, topic, record)
+        else:
+            await self._repository.put(record)
+
+    async def _store_replaying(
+        self, ctx: Context, topic: Topic, record: SubscriptionRecord
+    ) -> None:
+        work = self._replays.plan(topic, record, ctx.now)
+        async with self._store.transaction() as tx:
+            await self._repository.put(record, tx)
+            await self._replays.begin(tx, work, ctx.now)
+        if work:
+            self._replays.start()
 
     @operation("ListSubscriptions")
     async def list_subscriptions(self, ctx: Context, request: Request) -> Result:
