@@ -1,18 +1,20 @@
 """SNS without HTTP: what happens while a signature or a key is being made, and what a stop leaves."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 from penstock.api import Context
 from penstock.clock import SystemClock, quiet
-from penstock.core.errors import AwsError
+from penstock.core.errors import AwsError, Conflict
 from penstock.core.ids import Ids
 from penstock.delivery.engine import DeliveryEngine
 from penstock.delivery.fault import Faults
 from penstock.fanout import Fanout, Outbound
 from penstock.services.sns import Sns
+from penstock.services.sns.repository import Repository
 from penstock.services.sqs import Sqs
 from penstock.storage.primitives import Store
 from penstock.storage.sqlite import SqliteStore
@@ -229,6 +231,94 @@ def test_another_replay_takes_the_place_of_one() -> None:
         assert await given.waiting("sns/replays") == 0
         assert await given.waiting(QUEUE) == 0
         assert await status_of(given, subscription) is None
+
+    run(scenario)
+
+
+def subscribing(given: Direct) -> Coroutine[Any, Any, Any]:
+    """A webhook's subscription, which is asked to confirm."""
+    return given.call("sns", "Subscribe", TopicArn=TOPIC, Protocol="http", Endpoint=HOOK)
+
+
+def test_a_farewell_does_not_outlive_its_topic() -> None:
+    """Its token brings nobody back to a topic that is gone, nor to one that was made again."""
+
+    async def scenario(given: Direct) -> None:
+        arn = await hooked(given)
+        await given.call("sns", "Unsubscribe", principal="", SubscriptionArn=arn)
+        token = await token_of(given)
+        await given.call("sns", "DeleteTopic", TopicArn=TOPIC)
+        confirm = {"TopicArn": TOPIC, "Token": token}
+        code = await refused(given.call("sns", "ConfirmSubscription", **confirm))
+        assert code == "InvalidParameterException"
+        await given.clock.sleep_until(given.clock.now() + 2)
+        await given.call("sns", "CreateTopic", Name="t")
+        code = await refused(given.call("sns", "ConfirmSubscription", **confirm))
+        assert code == "InvalidParameterException"
+        assert not await given.store.table.size("sns/subscriptions")
+
+    run(scenario)
+
+
+def test_a_topic_deleted_while_a_confirmation_is_signed() -> None:
+    """There is nothing to subscribe to, and no subscription is left behind."""
+
+    async def scenario(given: Direct) -> None:
+        gone = given.call("sns", "DeleteTopic", TopicArn=TOPIC)
+        code = await refused(given.meanwhile(subscribing(given), gone))
+        assert code == "NotFoundException"
+        assert not await given.store.table.size("sns/subscriptions")
+        assert not await given.store.table.size("sns/tokens")
+
+    run(scenario)
+
+
+def test_two_equal_subscriptions_at_once() -> None:
+    """Both are answered; one token is good."""
+
+    async def scenario(given: Direct) -> None:
+        answers = await asyncio.gather(subscribing(given), subscribing(given))
+        assert [one["SubscriptionArn"] for one in answers] == ["pending confirmation"] * 2
+        await given.call("sns", "ConfirmSubscription", TopicArn=TOPIC, Token=await token_of(given))
+
+    run(scenario)
+
+
+def test_a_topic_changed_while_a_farewell_is_signed() -> None:
+    """The subscription is ended, and the topic keeps what it was told."""
+
+    async def scenario(given: Direct) -> None:
+        arn = await hooked(given)
+        await given.meanwhile(
+            given.call("sns", "Unsubscribe", principal="", SubscriptionArn=arn),
+            given.call("sns", "TagResource", ResourceArn=TOPIC, Tags=[{"Key": "k", "Value": "v"}]),
+        )
+        assert not await given.store.table.size("sns/subscriptions")
+        tags = await given.call("sns", "ListTagsForResource", ResourceArn=TOPIC)
+        assert tags == {"Tags": [{"Key": "k", "Value": "v"}]}
+
+    run(scenario)
+
+
+def test_nobody_is_told_of_a_removal_that_was_undone() -> None:
+    """A lane stops when its subscription is gone for good, not when a transaction fails."""
+
+    async def scenario(given: Direct) -> None:
+        arn = await hooked(given)
+        repository, told = Repository(given.store), list[str]()
+        repository.on_delete = told.append
+        record = await repository.subscription(arn)
+        topic = await repository.topic(TOPIC)
+        assert record is not None
+        assert topic is not None
+        with contextlib.suppress(Conflict):
+            async with given.store.transaction() as tx:
+                await repository.delete(record, tx)
+                await repository.put_topic(topic, tx=tx, expect=topic.version + 1)
+        assert await repository.subscription(arn) is not None
+        assert told == []
+        await repository.delete_topic(topic, [record])
+        assert told == [arn]
 
     run(scenario)
 

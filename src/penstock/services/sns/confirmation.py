@@ -13,7 +13,7 @@ from penstock.fanout import Packed, put
 from penstock.services.sns.deliveries import Deliveries
 from penstock.services.sns.envelope import confirm_url, confirmation
 from penstock.services.sns.outbox import append, entry
-from penstock.services.sns.problem import ARN_PARTS, invalid
+from penstock.services.sns.problem import ARN_PARTS, invalid, missing
 from penstock.services.sns.repository import TOKENS, Repository
 from penstock.services.sns.signature import Signers
 from penstock.services.sns.subscription import HTTP, PENDING_MS, SubscriptionRecord
@@ -56,7 +56,10 @@ class Confirmations:
         self._endpoint = endpoint
 
     async def ask(self, ctx: Context, topic: Topic, record: SubscriptionRecord) -> None:
-        """Store a subscription that waits for its confirmation, and ask for it."""
+        """Store a subscription that waits for its confirmation, and ask for it.
+
+        Raises Conflict when somebody has written it meanwhile, and AwsError when the topic is gone.
+        """
         before = record.token
         record.token = self._token()
         told = (
@@ -67,6 +70,8 @@ class Confirmations:
             ctx, topic, record, kind="SubscriptionConfirmation", told=told
         )
         async with self._store.transaction() as tx:
+            if await self._repository.topic(topic.arn, tx) is None:
+                raise missing("Topic")
             if before:
                 await tx.table.delete(TOKENS, before.encode(), b"")
             await self._repository.put(record, tx)
@@ -157,8 +162,11 @@ class Confirmations:
         # AWS: only the region of the topic's ARN is looked at (recorded by LocalStack).
         if len(parts) != ARN_PARTS or parts[3] != subscription_arn.split(":")[3]:
             raise invalid("Topic")
+        topic = await self._repository.topic(subscription_arn.rpartition(":")[0])
         record = await self._repository.subscription(subscription_arn)
-        if record is None and document["gone"] is not None:
+        # A topic that was made again knows nothing of those who left the one before.
+        left = topic is not None and topic.created_at <= document["at"]
+        if record is None and left and document["gone"] is not None:
             record = SubscriptionRecord.load(document["gone"].encode(), 0)
             record.pending = True
         if record is None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from penstock.core.sns_filter import Filter
+from penstock.services.sns.archive import dedup_of
 from penstock.services.sns.delivery_policy import effective_policy
 from penstock.services.sns.subscription import HTTP, SubscriptionRecord
 from penstock.services.sns.topic import Topic
@@ -50,7 +51,7 @@ class Repository:
         self._routes: dict[str, Routes] = {}
         self._changes = 0
         self.on_delete: Callable[[str], None] = _nobody
-        """Told the ARN of each subscription that is removed."""
+        """Told the ARN of each subscription that was removed."""
 
     def forget(self, topic_arn: str) -> None:
         """Something of the topic has changed."""
@@ -62,9 +63,9 @@ class Repository:
         self._changes += 1
         self._routes.clear()
 
-    async def topic(self, arn: str) -> Topic | None:
+    async def topic(self, arn: str, tx: Primitives | None = None) -> Topic | None:
         """A topic by its ARN."""
-        row = await self._store.table.get(TOPICS, *_topic_key(arn))
+        row = await (tx or self._store).table.get(TOPICS, *_topic_key(arn))
         return None if row is None else Topic.load(row.document, row.version)
 
     async def topics(self, account: str, region: str, after: str, limit: int) -> list[Topic]:
@@ -85,12 +86,15 @@ class Repository:
         self.forget(topic.arn)
 
     async def delete_topic(self, topic: Topic, subscriptions: list[SubscriptionRecord]) -> None:
-        """Remove a topic with its subscriptions."""
+        """Remove a topic with its subscriptions, and what it knows of its messages."""
         async with self._store.transaction() as tx:
             await tx.table.delete(TOPICS, *_topic_key(topic.arn))
             for record in subscriptions:
                 await self.delete(record, tx)
+            await tx.queue.purge(dedup_of(topic.arn))
         self.forget(topic.arn)
+        for record in subscriptions:
+            self.on_delete(record.arn)
 
     async def subscription(
         self, arn: str, tx: Primitives | None = None
@@ -107,12 +111,11 @@ class Repository:
         self.forget(record.topic_arn)
 
     async def delete(self, record: SubscriptionRecord, tx: Primitives) -> None:
-        """Remove a subscription, with its token and what waits for its endpoint."""
+        """Remove a subscription, with its token and what waits for its endpoint. Once that is stored call `on_delete`."""
         await tx.table.delete(SUBSCRIPTIONS, *_subscription_key(record.arn))
         if record.token:
             await tx.table.delete(TOKENS, record.token.encode(), b"")
         await tx.queue.purge(lane_of(record.arn))
-        self.on_delete(record.arn)
         self.forget(record.topic_arn)
 
     async def of_topic(

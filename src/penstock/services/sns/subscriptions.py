@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from penstock.api import Context, Request, Result, operation, refuse
-from penstock.core.errors import AwsError
+from penstock.core.errors import AwsError, Conflict
 from penstock.core.ids import Ids
 from penstock.services.sns.confirmation import Confirmations
 from penstock.services.sns.paging import make_token, read_token
@@ -58,6 +58,14 @@ class Subscriptions:
     @operation("Subscribe")
     async def subscribe(self, ctx: Context, request: Request) -> Result:
         """Subscribe an endpoint; one that is subscribed with the same attributes is answered."""
+        while True:
+            try:
+                return await self._subscribe(ctx, request)
+            except Conflict:
+                # Somebody else subscribed or confirmed it while a signature was made: look again.
+                continue
+
+    async def _subscribe(self, ctx: Context, request: Request) -> Result:
         protocol, endpoint = request["Protocol"], request.get("Endpoint") or ""
         if protocol == "firehose":
             raise refuse("subscriptions of Firehose to SNS")
@@ -113,12 +121,18 @@ class Subscriptions:
         if unsigned and topic is not None and record.protocol in (*HTTP, *MAIL):
             letters = await self._confirmations.farewell(ctx, topic, record)
         async with self._store.transaction() as tx:
-            await self._repository.delete(record, tx)
+            # What was there before the signature may have changed, or be gone.
+            current = await self._repository.subscription(arn, tx)
+            topic = await self._repository.topic(record.topic_arn, tx)
+            if current is None:
+                return
+            await self._repository.delete(current, tx)
             if topic is not None:
                 topic.deleted += 1
                 await self._repository.put_topic(topic, tx=tx)
-            if letters is not None:
-                await self._confirmations.send(tx, letters, ctx.now)
+                if letters is not None:
+                    await self._confirmations.send(tx, letters, ctx.now)
+        self._repository.on_delete(arn)
 
     @operation("GetSubscriptionAttributes")
     async def get_attributes(self, ctx: Context, request: Request) -> Result:

@@ -6,7 +6,7 @@ from typing import Final
 from penstock.api import Context, Request, Result, operation
 from penstock.core.arn import make_arn
 from penstock.core.errors import AwsError
-from penstock.services.sns.archive import archive_of, dedup_of
+from penstock.services.sns.archive import archive_of
 from penstock.services.sns.paging import make_token, read_token
 from penstock.services.sns.problem import check_arn, invalid, missing
 from penstock.services.sns.repository import Repository
@@ -72,7 +72,6 @@ class Topics:
                 "InvalidStateException", "The topic has an ArchivePolicy: deactivate it first."
             )
         await self._repository.delete_topic(topic, await self._repository.of_topic(topic.arn))
-        await self._store.queue.purge(dedup_of(topic.arn))
 
     @operation("ListTopics")
     async def list_topics(self, ctx: Context, request: Request) -> Result:
@@ -106,9 +105,10 @@ class Topics:
         topic.attributes = attributes
         if name == "ArchivePolicy":
             topic.archived_since = (topic.archived_since or ctx.now) if kept else 0
-            if not kept:
-                await self._store.log.drop(archive_of(topic.arn))
-        await self._repository.put_topic(topic)
+        async with self._store.transaction() as tx:
+            if name == "ArchivePolicy" and not kept:
+                await tx.log.drop(archive_of(topic.arn))
+            await self._repository.put_topic(topic, tx=tx)
 
     @operation("TagResource")
     async def tag_resource(self, ctx: Context, request: Request) -> Result:
