@@ -196,6 +196,25 @@ def test_a_replay_sends_an_archives_events_again(bus: Bus) -> None:
     assert 4 == described["EventCount"]
 
 
+def test_an_archive_whose_bus_is_gone_takes_nothing(bus: Bus) -> None:
+    """It says so, cannot be changed, and takes events again once it is updated for a bus made again."""
+    name = archive(bus).rsplit("/", 1)[1]
+    bus.events.delete_event_bus(Name=bus.name)
+    assert "DISABLED" == bus.events.describe_archive(ArchiveName=name)["State"]
+    with pytest.raises(ClientError, match=f"Event bus {bus.name} does not exist"):
+        bus.events.update_archive(ArchiveName=name, Description="d")
+
+    bus.events.create_event_bus(Name=bus.name)
+    bus.put()
+    told = bus.events.describe_archive(ArchiveName=name)
+    assert ("DISABLED", 0) == (told["State"], told["EventCount"])
+
+    bus.events.update_archive(ArchiveName=name, Description="d")
+    bus.put()
+    told = bus.events.describe_archive(ArchiveName=name)
+    assert ("ENABLED", 1) == (told["State"], told["EventCount"])
+
+
 def test_an_archive_keeps_events_for_its_days(bus: Bus) -> None:
     name = archive(bus, RetentionDays=1).rsplit("/", 1)[1]
     bus.put()

@@ -11,10 +11,9 @@ from penstock.services.events.documents import Document, Documents, only, page
 from penstock.services.events.index import RuleIndexes
 from penstock.services.events.names import BusKey, Scope, bus_key, scope_of
 from penstock.services.events.patterns import pattern_of
-from penstock.services.events.rules import Rules, archive_rule
+from penstock.services.events.rules import ARCHIVES, Rules, archive_rule
 from penstock.storage.primitives import Primitives, Store
 
-ARCHIVES: Final = "events/archives"
 _TOLD: Final = (
     "ArchiveName",
     "EventSourceArn",
@@ -87,13 +86,15 @@ class Archives:
             pattern_of(pattern)
         scope, name = scope_of(ctx), request["ArchiveName"]
         async with self._store.transaction() as tx:
-            document = {**await self.find(tx, scope, name), **changes}
+            # A bus that was made again has its archive's rule again.
+            document = {**await self.find(tx, scope, name), **changes, "State": "ENABLED"}
             # An empty text takes away what was said before.
             for member in ("EventPattern", "Description"):
                 if not document.get(member):
                     document.pop(member, None)
-            await self._documents.put(tx, scope.partition, name, document)
             bus = bus_key(ctx, document["EventSourceArn"])
+            await self._buses.find(tx, bus)
+            await self._documents.put(tx, scope.partition, name, document)
             await self._rules.keep(tx, bus, archive_rule(bus, document))
         self._indexes.forget(bus)
         return only(document, "ArchiveArn", "State", "CreationTime")

@@ -5,6 +5,7 @@ from typing import Any, Final
 import orjson
 
 from penstock.api import Context, Request, Result, operation
+from penstock.core.arn import parse_arn
 from penstock.core.errors import AwsError
 from penstock.core.schedule import Once, Schedule, ScheduleError, parse_schedule
 from penstock.services.events.buses import Buses
@@ -16,6 +17,7 @@ from penstock.services.events.timetable import Timetable
 from penstock.storage.primitives import Primitives, Store
 
 RULES: Final = "events/rules"
+ARCHIVES: Final = "events/archives"
 _TOLD: Final = (
     "Name",
     "Arn",
@@ -58,6 +60,7 @@ class Rules:
         self._indexes = indexes
         self._timetable = timetable
         self._documents = Documents(RULES)
+        self._archives = Documents(ARCHIVES)
 
     async def find(self, given: Primitives, bus: BusKey, name: str) -> Document:
         """A rule. Raises ResourceNotFoundException."""
@@ -190,7 +193,10 @@ class Rules:
 
     @operation("DeleteEventBus")
     async def delete_bus(self, ctx: Context, request: Request) -> None:
-        """Remove a bus that has no rules. To remove one that is gone is no error."""
+        """Remove a bus that has no rules. To remove one that is gone is no error.
+
+        Its archives stay and can be deleted, but take nothing more: they are disabled.
+        """
         bus = bus_key(ctx, request["Name"])
         if bus.name == DEFAULT:
             raise AwsError("ValidationException", "Cannot delete event bus default.")
@@ -203,8 +209,15 @@ class Rules:
                         f"Event bus {bus.name} can't be deleted since it has rules.",
                     )
                 await self.drop(tx, bus, rule["Name"])
+                await self._disable_archive(tx, bus, rule)
             await self._buses.remove(tx, bus)
         self._indexes.forget(bus)
+
+    async def _disable_archive(self, tx: Primitives, bus: BusKey, rule: Document) -> None:
+        partition, name = bus.scope.partition, parse_arn(rule["Archive"]).name
+        archive = await self._archives.find(tx, partition, name)
+        if archive is not None:
+            await self._archives.put(tx, partition, name, {**archive, "State": "DISABLED"})
 
 
 def _require_unmanaged(rule: Document | None) -> None:
