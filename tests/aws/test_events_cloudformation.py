@@ -187,6 +187,41 @@ def test_a_stack_of_everything(endpoint: str, connect: Any, unique: str) -> None
         bus.events.describe_connection(Name=outputs["Secret"].split("/")[1])
 
 
+def test_what_a_template_no_longer_says_is_gone(endpoint: str, connect: Any, unique: str) -> None:
+    """Of a bus, a connection and an API destination."""
+    template = json.loads(json.dumps(TEMPLATE))
+    resources = template["Resources"] = {
+        name: template["Resources"][name] for name in ("Bus", "Connection", "Destination")
+    }
+    names = ("Connection", "Destination")
+    template["Outputs"] = {name: {"Value": {"Ref": name}} for name in names}
+    del template["Parameters"]["Source"]
+    plain = json.loads(json.dumps(template))
+    dead = f"arn:aws:sqs:us-east-1:000000000000:{unique}"
+    resources["Bus"]["Properties"].update(Description="d", DeadLetterConfig={"Arn": dead})
+    resources["Destination"]["Properties"].update(Description="d", InvocationRateLimitPerSecond=5)
+    resources["Connection"]["Properties"]["Description"] = "d"
+    resources["Connection"]["Properties"]["AuthParameters"]["InvocationHttpParameters"] = {
+        "HeaderParameters": [{"Key": "x", "Value": "y", "IsValueSecret": False}]
+    }
+    events = connect(endpoint, "events")
+    stack = Stack(connect(endpoint, "cloudformation"), unique)
+    stack.deploy(template, Name=unique)
+    outputs = stack.outputs()
+    assert dead == events.describe_event_bus(Name=unique)["DeadLetterConfig"]["Arn"]
+
+    stack.deploy(plain, "update", Name=unique)
+
+    bus = events.describe_event_bus(Name=unique)
+    connection = events.describe_connection(Name=outputs["Connection"])
+    destination = events.describe_api_destination(Name=outputs["Destination"])
+    assert not {"Description", "DeadLetterConfig"} & set(bus)
+    assert ["ApiKeyAuthParameters"] == list(connection["AuthParameters"])
+    assert 300 == destination["InvocationRateLimitPerSecond"]
+    assert "Description" not in connection and "Description" not in destination
+    stack.delete()
+
+
 def test_the_events_of_a_sam_function(frozen_events: Server, connect: Any, unique: str) -> None:
     """Rules, the old name for them, and schedules."""
     bus = Bus(frozen_events.endpoint, connect, unique)

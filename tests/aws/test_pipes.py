@@ -418,6 +418,11 @@ def test_a_pipe_of_a_template(
                     "Target": {"Fn::GetAtt": ["Target", "Arn"]},
                     "RoleArn": ROLE,
                     "Tags": {"a": "b"},
+                    "Description": "d",
+                    "Enrichment": "arn:aws:lambda:us-east-1:000000000000:function:nobody",
+                    "SourceParameters": {
+                        "FilterCriteria": {"Filters": [{"Pattern": '{"body":{"n":[2]}}'}]}
+                    },
                     "TargetParameters": {"InputTemplate": "<$.body>"},
                 },
             },
@@ -430,9 +435,18 @@ def test_a_pipe_of_a_template(
     stacks.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig=wait)
     (stack,) = stacks.describe_stacks(StackName=name)["Stacks"]
     outputs = {one["OutputKey"]: one["OutputValue"] for one in stack["Outputs"]}
+    assert pipes.describe_pipe(Name=outputs["Pipe"])["Tags"]["a"] == "b"
+    assert "FilterCriteria" in pipes.describe_pipe(Name=outputs["Pipe"])["SourceParameters"]
+    given = template["Resources"]["Pipe"]["Properties"]  # type: ignore[index]
+    for member in ("Description", "Enrichment", "SourceParameters"):
+        del given[member]
+    stacks.update_stack(StackName=name, TemplateBody=json.dumps(template))
+    stacks.get_waiter("stack_update_complete").wait(StackName=name, WaiterConfig=wait)
+    told = pipes.describe_pipe(Name=outputs["Pipe"])
+    assert not {"Description", "Enrichment"} & set(told)
+    assert "FilterCriteria" not in told.get("SourceParameters", {})
     application.send(outputs["Source"], '{"n": 1}')
     assert application.wait_for_bodies(outputs["Target"], 1) == [{"n": 1}]
-    assert pipes.describe_pipe(Name=outputs["Pipe"])["Tags"]["a"] == "b"
     stacks.delete_stack(StackName=name)
     stacks.get_waiter("stack_delete_complete").wait(StackName=name, WaiterConfig=wait)
     with pytest.raises(ClientError):

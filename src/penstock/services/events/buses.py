@@ -77,6 +77,10 @@ class Buses:
         async with self._store.transaction() as tx:
             document = await self.find(tx, bus)
             document = {**document, **only(request, "Description", "DeadLetterConfig")}
+            # Empty values take away what was said before.
+            for member in ("Description", "DeadLetterConfig"):
+                if not document.get(member):
+                    document.pop(member, None)
             await self.change(tx, bus, document, ctx.now)
         return only(document, "Arn", "Name", "Description", "DeadLetterConfig")
 

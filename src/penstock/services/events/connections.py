@@ -93,6 +93,8 @@ class Connections:
         async with self._store.transaction() as tx:
             document = await self.find(tx, scope, request["Name"])
             document.update(only(request, "Description", "AuthorizationType"))
+            if not document.get("Description"):
+                document.pop("Description", None)
             if "AuthParameters" in request:
                 merged = _merged(document["AuthParameters"], request["AuthParameters"])
                 kind = _MEMBERS[document["AuthorizationType"]]
@@ -176,11 +178,14 @@ def _check(kind: str, parameters: dict[str, Any]) -> None:
 
 
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Parameters with changes; empty lists take away what was said before."""
     merged = dict(old)
     for name, value in new.items():
         before = merged.get(name)
         both = isinstance(value, dict) and isinstance(before, dict)
         merged[name] = _merged(before, value) if both else value  # type: ignore[arg-type]
+        if merged[name] in ([], {}):
+            del merged[name]
     return merged
 
 

@@ -121,6 +121,8 @@ class Destinations:
                 **only(request, *_GIVEN),
                 "LastModifiedTime": ctx.now,
             }
+            if not document.get("Description"):
+                document.pop("Description", None)
             await self._connection(tx, document["ConnectionArn"])
             await self._documents.put(tx, scope.partition, name, document)
         self.on_change(document["ApiDestinationArn"])

@@ -93,8 +93,9 @@ class Pipes:
         given: dict[str, Any] = {key: request[key] for key in _DESCRIBING if key in request}
         source = pipe.given.get("SourceParameters") or {}
         if "SourceParameters" in given:
-            given["SourceParameters"] = {**source, **given["SourceParameters"]}
-        pipe.given = {**pipe.given, **given}
+            given["SourceParameters"] = _changed_source(source, given["SourceParameters"])
+        # AWS: an empty value takes away what was said before (API reference, UpdatePipe).
+        pipe.given = {key: value for key, value in {**pipe.given, **given}.items() if value}
         pipe.desired = request.get("DesiredState", pipe.desired)
         check_pipe(pipe)
         await self._save(ctx, pipe)
@@ -247,6 +248,14 @@ def _partition(ctx: Context) -> bytes:
 
 def _loaded(row: Row) -> Pipe:
     return Pipe.load(row.document)
+
+
+def _changed_source(before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """A source's parameters with changes; criteria without filters are none."""
+    changed = {**before, **given}
+    if not (changed.get("FilterCriteria") or {}).get("Filters"):
+        changed.pop("FilterCriteria", None)
+    return changed
 
 
 def _subscription_id(pipe: Pipe) -> str:

@@ -45,7 +45,8 @@ async def _create_bus(target: Target) -> Made:
 
 async def _update_bus(target: Target) -> Made:
     name = target.physical_id
-    request = {"Name": name, **target.given(("Description", "DeadLetterConfig"))}
+    unsaid: Properties = {"Description": "", "DeadLetterConfig": {}}
+    request = {"Name": name, **unsaid, **target.given(("Description", "DeadLetterConfig"))}
     await target.call("events", "UpdateEventBus", request)
     await _retag(target, _arn(target, f"event-bus/{name}"))
     await _put_bus_policy(target, name)
@@ -228,8 +229,23 @@ async def _create_connection(target: Target) -> Made:
 
 async def _update_connection(target: Target) -> Made:
     name = target.physical_id
-    await target.call("events", "UpdateConnection", {"Name": name, **target.given(_CONNECTION)})
+    request = {"Name": name, "Description": "", **target.given(_CONNECTION)}
+    request["AuthParameters"] = _auth_parameters(request["AuthParameters"])
+    await target.call("events", "UpdateConnection", request)
     return await _connection(target, name)
+
+
+def _auth_parameters(given: Properties) -> Properties:
+    """Those of an update, which leaves what it does not name: lists that the template does not say are empty."""
+    unsaid: Properties = {f"{place}Parameters": [] for place in ("Body", "Header", "QueryString")}
+    parameters = {
+        **given,
+        "InvocationHttpParameters": {**unsaid, **given.get("InvocationHttpParameters", {})},
+    }
+    if oauth := given.get("OAuthParameters"):
+        more = {**unsaid, **oauth.get("OAuthHttpParameters", {})}
+        parameters["OAuthParameters"] = {**oauth, "OAuthHttpParameters": more}
+    return parameters
 
 
 async def _connection(target: Target, name: str) -> Made:
@@ -256,7 +272,8 @@ async def _create_destination(target: Target) -> Made:
 
 async def _update_destination(target: Target) -> Made:
     name = target.physical_id
-    request = {"Name": name, **target.given(_DESTINATION)}
+    unsaid: Properties = {"Description": "", "InvocationRateLimitPerSecond": 300}
+    request = {"Name": name, **unsaid, **target.given(_DESTINATION)}
     await target.call("events", "UpdateApiDestination", request)
     return await _destination(target, name)
 

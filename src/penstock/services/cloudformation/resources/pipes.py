@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from penstock.services.cloudformation.resource import Made, ResourceType, Target
+from penstock.services.cloudformation.resource import Made, Properties, ResourceType, Target
 
 _SENT: Final = (
     "Description",
@@ -16,6 +16,18 @@ _SENT: Final = (
     "Target",
     "TargetParameters",
 )
+# What is as if it were never said.
+_UNSAID: Final[Properties] = {
+    "Description": "",
+    "DesiredState": "RUNNING",
+    "Enrichment": "",
+    "EnrichmentParameters": {},
+    "TargetParameters": {},
+}
+_UNSAID_OF_SOURCE: Final[Properties] = {
+    "FilterCriteria": {"Filters": []},
+    "SqsQueueParameters": {"BatchSize": 10, "MaximumBatchingWindowInSeconds": 0},
+}
 
 
 async def _create(target: Target) -> Made:
@@ -28,7 +40,7 @@ async def _create(target: Target) -> Made:
 async def _update(target: Target) -> Made:
     name = target.physical_id
     if target.changed(*_SENT):
-        await target.call("pipes", "UpdatePipe", {"Name": name, **target.given(_SENT)})
+        await target.call("pipes", "UpdatePipe", {"Name": name, **_changes(target)})
     made = await _pipe(target, name)
     if target.changed("Tags"):
         resource = {"resourceArn": made.attributes["Arn"]}
@@ -38,6 +50,19 @@ async def _update(target: Target) -> Made:
         if tags:
             await target.call("pipes", "TagResource", {**resource, "tags": tags})
     return made
+
+
+def _changes(target: Target) -> Properties:
+    """An update's request. UpdatePipe leaves what it does not name: what the template no longer says is empty."""
+    request = _with_unsaid(target.given(_SENT), target.previous, _UNSAID)
+    had = target.previous.get("SourceParameters", {})
+    source = _with_unsaid(request.get("SourceParameters", {}), had, _UNSAID_OF_SOURCE)
+    return {**request, "SourceParameters": source} if source else request
+
+
+def _with_unsaid(given: Properties, had: Properties, unsaid: Properties) -> Properties:
+    gone = {name: value for name, value in unsaid.items() if name in had and name not in given}
+    return {**gone, **given}
 
 
 async def _pipe(target: Target, name: str) -> Made:
