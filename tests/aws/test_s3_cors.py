@@ -216,3 +216,16 @@ def test_preflight_of_no_bucket(site: Site) -> None:
     status, _, text = site.ask("OPTIONS", Origin=PAGE, Access_Control_Request_Method="GET")
     assert 403 == status
     assert "CORSResponse: Bucket not found" == refusal(text)["Message"]
+
+
+def test_large_bodies_of_pages_on_connections_that_close(site: Site) -> None:
+    """The last request of a connection may have a body that is handed on while it comes in."""
+    site.allow({"AllowedOrigins": ["*"], "AllowedMethods": ["PUT"]})
+    body = bytes(3_000_000)
+    url = site.s3.generate_presigned_url("put_object", {"Bucket": site.bucket, "Key": "large"})
+    headers = {"Origin": PAGE, "Content-Type": "", "Connection": "close"}
+    request = urllib.request.Request(url, body, headers, method="PUT")
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        assert "*" == answer.headers["Access-Control-Allow-Origin"]
+    head = site.s3.head_object(Bucket=site.bucket, Key="large")
+    assert len(body) == head["ContentLength"]

@@ -193,7 +193,7 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; answer what cannot be parsed."""
-        if self._closing:
+        if self._closing and self._stream is None:
             return
         self.silent = 0
         in_header = self._in_header
