@@ -15,6 +15,7 @@ from penstock.delivery.fault import Faults
 from penstock.fanout import Fanout, Outbound
 from penstock.services.sns import Sns
 from penstock.services.sns.repository import Repository
+from penstock.services.sns.signature import Signers
 from penstock.services.sqs import Sqs
 from penstock.storage.primitives import Store
 from penstock.storage.sqlite import SqliteStore
@@ -321,6 +322,26 @@ def test_nobody_is_told_of_a_removal_that_was_undone() -> None:
         assert told == [arn]
 
     run(scenario)
+
+
+def test_a_key_is_made_beside_everything_else() -> None:
+    """Whoever asks first for a signature holds up nobody, and there is one key for all."""
+
+    async def whole() -> None:
+        store = await SqliteStore.open(":memory:")
+        signers = Signers(store)
+        asked = asyncio.gather(signers.get(), Signers(store).get())
+        turns = 0
+        while not asked.done():
+            await asyncio.sleep(0)
+            turns += 1
+        one, other = await asked
+        assert turns > 5
+        assert one.certificate == other.certificate
+        assert (await Signers(store).get()).certificate == one.certificate
+        await store.close()
+
+    asyncio.run(whole())
 
 
 async def archived(given: Direct, count: int) -> str:

@@ -1,5 +1,6 @@
 """Signatures of what SNS sends, by a key of this data folder."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final, Protocol
 
@@ -42,12 +43,19 @@ class Signers:
             # A tenth of a second that a start need not take.
             from penstock.services.sns.rsa import RsaSigner, new_pem  # noqa: PLC0415
 
-            row = await self._store.table.get(_TABLE, _ROW, b"")
-            pem = new_pem() if row is None else row.document
-            if row is None:
-                await self._store.table.put(_TABLE, _ROW, b"", pem)
+            pem = await self._pem()
+            if pem is None:
+                made = await asyncio.to_thread(new_pem)
+                # Somebody else may have been quicker.
+                pem = await self._pem() or made
+                if pem is made:
+                    await self._store.table.put(_TABLE, _ROW, b"", made, expect=0)
             self._signer = RsaSigner(pem)
         return self._signer
+
+    async def _pem(self) -> bytes | None:
+        row = await self._store.table.get(_TABLE, _ROW, b"")
+        return None if row is None else row.document
 
     def forget(self) -> None:
         """Read the key anew."""
