@@ -1,4 +1,4 @@
-"""Confirming subscriptions: letters with a token, and what a token does."""
+"""Confirming subscriptions: confirmation messages with a token, and what a token does."""
 
 import re
 from dataclasses import dataclass, field
@@ -25,8 +25,8 @@ _TOKEN: Final = re.compile(r"[0-9a-f]+")
 
 
 @dataclass(slots=True)
-class Letters:
-    """A letter that asks for confirmation, ready to be sent, and what its token will be good for."""
+class ConfirmationMessage:
+    """A message that asks for confirmation, ready to be sent, and what its token will be good for."""
 
     token: str
     document: bytes
@@ -66,7 +66,7 @@ class Confirmations:
             f"You have chosen to subscribe to the topic {topic.arn}.\nTo confirm the subscription,"
             " visit the SubscribeURL included in this message."
         )
-        letters = await self._letters(
+        message = await self._message(
             ctx, topic, record, kind="SubscriptionConfirmation", told=told
         )
         async with self._store.transaction() as tx:
@@ -75,29 +75,31 @@ class Confirmations:
             if before:
                 await tx.table.delete(TOKENS, before.encode(), b"")
             await self._repository.put(record, tx)
-            await self.send(tx, letters, ctx.now)
+            await self.send(tx, message, ctx.now)
         self._repository.forget(topic.arn)
 
-    async def farewell(self, ctx: Context, topic: Topic, record: SubscriptionRecord) -> Letters:
-        """The letter to an endpoint whose subscription somebody without credentials ends: its token undoes it."""
+    async def farewell(
+        self, ctx: Context, topic: Topic, record: SubscriptionRecord
+    ) -> ConfirmationMessage:
+        """The message to an endpoint whose subscription somebody without credentials ends: its token undoes it."""
         told = (
             f"You have chosen to deactivate subscription {record.arn}.\nTo cancel this operation and"
             " restore the subscription, visit the SubscribeURL included in this message."
         )
         gone = SubscriptionRecord.load(record.dump(), 0)
         gone.token = self._token()
-        return await self._letters(
+        return await self._message(
             ctx, topic, gone, kind="UnsubscribeConfirmation", told=told, gone=gone.dump()
         )
 
-    async def send(self, tx: Primitives, letters: Letters, now: int) -> None:
-        """Put a letter on its way."""
-        await tx.table.put(TOKENS, letters.token.encode(), b"", letters.document)
-        await put(tx, letters.packed, now)
-        if letters.outbox:
-            await append(tx, letters.account, letters.outbox, now)
+    async def send(self, tx: Primitives, message: ConfirmationMessage, now: int) -> None:
+        """Put a message on its way."""
+        await tx.table.put(TOKENS, message.token.encode(), b"", message.document)
+        await put(tx, message.packed, now)
+        if message.outbox:
+            await append(tx, message.account, message.outbox, now)
 
-    async def _letters(
+    async def _message(
         self,
         ctx: Context,
         topic: Topic,
@@ -106,7 +108,7 @@ class Confirmations:
         kind: str,
         told: str,
         gone: bytes | None = None,
-    ) -> Letters:
+    ) -> ConfirmationMessage:
         id_ = self._ids.uuid()
         document = orjson.dumps(
             {
@@ -115,7 +117,7 @@ class Confirmations:
                 "gone": None if gone is None else gone.decode(),
             }
         )
-        letters = Letters(record.token, document, topic.account)
+        message = ConfirmationMessage(record.token, document, topic.account)
         if record.protocol in HTTP:
             body = await confirmation(
                 topic,
@@ -127,10 +129,10 @@ class Confirmations:
                 id_=id_,
                 at=ctx.now,
             )
-            letters.packed = await self._deliveries.confirm(ctx, topic, record, body, kind)
+            message.packed = await self._deliveries.confirm(ctx, topic, record, body, kind)
         else:
             link = confirm_url(self._endpoint, topic.arn, record.token)
-            letters.outbox.append(
+            message.outbox.append(
                 entry(
                     record.protocol,
                     record.endpoint,
@@ -142,7 +144,7 @@ class Confirmations:
                     link=link,
                 )
             )
-        return letters
+        return message
 
     def _token(self) -> str:
         return f"{self._ids.random.getrandbits(_TOKEN_BITS):0{_TOKEN_BITS // 4}x}"

@@ -190,7 +190,7 @@ class Deliveries:
     async def confirm(
         self, ctx: Context, topic: Topic, record: SubscriptionRecord, body: bytes, kind: str
     ) -> Packed:
-        """A letter that asks an HTTP endpoint to confirm."""
+        """A message that asks an HTTP endpoint to confirm."""
         headers = _headers(kind, orjson.loads(body)["MessageId"], topic.arn, _PLAIN)
         if kind != "SubscriptionConfirmation":
             headers["x-amz-sns-subscription-arn"] = record.arn

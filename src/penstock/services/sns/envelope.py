@@ -1,4 +1,4 @@
-"""What subscribers get: the envelope of a notification, the event of a function, the letters that ask for confirmation."""
+"""What subscribers get: the envelope of a notification, the event of a function, the messages that ask for confirmation."""
 
 import base64
 from collections.abc import Mapping
@@ -123,7 +123,7 @@ def function_event(envelope: bytes, subscription_arn: str) -> bytes:
     )
 
 
-async def confirmation(  # noqa: PLR0913 -- what a letter says
+async def confirmation(  # noqa: PLR0913 -- what a message says
     topic: Topic,
     signer: Signer,
     endpoint: str,
@@ -134,7 +134,7 @@ async def confirmation(  # noqa: PLR0913 -- what a letter says
     id_: str,
     at: int,
 ) -> bytes:
-    """The letter that asks an endpoint to confirm. `kind` is SubscriptionConfirmation or UnsubscribeConfirmation."""
+    """The message that asks an endpoint to confirm. `kind` is SubscriptionConfirmation or UnsubscribeConfirmation."""
     url = confirm_url(endpoint, topic.arn, token)
     fields: list[tuple[str, str | None]] = [
         ("Type", kind),

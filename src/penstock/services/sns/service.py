@@ -82,7 +82,7 @@ class Sns:
         self._deliveries.reset()
 
     def door(self, request: HttpRequest) -> Answering | None:
-        """Take what needs no credentials: the certificate, and the links of letters."""
+        """Take what needs no credentials: the certificate, and the links of confirmation messages."""
         if request.method != "GET":
             return None
         if request.path.startswith(PATH):

@@ -117,9 +117,9 @@ class Subscriptions:
             raise AwsError(
                 "AuthorizationErrorException", "The subscription is ended by its owner alone."
             )
-        letters = None
+        farewell = None
         if unsigned and topic is not None and record.protocol in (*HTTP, *MAIL):
-            letters = await self._confirmations.farewell(ctx, topic, record)
+            farewell = await self._confirmations.farewell(ctx, topic, record)
         async with self._store.transaction() as tx:
             # What was there before the signature may have changed, or be gone.
             current = await self._repository.subscription(arn, tx)
@@ -130,8 +130,8 @@ class Subscriptions:
             if topic is not None:
                 topic.deleted += 1
                 await self._repository.put_topic(topic, tx=tx)
-                if letters is not None:
-                    await self._confirmations.send(tx, letters, ctx.now)
+                if farewell is not None:
+                    await self._confirmations.send(tx, farewell, ctx.now)
         self._repository.on_delete(arn)
 
     @operation("GetSubscriptionAttributes")
