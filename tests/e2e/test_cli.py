@@ -109,7 +109,7 @@ def test_logs_of_nothing(penstock: Any, unique: str) -> None:
     ended = penstock("logs", unique)
 
     assert 1 == ended.returncode
-    assert "The specified log group does not exist." in ended.stderr
+    assert f"there is no log group /aws/lambda/{unique}" in ended.stderr
     assert 1 == len(ended.stderr.splitlines())
 
 
