@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
-
-import aiohttp
+from typing import TYPE_CHECKING, Final
 
 from penstock.core.errors import AwsError
+
+if TYPE_CHECKING:
+    import aiohttp
 
 # An answer has at most so many bytes.
 _MOST_BYTES: Final = 1_048_576
@@ -35,6 +36,8 @@ class Outbound:
         Raises AwsError `CONNECTION_FAILURE` (503; 400 for an answer that is too long) when none came, `TIMEOUT` (504) when
         none came in time.
         """
+        import aiohttp  # noqa: PLC0415 -- a quarter of the start: loaded when something calls out
+
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False

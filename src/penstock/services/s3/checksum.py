@@ -5,12 +5,19 @@ import binascii
 import hashlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, Final, Protocol
-
-from awscrt import checksums as crt
 
 from penstock.api import Request, refuse
 from penstock.core.errors import AwsError
+
+
+@cache
+def _crt() -> Any:
+    """AWS's own checksums."""
+    from awscrt import checksums  # noqa: PLC0415 -- loaded when something is summed, not at the start
+
+    return checksums
 
 
 class Running(Protocol):
@@ -61,20 +68,20 @@ def _md5() -> Running:
 
 _RUNNING: Final[Mapping[str, Callable[[], Running]]] = {
     "ChecksumCRC32": lambda: _Crc(zlib.crc32, 4),
-    "ChecksumCRC32C": lambda: _Crc(crt.crc32c, 4),
-    "ChecksumCRC64NVME": lambda: _Crc(crt.crc64nvme, 8),
+    "ChecksumCRC32C": lambda: _Crc(_crt().crc32c, 4),
+    "ChecksumCRC64NVME": lambda: _Crc(_crt().crc64nvme, 8),
     "ChecksumSHA1": lambda: hashlib.sha1(usedforsecurity=False),
     "ChecksumSHA256": hashlib.sha256,
     "ChecksumSHA512": hashlib.sha512,
     "ChecksumMD5": _md5,
-    "ChecksumXXHASH64": lambda: _XxHash(crt.XXHash.new_xxhash64()),
-    "ChecksumXXHASH3": lambda: _XxHash(crt.XXHash.new_xxhash3_64()),
-    "ChecksumXXHASH128": lambda: _XxHash(crt.XXHash.new_xxhash3_128()),
+    "ChecksumXXHASH64": lambda: _XxHash(_crt().XXHash.new_xxhash64()),
+    "ChecksumXXHASH3": lambda: _XxHash(_crt().XXHash.new_xxhash3_64()),
+    "ChecksumXXHASH128": lambda: _XxHash(_crt().XXHash.new_xxhash3_128()),
 }
-_JOIN: Final[Mapping[str, tuple[Callable[[int, int, int], int], int]]] = {
-    "ChecksumCRC32": (crt.combine_crc32, 4),
-    "ChecksumCRC32C": (crt.combine_crc32c, 4),
-    "ChecksumCRC64NVME": (crt.combine_crc64nvme, 8),
+_JOIN: Final[Mapping[str, tuple[str, int]]] = {
+    "ChecksumCRC32": ("combine_crc32", 4),
+    "ChecksumCRC32C": ("combine_crc32c", 4),
+    "ChecksumCRC64NVME": ("combine_crc64nvme", 8),
 }
 _HEADERS: Final = {f"x-amz-checksum-{name[8:].lower()}": name for name in _RUNNING}
 _DEFAULT: Final = "ChecksumCRC64NVME"
@@ -301,7 +308,8 @@ def _composite(name: str, parts: Sequence[Mapping[str, Any]]) -> str:
 
 def _whole(name: str, parts: Sequence[Mapping[str, Any]]) -> str:
     require_combination(name.removeprefix("Checksum"), FULL)
-    join, size = _JOIN[name]
+    function, size = _JOIN[name]
+    join = getattr(_crt(), function)
     check = 0
     for part in parts:
         value = int.from_bytes(base64.b64decode(part["checksums"][name]), "big")
