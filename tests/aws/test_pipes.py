@@ -180,27 +180,33 @@ def test_an_enrichment_that_gives_nothing_ends_the_batch(
     assert application.messages(url) == []
 
 
-def test_an_enrichment_that_is_no_json_loses_nothing(
-    application: Application, pipes: Any, connect: Callable[..., Any]
-) -> None:
-    """Its messages stay in their queue; an empty answer would end the batch."""
-    url, source = application.queue("source", VisibilityTimeout="60")
-    _, target = application.queue("told")
+def stage_that_says(application: Application, connect: Callable[..., Any], text: str) -> str:
+    """The ARN of a method of a new API, which answers a text."""
     gateway = connect(application.endpoint, "apigateway")
     api = gateway.create_rest_api(name=application.name)["id"]
     root = gateway.get_resources(restApiId=api)["items"][0]["id"]
     method = {"restApiId": api, "resourceId": root, "httpMethod": "POST"}
     gateway.put_method(**method, authorizationType="NONE")
     gateway.put_method_response(**method, statusCode="200")
-    mock = {"application/json": '{"statusCode": 200}'}
-    gateway.put_integration(**method, type="MOCK", requestTemplates=mock)
-    half = {"application/json": '[{"half": '}
-    gateway.put_integration_response(**method, statusCode="200", responseTemplates=half)
+    asked = {"application/json": '{"statusCode": 200}'}
+    gateway.put_integration(**method, type="MOCK", requestTemplates=asked)
+    told = {"application/json": text}
+    gateway.put_integration_response(**method, statusCode="200", responseTemplates=told)
     gateway.create_deployment(restApiId=api, stageName="s")
+    return f"arn:aws:execute-api:us-east-1:000000000000:{api}/s/POST/"
+
+
+def test_an_enrichment_that_is_no_json_loses_nothing(
+    application: Application, pipes: Any, connect: Callable[..., Any]
+) -> None:
+    """Its messages stay in their queue; an empty answer would end the batch."""
+    url, source = application.queue("source", VisibilityTimeout="60")
+    _, target = application.queue("told")
+    stage = stage_that_says(application, connect, '[{"half": ')
     pipes.create_pipe(
         Name=application.name,
         Source=source,
-        Enrichment=f"arn:aws:execute-api:us-east-1:000000000000:{api}/s/POST/",
+        Enrichment=stage,
         Target=target,
         RoleArn=ROLE,
     )
@@ -379,21 +385,11 @@ def test_a_stage_of_api_gateway_as_enrichment(
 ) -> None:
     url, source = application.queue("source")
     told, target = application.queue("told")
-    gateway = connect(application.endpoint, "apigateway")
-    api = gateway.create_rest_api(name=application.name)["id"]
-    root = gateway.get_resources(restApiId=api)["items"][0]["id"]
-    method = {"restApiId": api, "resourceId": root, "httpMethod": "POST"}
-    gateway.put_method(**method, authorizationType="NONE")
-    gateway.put_method_response(**method, statusCode="200")
-    mock = {"application/json": '{"statusCode": 200}'}
-    gateway.put_integration(**method, type="MOCK", requestTemplates=mock)
-    told_back = {"application/json": '{"by": "mock"}'}
-    gateway.put_integration_response(**method, statusCode="200", responseTemplates=told_back)
-    gateway.create_deployment(restApiId=api, stageName="s")
+    stage = stage_that_says(application, connect, '{"by": "mock"}')
     pipes.create_pipe(
         Name=application.name,
         Source=source,
-        Enrichment=f"arn:aws:execute-api:us-east-1:000000000000:{api}/s/POST/",
+        Enrichment=stage,
         Target=target,
         RoleArn=ROLE,
     )

@@ -70,15 +70,20 @@ def encode_attributes(
     return orjson.dumps(document)
 
 
+def binary_values(attributes: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Message attributes of JSON as operations take them: a `BinaryValue` is bytes again."""
+    return {
+        name: {k: base64.b64decode(v) if k == "BinaryValue" else v for k, v in value.items()}
+        for name, value in attributes.items()
+    }
+
+
 def decode_attributes(data: bytes) -> SqsAttributes:
     """The inverse of `encode_attributes`."""
     if not data.startswith(b"{"):
         return SqsAttributes(data.decode())
     document = orjson.loads(data)
-    attributes = {
-        name: {k: base64.b64decode(v) if k == "BinaryValue" else v for k, v in value.items()}
-        for name, value in document.get("a", {}).items()
-    }
+    attributes = binary_values(document.get("a", {}))
     return SqsAttributes(document["s"], attributes, document.get("t"), document.get("g"))
 
 

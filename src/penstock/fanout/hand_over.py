@@ -1,6 +1,5 @@
 """Handing an event to its target, by the public operation of the target's service."""
 
-import base64
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
@@ -9,6 +8,7 @@ from penstock.api import Context, Dispatcher
 from penstock.clock import Clock
 from penstock.core.arn import parse_arn
 from penstock.core.errors import AwsError, PenstockError
+from penstock.core.sqs_message import binary_values
 from penstock.delivery.model import Delivered, Failed, Outcome, Throttled
 from penstock.fanout.delivery import Delivery
 from penstock.fanout.letters import Letters
@@ -144,13 +144,7 @@ def request_to_queue(delivery: Delivery, body: bytes) -> dict[str, Any]:
 
 def _with_attributes(request: dict[str, Any]) -> dict[str, Any]:
     attributes = request.get("MessageAttributes")
-    if not attributes:
-        return request
-    decoded = {
-        name: {k: base64.b64decode(v) if k == "BinaryValue" else v for k, v in value.items()}
-        for name, value in attributes.items()
-    }
-    return {**request, "MessageAttributes": decoded}
+    return {**request, "MessageAttributes": binary_values(attributes)} if attributes else request
 
 
 async def _to_queue(

@@ -137,13 +137,6 @@ class Lane:
             # Whether to try again is the policy's to say.
             return None
 
-    async def send(self, ctx: Context, deliveries: Sequence[tuple[Delivery, bytes]]) -> None:
-        """Put deliveries, all or none."""
-        packed = await self.pack(ctx, deliveries)
-        if packed:
-            async with self._given.store.transaction() as tx:
-                await put(tx, packed, ctx.now)
-
 
 async def put(tx: Primitives, packed: Packed, now: int) -> None:
     """Put what was packed."""

@@ -11,11 +11,12 @@ from penstock.core.errors import AwsError
 from penstock.core.phases import AWS_MANAGED, PhasedSchedule
 from penstock.core.retry import DeadLetter
 from penstock.core.sns_filter import attribute_values, body_value
+from penstock.core.sqs_message import binary_values
 from penstock.delivery.model import Failed, Scaling
 from penstock.fanout import Delivery, Fanout, Lane, Letter, Packed, put
 from penstock.services.sns.delivery_policy import DEFAULT_RETRY, schedule_of
 from penstock.services.sns.envelope import Envelope, function_event
-from penstock.services.sns.message import Message, binary_attributes, plain_attributes
+from penstock.services.sns.message import Message, plain_attributes
 from penstock.services.sns.outbox import append, entry
 from penstock.services.sns.repository import Repository, Route, Routes, lane_of
 from penstock.services.sns.signature import Signers
@@ -334,7 +335,7 @@ def _letter_of(delivery: Delivery, message: Leased, failed: Failed, decision: De
     group = delivery.own.get("group") or message.id
     return Letter(
         body=message.body,
-        attributes=binary_attributes(delivery.request.get("MessageAttributes") or {}),
+        attributes=binary_values(delivery.request.get("MessageAttributes") or {}),
         group=group if ordered else None,
         dedup=delivery.own.get("dedup", message.id) if ordered else None,
     )

@@ -10,7 +10,7 @@ import orjson
 
 from penstock.api import Request
 from penstock.core.errors import AwsError
-from penstock.core.sqs_message import attributes_size
+from penstock.core.sqs_message import attributes_size, binary_values
 from penstock.services.sns.problem import invalid
 from penstock.services.sns.topic import Topic
 
@@ -64,7 +64,7 @@ class Message:
     def load(data: bytes) -> "Message":
         """The inverse of `dump`: a message that is replayed."""
         document = orjson.loads(data)
-        attributes = binary_attributes(document.pop("attributes"))
+        attributes = binary_values(document.pop("attributes"))
         return Message(**document, attributes=attributes, replayed=True)
 
 
@@ -74,14 +74,6 @@ def plain_attributes(attributes: Mapping[str, Mapping[str, Any]]) -> dict[str, d
         name: {
             k: base64.b64encode(v).decode() if k == "BinaryValue" else v for k, v in value.items()
         }
-        for name, value in attributes.items()
-    }
-
-
-def binary_attributes(attributes: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, Any]]:
-    """The inverse of `plain_attributes`."""
-    return {
-        name: {k: base64.b64decode(v) if k == "BinaryValue" else v for k, v in value.items()}
         for name, value in attributes.items()
     }
 
