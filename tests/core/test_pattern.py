@@ -128,7 +128,10 @@ def test_never_crashes(document: Any) -> None:
 
 @pytest.mark.skipif(not VECTORS.exists(), reason="PENSTOCK_SUITES does not have the vectors")
 def test_event_ruler_vectors() -> None:
-    """event-ruler is the matcher that EventBridge itself runs; a few vectors test its Java API and may differ."""
+    """All but six, whose verdicts are of the deprecated `Ruler.matches`: it does not join names by dots.
+
+    For the same six, event-ruler's machine, which EventBridge runs, says that they match.
+    """
     wrong = []
     for line in VECTORS.read_text().splitlines():
         vector = json.loads(line)
@@ -139,5 +142,6 @@ def test_event_ruler_vectors() -> None:
         else:
             got = vector["kind"] == "pattern" or pattern.matches(json.loads(vector["event"]))
         if got != vector["valid" if vector["kind"] == "pattern" else "matches"]:
-            wrong.append(vector["source"])
-    assert len(wrong) <= 6, wrong
+            wrong.append((vector["source"], "detail.state" in json.loads(vector["event"]), got))
+    deprecated = "RulerTest.WHEN_RulesFromReadmeAreTried_THEN_TheyWork"
+    assert [(deprecated, True, True)] * 6 == wrong
