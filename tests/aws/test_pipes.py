@@ -12,11 +12,22 @@ from tests.aws.lambda_application import Application
 from tests.conftest import Server
 
 ROLE = "arn:aws:iam::000000000000:role/pipe"
+FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:f"
+DESTINATION = "arn:aws:events:us-east-1:000000000000:api-destination/d/6b1d4a0c"
 ENRICH = """
 import json
 
 def handler(event, context):
     return [{"seen": json.loads(record["body"])["n"], "of": len(event)} for record in event]
+"""
+PASS_ON = """
+def handler(event, context):
+    return event
+"""
+# Two events of each message.
+TWICE = """
+def handler(event, context):
+    return [{"n": n} for _ in event for n in range(2)]
 """
 NOTHING = """
 def handler(event, context):
@@ -91,7 +102,19 @@ def test_a_pipe_as_it_was_created(application: Application, pipes: Any) -> None:
         ({"TargetParameters": {"InputTemplate": "<aws.pipes.nonsense>"}}, "no reserved variable"),
         ({"TargetParameters": {"LambdaFunctionParameters": {}}}, "cannot be given"),
         ({"SourceParameters": {"FilterCriteria": {"Filters": [{"Pattern": "{"}]}}}, "Invalid filter pattern"),
-        ({"SourceParameters": {"SqsQueueParameters": {"BatchSize": 11}}}, "MaximumBatchingWindowInSeconds"),
+        (
+            {"Target": FUNCTION, "SourceParameters": {"SqsQueueParameters": {"BatchSize": 11}}},
+            "MaximumBatchingWindowInSeconds",
+        ),
+        ({"SourceParameters": {"SqsQueueParameters": {"BatchSize": 11}}}, "not be greater than 10"),
+        (
+            {"Target": DESTINATION, "SourceParameters": {"SqsQueueParameters": {"BatchSize": 2}}},
+            "not be greater than 1 ",
+        ),
+        (
+            {"Enrichment": DESTINATION, "SourceParameters": {"SqsQueueParameters": {"BatchSize": 2}}},
+            "not be greater than 1 ",
+        ),
         ({"Source": "arn:aws:sqs:us-east-1:000000000000:gone"}, "does not exist"),
         ({"Target": "arn:aws:sqs:us-east-1:000000000000:t.fifo"}, "MessageGroupId"),
     ],
@@ -116,7 +139,7 @@ def test_filter_template_and_queue(application: Application, pipes: Any) -> None
         RoleArn=ROLE,
         SourceParameters={
             "FilterCriteria": {"Filters": [{"Pattern": json.dumps({"body": {"kind": ["order"]}})}]},
-            "SqsQueueParameters": {"BatchSize": 20, "MaximumBatchingWindowInSeconds": 5},
+            "SqsQueueParameters": {"BatchSize": 10, "MaximumBatchingWindowInSeconds": 5},
         },
         TargetParameters={
             "InputTemplate": '{"id": <$.body.id>, "pipe": "<aws.pipes.pipe-name>"}',
@@ -241,6 +264,25 @@ def test_a_function_says_which_messages_failed(application: Application, pipes: 
     assert [one["Body"] for one in application.messages(dead)] == ["bad"]
 
 
+def test_a_function_behind_an_enrichment_says_which_messages_failed(
+    application: Application, pipes: Any
+) -> None:
+    """By the ids of the source, which the enrichment passes on."""
+    url, source = application.queue("source", VisibilityTimeout="60")
+    told, _ = application.queue("told")
+    function = application.function(PARTIAL, Environment={"Variables": {"TOLD": told}})
+    pipes.create_pipe(
+        Name=application.name,
+        Source=source,
+        Enrichment=application.function(PASS_ON, "enrich"),
+        Target=function,
+        RoleArn=ROLE,
+    )
+    application.send(url, "bad")
+    application.advance(130)
+    assert application.bodies(told)[:2] == [["bad"], ["bad"]]
+
+
 def test_a_target_that_refuses_loses_nothing(application: Application, pipes: Any) -> None:
     """Messages for a queue that is gone stay in their source, and arrive when it is there again."""
     url, source = application.queue("source", VisibilityTimeout="60")
@@ -336,9 +378,6 @@ def test_an_api_destination_as_target(
         Source=source,
         Target=destination(application, connect, f"{endpoint.url}/*"),
         RoleArn=ROLE,
-        SourceParameters={
-            "SqsQueueParameters": {"BatchSize": 2, "MaximumBatchingWindowInSeconds": 5}
-        },
         TargetParameters={
             "InputTemplate": '{"n": <$.body.n>}',
             "HttpParameters": {
@@ -361,6 +400,26 @@ def test_an_api_destination_as_target(
     assert len(endpoint.seen) == 3
 
 
+def test_more_events_than_a_target_takes(
+    application: Application, pipes: Any, connect: Callable[..., Any], endpoint: Endpoint
+) -> None:
+    """An enrichment that makes two events for a target that takes one: it is not called, and nothing is lost."""
+    dead, dead_arn = application.queue("dead")
+    policy = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": 2})
+    url, source = application.queue("source", RedrivePolicy=policy, VisibilityTimeout="60")
+    pipes.create_pipe(
+        Name=application.name,
+        Source=source,
+        Enrichment=application.function(TWICE),
+        Target=destination(application, connect, endpoint.url),
+        RoleArn=ROLE,
+    )
+    application.send(url, "1")
+    application.advance(300)
+    assert endpoint.seen == []
+    assert [one["Body"] for one in application.messages(dead)] == ["1"]
+
+
 def test_an_api_destination_as_enrichment(
     application: Application, pipes: Any, connect: Callable[..., Any], endpoint: Endpoint
 ) -> None:
@@ -376,7 +435,7 @@ def test_an_api_destination_as_enrichment(
     )
     application.send(url, '{"n": 1}')
     application.advance(1)
-    assert endpoint.seen[0]["body"] == b'[{"n":1}]'
+    assert endpoint.seen[0]["body"] == b'{"n":1}'
     assert application.bodies(told) == [{"access_token": "", "expires_in": 3600}]
 
 

@@ -34,6 +34,17 @@ _ENRICHMENTS: Final = {
     "lambda": None,
 }
 _COMMON: Final = frozenset(["FilterCriteria", "InputTemplate"])
+# AWS: how many events a target or an enrichment takes at once; functions take what 6 MB hold (EventBridge guide,
+# "Pipes batching").
+_AT_ONCE: Final = {
+    DESTINATION: 1,
+    "events": 10,
+    "execute-api": 1,
+    "logs": 10_000,
+    "sns": 10,
+    "sqs": 10,
+}
+_MOST_AT_ONCE: Final = 10_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,18 +71,29 @@ class Pipe:
     @property
     def batch_size(self) -> int:
         """How many messages are taken together, at most."""
-        return 1 if self.calls_one_by_one else self.told_size
+        # AWS: ten unless told otherwise (EventBridge guide, "Amazon SQS as a source").
+        return min(int(self._source("BatchSize", 10)), self.largest_batch)
 
     @property
-    def calls_one_by_one(self) -> bool:
-        """Whether every event is a call of its own, which may have to wait for its turn."""
-        return service_of(self.given["Target"]) == DESTINATION
+    def largest_batch(self) -> int:
+        """How many messages may be taken together: what both enrichment and target take at once."""
+        enrichment = self.given.get("Enrichment")
+        return min(self.target_takes, taken_at_once(enrichment) if enrichment else _MOST_AT_ONCE)
+
+    @property
+    def target_takes(self) -> int:
+        """How many events the target takes at once."""
+        return taken_at_once(self.given["Target"])
 
     @property
     def told_size(self) -> int:
-        """BatchSize."""
-        # AWS: ten unless told otherwise (EventBridge guide, "Amazon SQS as a source").
-        return int(self._source("BatchSize", 10))
+        """BatchSize; 0 if it was not told."""
+        return int(self._source("BatchSize", 0))
+
+    @property
+    def waits_its_turn(self) -> bool:
+        """Whether the target is called at a rate, so that an event may have to wait."""
+        return service_of(self.given["Target"]) == DESTINATION
 
     @property
     def window_ms(self) -> int:
@@ -138,6 +160,11 @@ def service_of(arn: str) -> str:
     return DESTINATION if parsed.resource.startswith(f"{DESTINATION}/") else parsed.service
 
 
+def taken_at_once(arn: str) -> int:
+    """How many events a target or an enrichment takes at once."""
+    return _AT_ONCE.get(service_of(arn), _MOST_AT_ONCE)
+
+
 def _service(arn: str, what: str) -> str:
     try:
         return service_of(arn)
@@ -162,6 +189,8 @@ def _check_group(pipe: Pipe, target: str) -> None:
 
 
 def _check_batch(pipe: Pipe) -> None:
+    if pipe.told_size > pipe.largest_batch:
+        raise invalid(f"BatchSize must not be greater than {pipe.largest_batch} for this pipe.")
     fifo = pipe.given["Source"].endswith(".fifo")
     if fifo and pipe.window_ms:
         raise invalid("Batching window is not supported for FIFO queues.")

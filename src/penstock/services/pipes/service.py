@@ -224,7 +224,7 @@ class Pipes:
             return
         given = self._given
         target = PipeTarget(pipe, given, self._handle, self._call)
-        takes_ms = _CALL_MS if pipe.calls_one_by_one else _LONGEST_MS
+        takes_ms = _CALL_MS if pipe.waits_its_turn else _LONGEST_MS
         self._fed.add(pipe.arn)
         given.engine.add(
             Subscription(

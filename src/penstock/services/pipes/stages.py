@@ -78,12 +78,15 @@ class PipeTarget:
             answer = await self._enrich(ctx, self._enrichment, given)
             if not answer:
                 return frozenset()
+            if len(answer) > self._pipe.target_takes:
+                # AWS: the target is not called then (EventBridge guide, "Pipes batching").
+                raise AwsError("ValidationException", "The target does not take so many events.")
             events = Events([(one, dumps(one)) for one in answer])
         payloads = _transformed(events, self._after, reserved)
         result = await self._send(self._dispatcher, ctx, self._pipe, payloads)
         if isinstance(result, bytes):
             # AWS: a function may say which of the batch failed, by the message's id (EventBridge guide, "Pipes batching").
-            return failed_items(result, ids) if self._enrichment is None else frozenset()
+            return failed_items(result, ids)
         if not result:
             return frozenset()
         if self._enrichment is None:
@@ -129,10 +132,10 @@ class PipeTarget:
         return _events_of(answer.get("Payload") or b"null")
 
     async def _ask(self, ctx: Context, arn: str, events: Events) -> bytes:
-        """What an HTTP enrichment answers to the batch."""
-        first = events.pairs[0][0]
-        delivery = http_delivery(self._pipe, ctx, arn, "EnrichmentParameters", first)
-        return await self._call(ctx, delivery, events.array())
+        """What an HTTP enrichment answers to the one event of a batch."""
+        ((event, payload),) = events.pairs
+        delivery = http_delivery(self._pipe, ctx, arn, "EnrichmentParameters", event)
+        return await self._call(ctx, delivery, payload)
 
 
 def _events_of(answer: bytes) -> list[Any]:

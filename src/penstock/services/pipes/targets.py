@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -12,8 +12,6 @@ from penstock.core.errors import AwsError
 from penstock.core.pipe_template import resolved
 from penstock.fanout import Delivery
 from penstock.services.pipes.definition import DESTINATION, Pipe
-
-_TEN: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +29,7 @@ CallHttp: TypeAlias = Callable[[Context, Delivery, bytes], Awaitable[bytes]]
 """Calls an API destination or a stage, with a body. Gives the answer's body. Raises AwsError."""
 Taken: TypeAlias = "bytes | list[int]"
 Send: TypeAlias = Callable[[Dispatcher, Context, Pipe, Events], Awaitable[Taken]]
-"""Hands events over. Gives what a function answered, or the indices of the events that were not taken.
+"""Hands so many events over as the target takes at once. Gives what a function answered, or the indices of the events that were not taken.
 
 Raises AwsError when none was."""
 
@@ -40,16 +38,10 @@ def senders(call: CallHttp) -> Mapping[str, Send]:
     """The targets by service. `call` reaches those that speak HTTP."""
 
     async def to_http(dispatcher: Dispatcher, ctx: Context, pipe: Pipe, events: Events) -> Taken:
-        target, failed = pipe.given["Target"], []
-        for index, (event, payload) in enumerate(events.pairs):
-            delivery = http_delivery(pipe, ctx, target, "TargetParameters", event)
-            try:
-                await call(ctx, delivery, payload)
-            except AwsError:
-                if index == 0:
-                    raise
-                failed.append(index)
-        return failed
+        ((event, payload),) = events.pairs
+        delivery = http_delivery(pipe, ctx, pipe.given["Target"], "TargetParameters", event)
+        await call(ctx, delivery, payload)
+        return []
 
     return {
         DESTINATION: to_http,
@@ -116,11 +108,8 @@ async def _to_queue(dispatcher: Dispatcher, ctx: Context, pipe: Pipe, events: Ev
     url = f"{ctx.endpoint}/{where.account}/{where.resource}"
     there = ctx.child(account=where.account, region=where.region)
 
-    async def send(some: list[dict[str, Any]]) -> Result:
-        request = {"QueueUrl": url, "Entries": some}
-        return await dispatcher.call(there, "sqs", "SendMessageBatch", request)
-
-    return await _in_tens(entries, send)
+    request = {"QueueUrl": url, "Entries": entries}
+    return _failed(await dispatcher.call(there, "sqs", "SendMessageBatch", request))
 
 
 async def _to_topic(dispatcher: Dispatcher, ctx: Context, pipe: Pipe, events: Events) -> Taken:
@@ -132,28 +121,12 @@ async def _to_topic(dispatcher: Dispatcher, ctx: Context, pipe: Pipe, events: Ev
     where = parse_arn(topic)
     there = ctx.child(account=where.account, region=where.region)
 
-    async def publish(some: list[dict[str, Any]]) -> Result:
-        request = {"TopicArn": topic, "PublishBatchRequestEntries": some}
-        return await dispatcher.call(there, "sns", "PublishBatch", request)
-
-    return await _in_tens(entries, publish)
+    request = {"TopicArn": topic, "PublishBatchRequestEntries": entries}
+    return _failed(await dispatcher.call(there, "sns", "PublishBatch", request))
 
 
-async def _in_tens(
-    entries: list[dict[str, Any]], send: Callable[[list[dict[str, Any]]], Awaitable[Result]]
-) -> list[int]:
-    """Send entries in batches. Raises AwsError when the first is refused; those after it count as failed."""
-    failed: list[int] = []
-    for first in range(0, len(entries), _TEN):
-        some = entries[first : first + _TEN]
-        try:
-            result = await send(some)
-        except AwsError:
-            if first == 0:
-                raise
-            return [*failed, *range(first, len(entries))]
-        failed += [int(one["Id"]) for one in result.get("Failed") or ()]
-    return failed
+def _failed(result: Result) -> list[int]:
+    return [int(one["Id"]) for one in result.get("Failed") or ()]
 
 
 async def _to_bus(dispatcher: Dispatcher, ctx: Context, pipe: Pipe, events: Events) -> Taken:
@@ -161,13 +134,8 @@ async def _to_bus(dispatcher: Dispatcher, ctx: Context, pipe: Pipe, events: Even
     entries = [_entry(pipe, parameters, event, payload) for event, payload in events.pairs]
     where = parse_arn(pipe.given["Target"])
     there = ctx.child(account=where.account, region=where.region)
-    failed: list[int] = []
-    for first in range(0, len(entries), _TEN):
-        request = {"Entries": entries[first : first + _TEN]}
-        result = await dispatcher.call(there, "events", "PutEvents", request)
-        told = result["Entries"]
-        failed += [first + index for index, one in enumerate(told) if one.get("ErrorCode")]
-    return failed
+    result = await dispatcher.call(there, "events", "PutEvents", {"Entries": entries})
+    return [index for index, one in enumerate(result["Entries"]) if one.get("ErrorCode")]
 
 
 def _entry(pipe: Pipe, parameters: dict[str, Any], event: Any, payload: bytes) -> dict[str, Any]:
