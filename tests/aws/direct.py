@@ -1,5 +1,6 @@
-"""S3 without HTTP, on a store of a test's own."""
+"""Services without HTTP, on a store of a test's own."""
 
+from dataclasses import replace
 from typing import Any
 
 from penstock.api import Service
@@ -13,14 +14,16 @@ from penstock.services.sqs import Sqs
 from penstock.storage.primitives import Store
 
 
-def s3_over(store: Store, ids: Ids, dispatcher: Any = None) -> Service:
-    """The service; nothing that it puts on its way is delivered."""
+def fanout_over(store: Store, ids: Ids) -> tuple[Fanout, Sqs, DeliveryEngine]:
+    """What senders are given, with the queues and the engine that it stands on. Nobody dispatches."""
     clock = SystemClock()
     sqs = Sqs(store, ids, clock, b"0" * 32)
     faults = Faults(lambda: None)
+    engine = DeliveryEngine(store, clock, faults)
+    dispatcher: Any = None
     fanout = Fanout(
         store=store,
-        engine=DeliveryEngine(store, clock, faults),
+        engine=engine,
         dispatcher=dispatcher,
         clock=clock,
         ids=ids,
@@ -30,4 +33,10 @@ def s3_over(store: Store, ids: Ids, dispatcher: Any = None) -> Service:
         outbound=Outbound(),
         endpoint="http://127.0.0.1:4566",
     )
-    return S3(store, ids, dispatcher, fanout).service
+    return fanout, sqs, engine
+
+
+def s3_over(store: Store, ids: Ids, dispatcher: Any = None) -> Service:
+    """S3; nothing that it puts on its way is delivered."""
+    fanout, _, _ = fanout_over(store, ids)
+    return S3(store, ids, dispatcher, replace(fanout, dispatcher=dispatcher)).service

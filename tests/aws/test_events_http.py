@@ -275,6 +275,26 @@ def test_a_destination_that_is_gone_leaves_a_dead_letter(bus: Bus, endpoint: End
     assert "NO_RESOURCE" == letter["MessageAttributes"]["ERROR_CODE"]["StringValue"]
 
 
+def test_a_destination_that_is_deleted_while_events_wait_for_it(
+    bus: Bus, endpoint: Endpoint
+) -> None:
+    """They become dead letters when their turn comes, and so do those that come later."""
+    endpoint.answers = [(503, {"Retry-After": "60"})]
+    arn = destination(bus, endpoint.url, KEY)
+    letters, dead = bus.queue("dead")
+    bus.rule(ORDERS, {"Arn": arn, "RoleArn": ROLE, "DeadLetterConfig": {"Arn": dead}})
+    waits = bus.put()["EventId"]
+    bus.advance(0)
+    bus.events.delete_api_destination(Name=bus.unique[-64:])
+    late = bus.put()["EventId"]
+    bus.advance(120)
+
+    found = bus.messages(letters)
+
+    assert {waits, late} == {json.loads(letter["Body"])["id"] for letter in found}
+    assert 1 == len(endpoint.seen)
+
+
 def test_a_stage_of_api_gateway_is_called(bus: Bus, connect: Any) -> None:
     """As a client would call it: here a method that puts its body into a queue."""
     url, _ = bus.queue("taken")

@@ -196,6 +196,31 @@ def test_a_replay_sends_an_archives_events_again(bus: Bus) -> None:
     assert 4 == described["EventCount"]
 
 
+def test_a_replay_goes_by_the_time_of_the_events(bus: Bus) -> None:
+    """It may be another one than that at which they were put."""
+    source = archive(bus)
+    url, arn = bus.queue("one")
+    began = now(bus)
+    hour = 3600
+    long_ago = [bus.put(Time=began - 48 * hour + n)["EventId"] for n in (0, 30, 60)]
+    bus.advance(60)
+    bus.put()
+    bus.put(Time=began + 48 * hour)
+    late = bus.put(Time=began - 48 * hour + 10)["EventId"]
+    bus.rule({"replay-name": [bus.unique]}, {"Arn": arn})
+
+    bus.events.start_replay(
+        ReplayName=bus.unique,
+        EventSourceArn=source,
+        EventStartTime=began - 48 * hour,
+        EventEndTime=began - 48 * hour + 30,
+        Destination={"Arn": bus.arn},
+    )
+    bus.advance(0)
+
+    assert [*long_ago[:2], late] == [event["id"] for event in bus.bodies(url)]
+
+
 def test_an_archive_whose_bus_is_gone_takes_nothing(bus: Bus) -> None:
     """It says so, cannot be changed, and takes events again once it is updated for a bus made again."""
     name = archive(bus).rsplit("/", 1)[1]
@@ -258,6 +283,33 @@ def test_a_third_account_is_not_reached(bus: Bus, connect: Any) -> None:
     (letter,) = bus.messages(letters)
     assert "THIRD_ACCOUNT_HOP_DETECTED" == attributes(letter)["ERROR_CODE"]
     assert "000000000000" == json.loads(letter["Body"])["account"]
+
+
+def test_an_event_is_sent_to_another_bus_only_once(bus: Bus) -> None:
+    """Two buses that send everything to each other do not do so for ever."""
+    url, queue = bus.queue()
+    other_url, other_queue = bus.queue("other")
+    letters, dead = bus.queue("dead")
+    other = f"{bus.name}-2"
+    other_arn = bus.events.create_event_bus(Name=other)["EventBusArn"]
+    bus.rule(ORDERS, {"Arn": queue}, {"Arn": other_arn, "RoleArn": ROLE})
+    bus.events.put_rule(Name=other, EventBusName=other, EventPattern=json.dumps(ORDERS))
+    back = {"Id": "1", "Arn": bus.arn, "RoleArn": ROLE, "DeadLetterConfig": {"Arn": dead}}
+    bus.events.put_targets(
+        Rule=other, EventBusName=other, Targets=[back, {"Id": "2", "Arn": other_queue}]
+    )
+
+    put = bus.put()["EventId"]
+    bus.advance(10)
+
+    assert [put] == [event["id"] for event in bus.bodies(url)]
+    assert [put] == [event["id"] for event in bus.bodies(other_url)]
+    (letter,) = bus.messages(letters)
+    assert "THIRD_ACCOUNT_HOP_DETECTED" == attributes(letter)["ERROR_CODE"]
+    assert (
+        f"Event ingestion rejected for event {put} because an event can be sent to an event bus target only once. This "
+        "event was previously delivered to an event bus target."
+    ) == attributes(letter)["ERROR_MESSAGE"]
 
 
 def test_a_crash_loses_no_delivery_and_no_schedule(

@@ -7,18 +7,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from penstock.api import Context
-from penstock.clock import SystemClock, quiet
+from penstock.clock import quiet
 from penstock.core.errors import AwsError, Conflict
 from penstock.core.ids import Ids
-from penstock.delivery.engine import DeliveryEngine
-from penstock.delivery.fault import Faults
-from penstock.fanout import Fanout, Outbound
 from penstock.services.sns import Sns
 from penstock.services.sns.repository import Repository
 from penstock.services.sns.signature import Signers
-from penstock.services.sqs import Sqs
 from penstock.storage.primitives import Store
 from penstock.storage.sqlite import SqliteStore
+from tests.aws.direct import fanout_over
 
 ACCOUNT = "000000000000"
 TOPIC = f"arn:aws:sns:us-east-1:{ACCOUNT}:t"
@@ -33,25 +30,8 @@ class Direct:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.clock = SystemClock()
-        faults = Faults(lambda: None)
-        self.engine = DeliveryEngine(store, self.clock, faults)
-        self.outbound = Outbound()
-        ids = Ids()
-        sqs = Sqs(store, ids, self.clock, b"0" * 32)
-        dispatcher: Any = None
-        fanout = Fanout(
-            store=store,
-            engine=self.engine,
-            dispatcher=dispatcher,
-            clock=self.clock,
-            ids=ids,
-            faults=faults,
-            intake=sqs.intake,
-            queue_exists=sqs.exists,
-            outbound=self.outbound,
-            endpoint="http://127.0.0.1:4566",
-        )
+        fanout, sqs, self.engine = fanout_over(store, Ids())
+        self.clock, self.outbound = fanout.clock, fanout.outbound
         self.sns = Sns(fanout)
         self._services = {"sns": self.sns.service, "sqs": sqs.service}
 

@@ -1,6 +1,6 @@
 """API destinations, as requests give them."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from penstock.api import Context, Request, Result, operation
@@ -31,6 +31,10 @@ _GIVEN: Final = (
 )
 
 
+async def _nothing(arn: str) -> None:
+    pass
+
+
 class Destinations:
     """Operations on API destinations. A document has the members of DescribeApiDestination without the state."""
 
@@ -42,6 +46,8 @@ class Destinations:
         self._lanes = Documents(LANES)
         self.on_change: Callable[[str], None] = lambda arn: None
         """Told the ARN of a destination that has changed or is gone."""
+        self.on_delete: Callable[[str], Awaitable[None]] = _nothing
+        """The same of one that is gone."""
 
     async def find(self, given: Primitives, scope: Scope, name: str) -> Document:
         """A destination. Raises ResourceNotFoundException."""
@@ -55,8 +61,7 @@ class Destinations:
 
     async def by_arn(self, arn: str) -> tuple[Document, Document]:
         """A destination and its connection. Raises ResourceNotFoundException."""
-        where = parse_arn(arn)
-        scope, name = Scope(where.account, where.region), where.resource.split("/")[1]
+        scope, name = _named(arn)
         found = await self.find(self._store, scope, name)
         if found["ApiDestinationArn"] != arn:
             raise AwsError("ResourceNotFoundException", f"{arn} does not exist.", status=404)
@@ -66,17 +71,19 @@ class Destinations:
         """The ARNs of all destinations, also of those that are gone while events may be on their way to them."""
         return [one["Arn"] for one in await self._lanes.everything(self._store)]
 
+    async def exists(self, arn: str) -> bool:
+        """Whether there is such a destination."""
+        scope, name = _named(arn)
+        found = await self._documents.find(self._store, scope.partition, name)
+        return found is not None and found["ApiDestinationArn"] == arn
+
     async def forget(self, arn: str) -> None:
         """Nothing is on its way to a destination that may be gone. Drop its lane if it is."""
-        where = parse_arn(arn)
-        scope, name = Scope(where.account, where.region), where.resource.split("/")[1]
-        found = await self._documents.find(self._store, scope.partition, name)
-        if found is None or found["ApiDestinationArn"] != arn:
-            await self._lanes.delete(self._store, scope.partition, arn)
+        if not await self.exists(arn):
+            await self._lanes.delete(self._store, _named(arn)[0].partition, arn)
 
     async def _connection(self, given: Primitives, arn: str) -> Document:
-        where = parse_arn(arn)
-        scope, name = Scope(where.account, where.region), where.resource.split("/")[1]
+        scope, name = _named(arn)
         return await self._connections.find(given, scope, name)
 
     async def _with_state(self, given: Primitives, document: Document) -> Document:
@@ -160,3 +167,10 @@ class Destinations:
             document = await self.find(tx, scope, request["Name"])
             await self._documents.delete(tx, scope.partition, request["Name"])
         self.on_change(document["ApiDestinationArn"])
+        await self.on_delete(document["ApiDestinationArn"])
+
+
+def _named(arn: str) -> tuple[Scope, str]:
+    """Where a destination or a connection is, and its name."""
+    where = parse_arn(arn)
+    return Scope(where.account, where.region), where.resource.split("/")[1]

@@ -20,13 +20,19 @@ _LARGE: Final = re.compile(r"\d{19}|\d[eE]\+?\d{3}")
 
 
 class Event:
-    """An event on its way: the document that patterns see and targets get, and the trace header it came with."""
+    """An event on its way: the document that patterns see and targets get, and the trace header it came with.
 
-    __slots__ = ("_body", "_leaves", "document", "trace")
+    `sent_on` says that it came from another bus.
+    """
 
-    def __init__(self, document: dict[str, Any], trace: str | None = None) -> None:
+    __slots__ = ("_body", "_leaves", "document", "sent_on", "trace")
+
+    def __init__(
+        self, document: dict[str, Any], trace: str | None = None, *, sent_on: bool = False
+    ) -> None:
         self.document = document
         self.trace = trace
+        self.sent_on = sent_on
         self._body: bytes | None = None
         self._leaves: Leaves | None = None
 

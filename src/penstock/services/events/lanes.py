@@ -1,7 +1,7 @@
 """The lanes of the fan-out that EventBridge has: one for all targets that are quick, and own ones for HTTP."""
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, TypeAlias
 
 from penstock.api import Context
 from penstock.fanout import Delivery, Fanout, Lane, Packed, Sender
@@ -10,67 +10,99 @@ from penstock.services.events.senders import SENDERS
 
 DELIVERIES: Final = "events/deliveries"
 STAGES: Final = "stages"
+_OWN: Final = f"{DELIVERIES}/"
+Exists: TypeAlias = Callable[[str], Awaitable[bool]]
+"""Whether there is an API destination of an ARN."""
 
 
 class Lanes:
     """Puts deliveries into their lanes."""
 
     def __init__(
-        self, fanout: Fanout, senders: Mapping[str, Sender], http: Mapping[str, Sender]
+        self,
+        fanout: Fanout,
+        senders: Mapping[str, Sender],
+        http: Mapping[str, Sender],
+        exists: Exists,
     ) -> None:
         self._fanout = fanout
         self._http = http
         """Senders of targets that can be slow: API destinations by `events`, stages by `execute-api`."""
+        self._exists = exists
         self._main = fanout.lane(DELIVERIES, schedule_of, letter_of, senders={**SENDERS, **senders})
         self._own: dict[str, Lane] = {}
+        """By queue."""
+        self._retired: set[str] = set()
+        """The queues of destinations that are gone, where something waited when it was last looked."""
 
     async def start(self, own: Sequence[str], now: int) -> list[str]:
         """Deliver from now on, in those of some lanes where anything waits. Returns the others."""
         self._main.start()
         empty = []
         for name in (STAGES, *own):
-            counts = await self._fanout.store.queue.count(_queue(name), now)
-            if counts.visible or counts.leased or counts.delayed:
-                self._start_own(name)
+            if await self._waiting(_queue(name), now):
+                self._lane(_queue(name)).start()
             else:
                 empty.append(name)
         return empty
 
-    def _start_own(self, name: str) -> Lane:
-        lane = self._own.get(name)
+    async def _waiting(self, queue: str, now: int) -> bool:
+        counts = await self._fanout.store.queue.count(queue, now)
+        return bool(counts.visible or counts.leased or counts.delayed)
+
+    def _lane(self, queue: str) -> Lane:
+        lane = self._own.get(queue)
         if lane is None:
             # A slow endpoint holds up nobody but those who wait for it.
-            lane = self._fanout.lane(_queue(name), schedule_of, letter_of, senders=self._http)
-            self._own[name] = lane
-        lane.start()
+            lane = self._fanout.lane(queue, schedule_of, letter_of, senders=self._http)
+            self._own[queue] = lane
         return lane
 
     def reset(self) -> None:
         """Begin anew, when the store is emptied."""
         self._own.clear()
+        self._retired.clear()
         self._main.start()
+
+    async def retire(self, arn: str) -> None:
+        """A destination is gone: its lane stops, and so do those of before, unless something waits in it."""
+        self._retired.add(_queue(arn))
+        for queue in sorted(self._retired):
+            if not await self._waiting(queue, self._fanout.clock.now()):
+                self._retired.discard(queue)
+                lane = self._own.pop(queue, None)
+                if lane is not None:
+                    lane.stop()
 
     async def pack(
         self, ctx: Context, deliveries: Sequence[tuple[Delivery, bytes]]
     ) -> list[Packed]:
-        """What to put where."""
+        """What to put where. Whoever puts it calls `start_for` then."""
         by_lane: dict[str, list[tuple[Delivery, bytes]]] = {}
         for delivery, body in deliveries:
-            by_lane.setdefault(_lane_of(delivery), []).append((delivery, body))
+            by_lane.setdefault(await self._queue_of(delivery), []).append((delivery, body))
         packed = []
-        for name, found in by_lane.items():
-            lane = self._start_own(name) if name else self._main
-            lane.start()
+        for queue, found in by_lane.items():
+            lane = self._lane(queue) if queue else self._main
             packed.append(await lane.pack(ctx, found))
         return packed
 
+    def start_for(self, packed: Packed) -> None:
+        """Deliver what was just put."""
+        for queue in packed:
+            if queue.startswith(_OWN):
+                self._lane(queue).start()
 
-def _lane_of(delivery: Delivery) -> str:
-    """The lane of its own that a delivery has; empty for the one that all have in common."""
-    if ":api-destination/" in delivery.to:
-        return delivery.to
-    return STAGES if delivery.service == "execute-api" else ""
+    async def _queue_of(self, delivery: Delivery) -> str:
+        """The queue of its own that a delivery has; empty for the one that all have in common."""
+        if delivery.service == "execute-api":
+            return _queue(STAGES)
+        if ":api-destination/" not in delivery.to:
+            return ""
+        queue = _queue(delivery.to)
+        # What is gone fails at once, and needs no lane.
+        return queue if queue in self._own or await self._exists(delivery.to) else ""
 
 
 def _queue(name: str) -> str:
-    return f"{DELIVERIES}/{name}"
+    return _OWN + name

@@ -14,7 +14,7 @@ from penstock.core.arn import parse_arn
 from penstock.core.errors import AwsError
 from penstock.delivery.model import Delivered, Outcome
 from penstock.fanout import Fanout, Work
-from penstock.services.events.archive_log import event_of, log_of
+from penstock.services.events.archive_log import event_of, read
 from penstock.services.events.archives import Archives
 from penstock.services.events.buses import Buses
 from penstock.services.events.documents import Document, Documents, only, page
@@ -87,7 +87,7 @@ class Replays:
                     "The requested resource exceeds the maximum number allowed.",
                 )
             await self._documents.put(tx, scope.partition, name, document)
-            await tx.queue.put(REPLAYS, [self._part(scope, name, 0, ctx.now)], ctx.now)
+            await tx.queue.put(REPLAYS, [self._part(scope, name, (0, 0), ctx.now)], ctx.now)
         self._work.start()
         return only(document, "ReplayArn", "State", "ReplayStartTime")
 
@@ -147,7 +147,7 @@ class Replays:
             raise _missing(name)
         return found
 
-    def _part(self, scope: Scope, name: str, after: int, now: int) -> NewMessage:
+    def _part(self, scope: Scope, name: str, after: tuple[int, int], now: int) -> NewMessage:
         known = {"scope": list(scope), "name": name, "after": after}
         return NewMessage(id=self._fanout.ids.uuid(), body=orjson.dumps(known), visible_at=now)
 
@@ -159,8 +159,14 @@ class Replays:
         replay = await self._documents.find(self._store, scope.partition, name)
         if replay is None or replay["State"] not in _RUNS:
             return Delivered()
-        log = log_of(replay["EventSourceArn"])
-        records = await self._store.log.read(log, after=known["after"], limit=_PART)
+        records = await read(
+            self._store,
+            replay["EventSourceArn"],
+            replay["EventStartTime"],
+            replay["EventEndTime"],
+            tuple(known["after"]),
+            _PART,
+        )
         bus = _bus_of(replay)
         events = _events(replay, [orjson.loads(event_of(record)) for record in records])
         only_rules = replay["Destination"].get("FilterArns")
@@ -179,7 +185,8 @@ class Replays:
                 current["EventLastReplayedTime"] = time_of(events[-1].document["time"])
             if records:
                 current["State"] = "RUNNING"
-                following = self._part(scope, name, records[-1].sequence, now)
+                place = (records[-1].at, records[-1].sequence)
+                following = self._part(scope, name, place, now)
                 await tx.queue.put(REPLAYS, [following], now)
             else:
                 current.update(State="COMPLETED", ReplayEndTime=now)

@@ -43,12 +43,14 @@ class Events:
         self._calls = Calls(
             self._destinations, self._authorizing, fanout.outbound, fanout.clock, door
         )
-        self._destinations.on_change = self._calls.forget
         self._lanes = Lanes(
             fanout,
             {"events": self._to_bus},
             {"events": self._calls.to_destination, "execute-api": self._calls.to_stage},
+            self._destinations.exists,
         )
+        self._destinations.on_change = self._calls.forget
+        self._destinations.on_delete = self._lanes.retire
         self._router = Router(store, ids, self._indexes, self._lanes, fanout.queue_exists)
         self._due = DueRules(fanout, self._router, timetable)
         archives = Archives(store, self._buses, rules, self._indexes)
@@ -94,6 +96,9 @@ class Events:
         self, dispatcher: Dispatcher, ctx: Context, delivery: Delivery, message: Leased
     ) -> None:
         """Hand an event to another bus: it keeps its account and region and, within a region, its id."""
+        if ":api-destination/" in delivery.to:
+            # It was gone when the event was put on its way, and says so.
+            await self._destinations.by_arn(delivery.to)
         bus = bus_key(ctx, delivery.to)
         if not await self._buses.exists(bus):
             raise AwsError(
@@ -103,5 +108,5 @@ class Events:
         if bus.region != delivery.region:
             # AWS: in another region it is an event of its own (recorded).
             document["id"] = message.id
-        event = Event(document, delivery.trace)
+        event = Event(document, delivery.trace, sent_on=True)
         await self._router.accept(ctx, [(bus, event)])
