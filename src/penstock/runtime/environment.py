@@ -16,6 +16,7 @@ from typing import Final, Literal
 
 from penstock.clock import SystemClock
 from penstock.core.errors import PenstockError
+from penstock.runtime.deadline import Deadline
 from penstock.runtime.environment_log import EnvironmentLog
 from penstock.runtime.extension import Extensions, external_extensions
 from penstock.runtime.launcher import EntrypointError, Parent
@@ -41,6 +42,9 @@ INIT_LIMIT_MS: Final = 10_000
 _SHUTDOWN_MS: Final = {True: 2_000, False: 500}
 # How long a runtime that has posted its init error may take to end by itself.
 _LAST_WORDS_S: Final = 0.2
+# The memory of what an event starts beside the runtime is measured when it works for longer, or after so long.
+_SHORT_S: Final = 0.02
+_UNMEASURED_S: Final = 0.2
 _STATE: Final = (403, "InvalidStateTransition", "State transition is not allowed")
 
 
@@ -107,8 +111,8 @@ class Environment:
         self._taken = 0.0
         self._deadline_at = 0
         self._last_id = ""
-        self._timer: asyncio.TimerHandle | None = None
-        self._max_memory_mb = 0
+        self._deadline = Deadline(self._on_timeout)
+        self._measured = 0.0
 
     async def start(self) -> None:
         """Open the API endpoint and begin the init phase, which then goes on by itself. Raises SpawnError."""
@@ -116,7 +120,7 @@ class Environment:
         address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         self._environ["AWS_LAMBDA_RUNTIME_API"] = address
         self.log.say(self._parent.banner(self.spec.region))
-        self._set_timer(self._setting.init_limit_ms)
+        self._deadline.set(self._setting.init_limit_ms)
         try:
             await self._launch("init")
         except BaseException:
@@ -133,8 +137,8 @@ class Environment:
         self._event = event
         self._result = self._loop.create_future()
         self._proceed()
-        if self._timer is None and not self._result.done():
-            self._set_timer(self.spec.timeout_ms)
+        if not self._deadline.is_set and not self._result.done():
+            self._deadline.set(self.spec.timeout_ms)
         try:
             return await self._result
         except asyncio.CancelledError:
@@ -176,10 +180,16 @@ class Environment:
         if self._ending is not None:
             await asyncio.wait([self._ending])
 
-    def watch(self) -> None:
-        """Measure, and end the event if the function has more memory than it may have."""
-        if self._event is not None and self._exceeds(self._processes.total_mb()):
-            self._break(OUT_OF_MEMORY)
+    def watch(self, now: float) -> None:
+        """Measure, and end the event if the function has more memory than it may have. `now` is of `perf_counter`.
+
+        Events that have only begun are passed over, but not for long: they may come one upon the other.
+        """
+        due = min(self._taken + _SHORT_S, self._measured + _UNMEASURED_S)
+        if self._event is not None and now >= due:
+            self._measured = now
+            if self._processes.exceed_memory(everything=True):
+                self._break(OUT_OF_MEMORY)
 
     # The Runtime API's calls.
 
@@ -203,7 +213,7 @@ class Environment:
             connection.refuse(413, kind, text)
             text = text.replace("Exceeded", "Response payload size exceeded")
             self._finish(document(kind, text), "Unhandled")
-        elif self._exceeds(self._processes.resident_mb()):
+        elif self._processes.exceed_memory():
             self._break(OUT_OF_MEMORY)
         else:
             connection.accept()
@@ -314,9 +324,9 @@ class Environment:
             self._init_over.set()
             self._extensions.close_registration()
             if self._phase == "init":
-                self._set_timer(None)
+                self._deadline.lift()
                 self._init_ms = (perf_counter() - self._began) * 1000
-            self._max_memory_mb = max(self._max_memory_mb, self._processes.resident_mb())
+            self._processes.exceed_memory()
         if self._event is None or self._busy or self._result is None or self._result.done():
             return
         if self._failure is not None:
@@ -338,7 +348,7 @@ class Environment:
         if self._phase == "init":
             self._take_time()
         self._phase = "init"  # the time of an init in the invoke phase is counted once
-        self.log.cut_tail()
+        self.log.begin()
         self._say_start()
         self._busy = True
         connection.answer(200, event.payload, event_headers(event, self._deadline_at))
@@ -349,10 +359,9 @@ class Environment:
         """The event's time begins."""
         self._taken = perf_counter()
         self._deadline_at = self._clock.now() + self.spec.timeout_ms
-        self._set_timer(self.spec.timeout_ms)
+        self._deadline.set(self.spec.timeout_ms)
 
     def _on_timeout(self) -> None:
-        self._timer = None
         event = self._event
         if not self._initialised and self._phase == "init" and not self._down:
             self._kill()
@@ -422,27 +431,25 @@ class Environment:
         if self._extensions.present and not self._extensions.all_wait and status is None:
             self._settled = self._loop.create_future()  # the timer goes on for them
         else:
-            self._set_timer(None)
+            self._deadline.lift()
         # What an event printed is its own, also a last line without an end.
         self.log.collect(flush=True)
         if remark is not None:
             self.log.say(remark)
-        self.log.say(f"END RequestId: {event.request_id}")
-        used = self._processes.resident_mb()
-        self._max_memory_mb = max(self._max_memory_mb, used)
+        if error is not None:  # else the response was taken after a look
+            self._processes.exceed_memory()
         # AWS: never says that more was used than there is.
-        memory = (self.spec.memory_mb, min(self._max_memory_mb, self.spec.memory_mb))
+        memory = (self.spec.memory_mb, min(self._processes.most_mb, self.spec.memory_mb))
         init_ms, self._init_ms = self._init_ms, None
-        self.log.say(report(event.request_id, duration, memory, init_ms, status))
+        self.log.say(
+            f"END RequestId: {event.request_id}",
+            report(event.request_id, duration, memory, init_ms, status),
+        )
         result.set_result(
             InvocationResult(
-                payload=payload, error=error, log_tail=self.log.tail, duration_ms=duration
+                payload=payload, error=error, log=self.log.recent, duration_ms=duration
             )
         )
-
-    def _exceeds(self, used_mb: int) -> bool:
-        self._max_memory_mb = max(self._max_memory_mb, used_mb)
-        return used_mb > self.spec.memory_mb
 
     # The end of processes.
 
@@ -475,24 +482,18 @@ class Environment:
         self._connections.clear()
 
     def _settle(self) -> None:
-        self._set_timer(None)
+        self._deadline.lift()
         if self._settled is not None and not self._settled.done():
             self._settled.set_result(None)
 
     def _close(self) -> None:
         self._settle()
+        self._deadline.close()
         self._init_over.set()
         self.log.close()
         if self._server is not None:
             self._server.close()
         self._processes.forget()
-
-    def _set_timer(self, milliseconds: int | None) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if milliseconds is not None:
-            self._timer = self._loop.call_later(milliseconds / 1000, self._on_timeout)
 
     def _say_start(self) -> None:
         assert self._event is not None

@@ -6,51 +6,53 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from penstock.clock import SystemClock
-from penstock.runtime.model import LogLine
+from penstock.runtime.model import LOG_TAIL, LogLine
 from penstock.runtime.output import OutputReader
 
-_TAIL: Final = 4096
-_TAIL_SLACK: Final = 65_536
+_MOST_RECENT: Final = 65_536
 
 
 class EnvironmentLog:
-    """`output` is the descriptor that processes print to; `on_output` is called when something is there to take."""
+    """`output` is the descriptor that processes print to; `on_output` is called when something is there to collect."""
 
     def __init__(self, on_output: Callable[[], None]) -> None:
         self._on_output = on_output
         self._loop = asyncio.get_running_loop()
         self._clock = SystemClock()
         self._lines: list[LogLine] = []
-        self._tail = bytearray()
+        self._recent: list[str] = []
+        self._recent_size = 0
         read_end, self.output = os.pipe()
         os.set_blocking(read_end, False)
         self._reader: OutputReader | None = OutputReader(read_end)
         self.resume()
 
-    def say(self, message: str) -> None:
-        """Write a line of Lambda's own, after what was printed so far."""
-        self._take([LogLine(self._clock.now(), message)])
+    def say(self, *messages: str) -> None:
+        """Write lines of Lambda's own, after what was collected so far."""
+        now = self._clock.now()
+        self._take([LogLine(now, message) for message in messages])
 
     def collect(self, *, flush: bool = False) -> None:
         """Take what was printed; with `flush` also a last line that has no end yet."""
         if self._reader is not None:
             lines, _ = self._reader.drain(self._clock.now(), flush=flush)
-            self._take(lines)
+            if lines:
+                self._take(lines)
 
     def take_lines(self) -> list[LogLine]:
-        """The log since the last call."""
-        self.collect()
+        """What was said and collected since the last call."""
         lines, self._lines = self._lines, []
         return lines
 
     @property
-    def tail(self) -> bytes:
-        """The last 4 KB since `cut_tail`."""
-        return bytes(self._tail[-_TAIL:])
+    def recent(self) -> Sequence[str]:
+        """The messages since `begin`, or the last ones of many."""
+        return tuple(self._recent)
 
-    def cut_tail(self) -> None:
-        """The tail begins here."""
-        self._tail.clear()
+    def begin(self) -> None:
+        """An event begins, and what is `recent` with it."""
+        self._recent = []
+        self._recent_size = 0
 
     def pause(self) -> None:
         """Let what is printed wait in its pipe; whoever prints waits with it when that is full."""
@@ -74,6 +76,18 @@ class EnvironmentLog:
     def _take(self, lines: Sequence[LogLine]) -> None:
         self._lines += lines
         for line in lines:
-            self._tail += line.message[-_TAIL:].encode() + b"\n"
-        if len(self._tail) > _TAIL_SLACK:
-            del self._tail[:-_TAIL]
+            message = line.message
+            self._recent.append(message if len(message) <= LOG_TAIL else message[-LOG_TAIL:])
+            self._recent_size += len(message)
+        if self._recent_size > _MOST_RECENT:
+            self._drop_old()
+
+    def _drop_old(self) -> None:
+        """Keep of the recent messages what may be asked for."""
+        size = 0
+        for number, message in enumerate(reversed(self._recent), 1):
+            size += len(message) + 1
+            if size >= LOG_TAIL:
+                self._recent = self._recent[-number:]
+                break
+        self._recent_size = size

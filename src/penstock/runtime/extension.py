@@ -85,6 +85,8 @@ class Extensions:
     @property
     def all_wait(self) -> bool:
         """Whether every extension has done its work."""
+        if not self._expected and not self._registered:
+            return True
         return self.all_registered and all(
             one.waiting is not None for one in self._registered.values()
         )

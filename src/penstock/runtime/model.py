@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from penstock.core.errors import PenstockError
+
+LOG_TAIL: Final = 4096
+"""Bytes of the log that an invocation may bring with its result."""
 
 
 class RuntimeUnavailable(PenstockError):
@@ -39,7 +42,7 @@ class FunctionSpec:
     region: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Invocation:
     """One event for one environment."""
 
@@ -50,18 +53,23 @@ class Invocation:
     client_context: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class InvocationResult:
     """How it ended. `error` is None or `Unhandled`; `payload` is then the error document."""
 
     payload: bytes
     error: str | None = None
-    log_tail: bytes = b""
-    """The last 4 KB of the log."""
+    log: Sequence[str] = ()
+    """What was logged, or the end of it where that is much."""
     duration_ms: float = 0.0
 
+    @property
+    def log_tail(self) -> bytes:
+        """The last 4 KB of the log."""
+        return "".join(f"{message}\n" for message in self.log).encode()[-LOG_TAIL:]
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class LogLine:
     """One event for CloudWatch Logs; `at` in ms."""
 

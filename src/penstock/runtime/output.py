@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 from typing import Final
 
 from penstock.runtime.model import LogLine
@@ -24,6 +25,8 @@ class OutputReader:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
         self._buffer = b""
         self._left = 0
         self._framed_at = 0
@@ -33,19 +36,23 @@ class OutputReader:
 
         With `flush` also a last line that has no end yet.
         """
-        ended = False
+        # Most looks find nothing, and this is the cheapest way to find it.
+        ended = bool(self._poll.poll(0)) and self._read()
+        if not self._buffer:
+            return [], ended
+        return self._cut(now, flush=flush or ended), ended
+
+    def _read(self) -> bool:
+        """Take up what is in the pipe. Returns whether it has ended."""
         with contextlib.suppress(BlockingIOError):
             for _ in range(_READS):
                 data = os.read(self.fd, _CHUNK)
                 if not data:
-                    ended = True
-                    break
+                    return True
                 self._buffer += data
                 if len(data) < _CHUNK:
                     break
-        if not self._buffer:
-            return [], ended
-        return self._cut(now, flush=flush or ended), ended
+        return False
 
     def _cut(self, now: int, *, flush: bool) -> list[LogLine]:
         lines: list[LogLine] = []

@@ -249,7 +249,7 @@ class ProcessRuntime:
         self._watcher = None
         began = perf_counter()
         for environment in list(self._busy):
-            environment.watch()
+            environment.watch(began)
         if self._busy and self._open:
             self._watch_after(max(_WATCH_S, (perf_counter() - began) / _WATCH_SHARE))
 
@@ -265,6 +265,7 @@ class ProcessRuntime:
             self._end(oldest)
 
     def _on_output(self, environment: Environment) -> None:
+        environment.log.collect()
         self._log(environment)
         if self._logs.full:
             environment.log.pause()

@@ -38,6 +38,8 @@ class ProcessSet:
         self._on_exit = on_exit
         self._members: dict[str, _Member] = {}
         self._dying: set[asyncio.Future[int]] = set()
+        self.most_mb = 0
+        """The most memory that was measured."""
 
     @property
     def runs(self) -> bool:
@@ -68,14 +70,15 @@ class ProcessSet:
             self._group.enclose(self._scratch, child.pid, self._spec.memory_mb)
         child.exited.add_done_callback(lambda exited: self._exited(name, child, exited.result()))
 
-    def resident_mb(self) -> int:
-        """Of the runtime's process alone: cheap."""
-        runtime = self._members.get(RUNTIME)
-        return 0 if runtime is None else runtime.meter.resident_mb()
-
-    def total_mb(self) -> int:
-        """Of all, and what they have started."""
-        return sum(member.meter.total_mb() for member in self._members.values())
+    def exceed_memory(self, *, everything: bool = False) -> bool:
+        """Measure the runtime's own process, or all of them with what they have started: whether it is too much."""
+        if everything:
+            used = sum(member.meter.total_mb() for member in self._members.values())
+        else:
+            runtime = self._members.get(RUNTIME)
+            used = 0 if runtime is None else runtime.meter.resident_mb()
+        self.most_mb = max(self.most_mb, used)
+        return used > self._spec.memory_mb
 
     def kill_later(self, seconds: float) -> None:
         """End the runtime if it has not ended by itself."""

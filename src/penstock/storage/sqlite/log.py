@@ -23,9 +23,11 @@ class SqliteLog:
         number = self._db.name(log)
         sequence = 0
         with self._db.atomic():
+            rows = []
             for at, data in entries:
                 sequence = self._db.sequence()
-                self._db.run(self._sql["append_entry"], (number, sequence, at, data))
+                rows.append((number, sequence, at, data))
+            self._db.run_all(self._sql["append_entry"], rows)
         self._notify(log, len(entries))
         return sequence
 
