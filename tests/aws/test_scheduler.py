@@ -227,6 +227,84 @@ def test_once_at_a_wall_clock_time_and_deleted_after(clock: Clock, unique: str) 
         clock.scheduler.get_schedule(Name=unique)
 
 
+def test_one_time_that_has_passed(clock: Clock, unique: str) -> None:
+    """Within the minute it runs at once, and only once; an older one is accepted and never runs."""
+    url, arn = clock.queue(unique)
+
+    def at(seconds_ago: int) -> str:
+        return f"at({clock.now - timedelta(seconds=seconds_ago):%Y-%m-%dT%H:%M:%S})"
+
+    given: dict[str, Any] = {"FlexibleTimeWindow": OFF, "ActionAfterCompletion": "NONE"}
+    just, long_ago = at(30), at(3600)
+    clock.scheduler.create_schedule(
+        **given, Name=f"{unique}-1", ScheduleExpression=just, Target=target(arn, Input="just")
+    )
+    clock.scheduler.create_schedule(
+        **given, Name=f"{unique}-2", ScheduleExpression=long_ago, Target=target(arn, Input="old")
+    )
+    clock.advance(0)
+    assert clock.bodies(url) == ["just"]
+
+    clock.scheduler.update_schedule(
+        **given, Name=f"{unique}-1", ScheduleExpression=just, Target=target(arn, Input="again")
+    )
+    clock.scheduler.update_schedule(
+        **given, Name=f"{unique}-2", ScheduleExpression=at(1), Target=target(arn, Input="moved")
+    )
+    clock.advance(3600)
+    assert clock.bodies(url) == ["moved"]
+    found = clock.scheduler.get_schedule(Name=f"{unique}-1")
+    assert (found["ScheduleExpression"], found["State"]) == (just, "ENABLED")
+
+
+def test_one_time_has_neither_start_nor_end(clock: Clock, unique: str) -> None:
+    url, arn = clock.queue(unique)
+    due = clock.now + timedelta(hours=1)
+    clock.scheduler.create_schedule(
+        Name=unique,
+        ScheduleExpression=f"at({due:%Y-%m-%dT%H:%M:%S})",
+        StartDate=due + timedelta(hours=1),
+        EndDate=due + timedelta(hours=2),
+        FlexibleTimeWindow=OFF,
+        Target=target(arn, Input="x"),
+    )
+    clock.advance(3600)
+    assert clock.bodies(url) == ["x"]
+
+
+def test_schedules_in_pages(aws: Callable[..., Any], unique: str) -> None:
+    """By group and name; a page goes on where the last one ended, whatever was deleted in between."""
+    scheduler = aws("scheduler")
+    groups = [f"{unique}-{n}" for n in range(2)]
+    made = []
+    for group in groups:
+        scheduler.create_schedule_group(Name=group)
+        for n in range(5):
+            scheduler.create_schedule(
+                Name=f"{unique[-8:]}-{n}",
+                GroupName=group,
+                ScheduleExpression="rate(1 day)",
+                FlexibleTimeWindow=OFF,
+                State="DISABLED" if n == 3 else "ENABLED",
+                Target=target("arn:aws:sqs:us-east-1:000000000000:q"),
+            )
+            made.append((group, f"{unique[-8:]}-{n}"))
+
+    def listed(**more: Any) -> list[tuple[str, str]]:
+        pages = scheduler.get_paginator("list_schedules").paginate(**more)
+        return [(one["GroupName"], one["Name"]) for page in pages for one in page["Schedules"]]
+
+    assert listed(NamePrefix=unique[-8:], PaginationConfig={"PageSize": 3}) == made
+    assert listed(GroupName=groups[1], PaginationConfig={"PageSize": 2}) == made[5:]
+    assert listed(GroupName=groups[0], State="DISABLED") == [made[3]]
+    first = scheduler.list_schedules(GroupName=groups[0], MaxResults=2)
+    scheduler.delete_schedule(GroupName=groups[0], Name=made[0][1])
+    rest = scheduler.list_schedules(GroupName=groups[0], NextToken=first["NextToken"])
+    assert [one["Name"] for one in rest["Schedules"]] == [name for _, name in made[2:5]]
+    with pytest.raises(ClientError, match="NextToken"):
+        scheduler.list_schedules(NextToken="?")
+
+
 def test_a_flexible_window_start_and_end(clock: Clock, unique: str) -> None:
     """It runs within the window, first at its start, never beyond its end."""
     url, arn = clock.queue(unique)

@@ -6,11 +6,13 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from penstock.core.arn import make_arn
-from penstock.core.schedule import Rate, Schedule, parse_schedule
+from penstock.core.schedule import Once, Rate, Schedule, parse_schedule
 
 SCHEDULES: Final = "scheduler/schedules"
 GROUPS: Final = "scheduler/groups"
 DEFAULT_GROUP: Final = "default"
+# AWS: a schedule runs within the minute that it names (Scheduler guide, "schedule types").
+_PRECISION_MS: Final = 60_000
 
 
 class Place(NamedTuple):
@@ -74,9 +76,22 @@ class Record:
         """How much later than due it may run."""
         return int(self.given["FlexibleTimeWindow"].get("MaximumWindowInMinutes", 0)) * 60_000
 
+    def first(self, now: int) -> int | None:
+        """The instant when it is due first; None if it never is.
+
+        One time that has just passed is not missed yet.
+        """
+        if isinstance(self._schedule(), Once):
+            # AWS: an older one is accepted (recorded), and is no time at which it could still run.
+            return self.next_after(now - 1 - max(self.window_ms, _PRECISION_MS))
+        return self.next_after(now - 1)
+
     def next_after(self, at: int) -> int | None:
         """The first instant after `at` when it is due; None when it has come to its end."""
         schedule = self._schedule()
+        if isinstance(schedule, Once):
+            # AWS: StartDate and EndDate mean nothing to it (API reference, CreateSchedule).
+            return schedule.next_after(at, 0)
         start = self.given.get("StartDate")
         if isinstance(schedule, Rate):
             # AWS: a rate first runs at its StartDate, and at once without one (Scheduler guide, "rate-based schedules").
@@ -86,6 +101,11 @@ class Record:
             found = schedule.next_after(max(at, (start or 0) - 1), 0)
         end = self.given.get("EndDate")
         return None if found is None or (end is not None and found > end) else found
+
+    def runs_as(self, other: "Record") -> bool:
+        """Whether another record names the same times."""
+        names = ("ScheduleExpression", "ScheduleExpressionTimezone", "State")
+        return all(self.given.get(name) == other.given.get(name) for name in names)
 
     def following(self, base: int, now: int) -> int | None:
         """What comes after the occurrence that was due at `base`. Those that were missed altogether are passed over."""

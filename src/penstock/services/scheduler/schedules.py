@@ -1,10 +1,11 @@
 """Operations on schedules."""
 
+import base64
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from penstock.api import Context, Request, Result, operation
 from penstock.core.errors import AwsError
-from penstock.core.page import paged
 from penstock.core.schedule import ScheduleError, parse_schedule
 from penstock.services.scheduler.due import DueSchedules
 from penstock.services.scheduler.groups import Groups, bad_token
@@ -18,7 +19,6 @@ from penstock.services.scheduler.record import (
 from penstock.services.scheduler.target import check_target
 from penstock.storage.primitives import Row, Store
 
-_MOST: Final = 1_000_000
 _NOT_DESCRIBING: Final = ("Name", "GroupName", "ClientToken")
 _DEFAULTS: Final = {
     "ActionAfterCompletion": "NONE",
@@ -54,7 +54,7 @@ class Schedules:
                     raise AwsError("ConflictException", text)
             else:
                 await tx.table.put(SCHEDULES, place.partition, place.sort, record.dump())
-                await self._due.put(tx, place, record, record.next_after(ctx.now - 1), ctx.now)
+                await self._due.put(tx, place, record, record.first(ctx.now), ctx.now)
         return {"ScheduleArn": place.arn}
 
     @operation("UpdateSchedule", refuses=["KmsKeyArn"])
@@ -64,9 +64,12 @@ class Schedules:
         given = _described(ctx, request)
         before = await self._find(place)
         record = self._record(ctx, request, given, before.created_at)
+        # What has run once does not do so again because something else about it has changed.
+        same = before.runs_as(record)
+        due = record.next_after(ctx.now - 1) if same else record.first(ctx.now)
         async with self._store.transaction() as tx:
             await tx.table.put(SCHEDULES, place.partition, place.sort, record.dump())
-            await self._due.put(tx, place, record, record.next_after(ctx.now - 1), ctx.now)
+            await self._due.put(tx, place, record, due, ctx.now)
         return {"ScheduleArn": place.arn}
 
     @operation("GetSchedule")
@@ -97,21 +100,31 @@ class Schedules:
         group = request.get("GroupName")
         if group is not None:
             await self._groups.require(ctx, group)
-        low, high = (b"", None) if group is None else (f"{group}/".encode(), f"{group}0".encode())
-        rows = await self._store.table.range(
-            SCHEDULES, partition(ctx.account, ctx.region), low=low, high=high, limit=_MOST
-        )
+        limit = request.get("MaxResults", 100)
+        found = [one async for one in self._matching(ctx, request)]
+        result: Result = {"Schedules": [_summary(*one) for one in found[:limit]]}
+        if len(found) > limit:
+            result["NextToken"] = base64.b64encode(found[limit][0].sort).decode()
+        return result
+
+    async def _matching(
+        self, ctx: Context, request: Request
+    ) -> AsyncIterator[tuple[Place, Record]]:
+        """One more than a page has, from where the page begins; no more of the table is read than that takes."""
         prefix, state = request.get("NamePrefix", ""), request.get("State")
-        found = [
-            (place, record)
-            for place, record in (_loaded(ctx, row) for row in rows)
-            if place.name.startswith(prefix) and state in (None, record.given["State"])
-        ]
-        page, token = paged(
-            found, request.get("NextToken"), request.get("MaxResults", 100), bad_token()
-        )
-        result: Result = {"Schedules": [_summary(*one) for one in page]}
-        return result if token is None else {**result, "NextToken": token}
+        low, high = _range(request.get("GroupName"), prefix)
+        low = max(low, _continued(request.get("NextToken")))
+        left = request.get("MaxResults", 100) + 1
+        where = partition(ctx.account, ctx.region)
+        while left:
+            rows = await self._store.table.range(SCHEDULES, where, low=low, high=high, limit=left)
+            for place, record in (_loaded(ctx, row) for row in rows):
+                if place.name.startswith(prefix) and state in (None, record.given["State"]):
+                    left -= 1
+                    yield place, record
+            if not rows:
+                return
+            low = rows[-1].sort + b"\0"
 
     async def _find(self, place: Place) -> Record:
         row = await self._store.table.get(SCHEDULES, place.partition, place.sort)
@@ -129,6 +142,22 @@ class Schedules:
             generation=self._due.new_generation(),
             client_token=request.get("ClientToken"),
         )
+
+
+def _range(group: str | None, prefix: str) -> tuple[bytes, bytes | None]:
+    """Where the schedules of a group, or of all, can be."""
+    if group is None:
+        return b"", None
+    low = f"{group}/{prefix}".encode()
+    return low, low + b"\xff"
+
+
+def _continued(token: str | None) -> bytes:
+    """The place that a token names."""
+    try:
+        return base64.b64decode(token, validate=True) if token else b""
+    except ValueError as error:
+        raise bad_token() from error
 
 
 def _place(ctx: Context, request: Request) -> Place:
