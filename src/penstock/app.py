@@ -29,7 +29,7 @@ from penstock.gateway.dispatch import LocalDispatcher
 from penstock.gateway.forms import FormDoor
 from penstock.gateway.identity import Identities
 from penstock.gateway.pipeline import Pipeline
-from penstock.gateway.server import Door, Gateway
+from penstock.gateway.server import Entrance, Gateway
 from penstock.gateway.steering import Steering
 from penstock.runtime.concurrency import ConcurrencyLedger
 from penstock.runtime.interpreter import Interpreters
@@ -197,17 +197,18 @@ class App:
             },
         )
         function_door = self.functions.door(pipeline.admit)
-        doors: list[Door] = [
-            control,
-            apigateway.door,
-            function_door,
-            self.sns.door,
-            *_s3_doors(self.s3, wire, pipeline, identities, ids, checks=config.auth == "sigv4"),
+        checks = config.auth == "sigv4"
+        entrances = [
+            Entrance(control, ["_penstock"]),
+            Entrance(apigateway.door, ["_aws", "restapis"], [".execute-api."]),
+            Entrance(function_door, ["_aws"], [".lambda-url."]),
+            Entrance(self.sns.door, methods=["GET"]),
+            *_s3_entrances(self.s3, wire, pipeline, identities, ids, checks=checks),
         ]
         durability = Durability(store, pipeline.unavailable)
         # Connections live in the machine's time, as their clients do.
         self.gateway = Gateway(
-            doors, durability, SystemClock(), config.max_body, pipeline.takes_stream
+            entrances, durability, SystemClock(), config.max_body, pipeline.takes_stream
         )
 
     @classmethod
@@ -319,9 +320,9 @@ def _register(handlers: dict[tuple[str, str], Handler], service: Service) -> Non
         handlers[(service.name, name)] = handler
 
 
-def _s3_doors(
+def _s3_entrances(
     s3: S3, wire: Wire, pipeline: Pipeline, identities: Identities, ids: Ids, *, checks: bool
-) -> Sequence[Door]:
+) -> Sequence[Entrance]:
     """The doors that know of S3's forms and cross-origin rules; the last one takes every AWS request."""
 
     def error(error: AwsError, request_id: str) -> HttpResponse:
@@ -329,7 +330,11 @@ def _s3_doors(
 
     form = FormDoor(s3.post, identities, error, pipeline.admit, pipeline.context_of, checks=checks)
     cors = CorsDoors(s3.cors, error, ids.uuid)
-    return cors.around(form), cors.preflight, cors.around(pipeline.handle)
+    return (
+        Entrance(cors.around(form), methods=["POST"]),
+        Entrance(cors.preflight, methods=["OPTIONS"]),
+        Entrance(cors.around(pipeline.handle)),
+    )
 
 
 async def _receipt_key(store: Store, ids: Ids) -> bytes:

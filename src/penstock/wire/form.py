@@ -17,41 +17,40 @@ _MAX_DEPTH: Final = 200
 
 def parse_form(body: bytes, query: str) -> Node:
     """The tree of a form's fields, those of the query string first. Raises `AwsError`."""
-    fields = (query.encode() + b"&" + body if query else body).split(b"&", _MAX_FIELDS)
-    if len(fields) > _MAX_FIELDS:
-        raise malformed("The request body is not a form")
-    root: Node = {}
-    for field in fields:
-        name, _, text = field.partition(b"=")
-        try:
-            path, value = _decoded(name), _decoded(text)
-        except UnicodeDecodeError:
-            raise malformed("The request body is not a form") from None
-        node = root
-        if "." in path:
-            for step in path.split(".", _MAX_DEPTH):
-                node = node.setdefault(step, {}) if step else node
-        elif path:
-            node = root.setdefault(path, {})
-        if node is not root:
-            node[""] = value
+    try:
+        # Text from here on: a search for bytes in bytes raises and drops an exception within the interpreter.
+        form = body.decode().replace("+", " ")
+        if query:
+            form = f"{query.replace('+', ' ')}&{form}"
+        fields = form.split("&", _MAX_FIELDS)
+        if len(fields) > _MAX_FIELDS:
+            raise malformed("The request body is not a form")
+        root: Node = {}
+        for field in fields:
+            name, _, value = field.partition("=")
+            path = _unquoted(name) if "%" in name else name
+            node = root
+            if "." in path:
+                for step in path.split(".", _MAX_DEPTH):
+                    node = node.setdefault(step, {}) if step else node
+            elif path:
+                node = root.setdefault(path, {})
+            if node is not root:
+                node[""] = _unquoted(value) if "%" in value else value
+    except UnicodeDecodeError:
+        raise malformed("The request body is not a form") from None
     return root
 
 
-def _decoded(text: bytes) -> str:
-    if b"+" in text:
-        text = text.replace(b"+", b" ")
-    return (_unquoted(text) if b"%" in text else text).decode()
-
-
-def _unquoted(text: bytes) -> bytes:
+def _unquoted(text: str) -> str:
     """Undo percent-encoding. Quoted-printable is the same with another mark, and there is a decoder of it in C."""
-    if not (b"=" in text or b"\n" in text or b"\r" in text):
-        found = a2b_qp(text.replace(b"%", b"="))
-        if len(found) == len(text) - 2 * text.count(b"%"):
-            return found
+    if not ("=" in text or "\n" in text or "\r" in text):
+        raw = text.replace("%", "=").encode()
+        found = a2b_qp(raw)
+        if len(found) == len(raw) - 2 * text.count("%"):
+            return found.decode()
     # There is a mark that no two digits follow.
-    return unquote_to_bytes(text)
+    return unquote_to_bytes(text).decode()
 
 
 class FormCompiler:
