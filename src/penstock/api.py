@@ -25,7 +25,7 @@ Result: TypeAlias = dict[str, Any]
 Handler: TypeAlias = Callable[["Context", Request], Awaitable[Result | None]]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Context:
     """Who asks for what, and when. One for each request."""
 

@@ -113,6 +113,7 @@ def test_pages_of_uploads(s3: Any, unique: str) -> None:
 def test_digests_that_are_none(s3: Any, unique: str) -> None:
     name = {"Bucket": unique, "Key": "k", "Body": b"abc"}
     assert "InvalidDigest" == told(s3.put_object, **name, ContentMD5="MTIz")["Code"]
+    assert "InvalidDigest" == told(s3.put_object, **name, ContentMD5="é")["Code"]
     several = told(s3.put_object, **name, ChecksumCRC32="NSRBwg==", ChecksumSHA1="x")
     assert several["Message"].startswith("Expecting a single x-amz-checksum- header.")
 

@@ -196,6 +196,8 @@ def test_methods_and_paths_that_are_none(wire):
     """S3 knows every path and says which method it is not; REST-JSON knows neither."""
     s3 = request("PATCH", "/b/k", authorization=signed("s3"))
     assert (405, "MethodNotAllowed") == refused(wire, s3)[:2]
+    post = request("POST", "/b/k?partNumber=1", authorization=signed("s3"))
+    assert (405, "MethodNotAllowed") == refused(wire, post)[:2]
     with pytest.raises(AwsError) as caught:
         wire.route(s3)
     answer = wire.error(s3, caught.value, "11111111-2222-4333-8444-555555555555")

@@ -32,7 +32,7 @@ class Ids:
         times as fast as drawing 128 bits each time. It identifies; it is no secret.
         """
         self._count += 1
-        text = f"{self._count * _STIR & _MASK:016x}"
+        text = (self._count * _STIR & _MASK).to_bytes(8, "big").hex()
         return text[:8] + self._middle + text[8:]
 
     def token(self, length: int) -> str:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Awaitable
 from contextlib import aclosing
 from email.utils import formatdate
+from functools import partial
 from typing import Any, Final, cast
 
 import httptools
@@ -24,14 +25,12 @@ from penstock.gateway.text import (
     CONTINUE,
     FAULT,
     HEADER_TOO_LARGE,
-    LENGTH_NAMES,
     ORIGIN,
     TOO_LARGE,
     Fields,
+    head_of,
     is_ambiguous,
     lower,
-    on_one_line,
-    status_line,
 )
 
 _log: Final = logging.getLogger("penstock.gateway")
@@ -417,18 +416,25 @@ class HttpConnection(asyncio.Protocol):
         self, response: HttpResponse, request: HttpRequest, keep_alive: bool, since: int
     ) -> None:
         """Answer once everything that the response may speak of is on disk."""
-        durability = self._server.durability
+        told = partial(self._told, response, request, keep_alive)
+        self._server.durability.store.when_durable(since, told)
 
-        def told(error: Exception | None) -> None:
-            answer = response if error is None else durability.unavailable(request, error)
-            if answer.__class__ is ChunkedResponse:
-                sent = self._send(answer, request.method, keep_alive)
-                self._task = asyncio.get_running_loop().create_task(sent)
-                return
-            self._reply(answer, request.method, keep_alive)
-            self._go_on()
-
-        durability.store.when_durable(since, told)
+    def _told(
+        self,
+        response: HttpResponse,
+        request: HttpRequest,
+        keep_alive: bool,
+        error: Exception | None,
+    ) -> None:
+        """Answer, with the response or with what has become of it."""
+        if error is not None:
+            response = self._server.durability.unavailable(request, error)
+        if response.__class__ is ChunkedResponse:
+            sent = self._send(response, request.method, keep_alive)
+            self._task = asyncio.get_running_loop().create_task(sent)
+            return
+        self._reply(response, request.method, keep_alive)
+        self._go_on()
 
     def _reply(self, response: HttpResponse, method: str, keep_alive: bool) -> None:
         self._write(response, method, keep_alive)
@@ -460,28 +466,14 @@ class HttpConnection(asyncio.Protocol):
         self._go_on()
 
     def _write(self, response: HttpResponse, method: str, keep_alive: bool) -> None:
-        status, body = response.status, response.body
-        head = status_line(status)
-        sized = status in BODILESS
-        for name, value in response.headers:
-            if name in LENGTH_NAMES:
-                sized = True
-            head += f"{name}: {value}\r\n"
-        if head.count("\n") > len(response.headers) + 1 or head.count("\r") > head.count("\n"):
-            head = status_line(status) + "".join(map(on_one_line, response.headers))
-        if not sized:
-            head += f"content-length: {len(body)}\r\n"
-        if not keep_alive or self._server.stopping:
-            head += "connection: close\r\n"
-        try:
-            data = head.encode("latin-1")
-        except UnicodeEncodeError:
-            data = head.encode()
-        if method == "HEAD" or status in BODILESS:
+        body = response.body
+        closes = not keep_alive or self._server.stopping
+        head = head_of(response.status, response.headers, len(body), closes=closes)
+        if method == "HEAD" or response.status in BODILESS:
             body = b""
         # uvloop raises for a client that has gone for good, and whoever waits for the same flush comes after this.
         if not self._transport.is_closing():
-            self._transport.write(b"".join((data, self._server.date(), b"\r\n", body)))
+            self._transport.write(b"".join((head, self._server.date(), b"\r\n", body)))
 
     def close_if_idle(self) -> None:
         """Close a connection that has no request in flight; another one closes after its answer."""

@@ -185,19 +185,20 @@ class Pipeline:
     def _enter(self, exchange: Exchange, identity: Identity, access_key: str, region: str) -> None:
         request = exchange.request
         headers = request.headers
-        exchange.context = Context(
-            account=identity.account,
-            region=region or self._region,
-            now=self._clock.now(),
-            request_id=self._ids.uuid(),
-            principal=identity.principal,
-            principal_id=identity.principal_id,
-            access_key=access_key,
-            endpoint=f"{request.scheme}://{headers.get('host') or 'localhost'}",
-            trace=headers.get("x-amzn-trace-id"),
-            connection=request.connection,
-            streams=True,
+        # By position: by keyword it takes several times as long, and every request has one.
+        context = exchange.context = Context(
+            identity.account,
+            region or self._region,
+            self._clock.now(),
+            self._ids.uuid(),
+            identity.principal,
+            identity.principal_id,
+            access_key,
+            f"{request.scheme}://{headers.get('host') or 'localhost'}",
+            headers.get("x-amzn-trace-id"),
         )
+        context.connection = request.connection
+        context.streams = True
 
     def route(self, exchange: Exchange) -> None:
         """Find the operation."""

@@ -40,6 +40,8 @@ class RestTable:
 
     def __init__(self, model: Model) -> None:
         self._root = _Node()
+        # AWS: S3 knows its operations by their parameters; other services tell which one is missing.
+        self._tells_missing = model.name != "s3"
         for name, operation in model.operations.items():
             self._add(model, name, operation)
 
@@ -73,14 +75,34 @@ class RestTable:
             candidates = node.ends.get(method)
             if not candidates:
                 continue
-            if len(candidates) == 1 and not candidates[0].static:
+            if len(candidates) == 1 and not candidates[0].static and self._tells_missing:
                 return candidates[0].name
             if pairs is None:
                 pairs = _pairs(query)
-            found = _choose(candidates, pairs, headers)
+            found = self._choose(candidates, pairs, headers)
             if found is not None:
                 return found
         return None
+
+    def _choose(
+        self, candidates: list[_Candidate], pairs: frozenset[tuple[str, str]], headers: Headers
+    ) -> str | None:
+        keys = {key for key, _ in pairs}
+        loose = None
+        for candidate in candidates:
+            # AWS: a key without value in the URI (`?uploads`) may be sent with one (`?uploads=`).
+            fits = all(
+                (key in keys) if not value else ((key, value) in pairs)
+                for key, value in candidate.static
+            )
+            if not fits:
+                continue
+            if candidate.query <= keys and all(headers.get(name) for name in candidate.headers):
+                return candidate.name
+            # What only lacks a parameter is told so by validation, unless another operation fits.
+            if self._tells_missing or candidate.query <= keys:
+                loose = candidate.name
+        return loose
 
 
 def _split(path: str) -> list[str]:
@@ -123,23 +145,3 @@ def _pairs(query: str) -> frozenset[tuple[str, str]]:
         return frozenset(parse_qsl(query, keep_blank_values=True, max_num_fields=10_000))
     except ValueError:
         return frozenset()
-
-
-def _choose(
-    candidates: list[_Candidate], pairs: frozenset[tuple[str, str]], headers: Headers
-) -> str | None:
-    keys = {key for key, _ in pairs}
-    loose = None
-    for candidate in candidates:
-        # AWS: a key without value in the URI (`?uploads`) may be sent with one (`?uploads=`).
-        fits = all(
-            (key in keys) if not value else ((key, value) in pairs)
-            for key, value in candidate.static
-        )
-        if not fits:
-            continue
-        if candidate.query <= keys and all(headers.get(name) for name in candidate.headers):
-            return candidate.name
-        # What only lacks a parameter is told so by validation, unless another operation fits.
-        loose = candidate.name
-    return loose

@@ -1,7 +1,6 @@
 """Checksums of objects: verify those given, compute those asked for, join those of parts. Values are base64 as on the wire."""
 
 import base64
-import binascii
 import hashlib
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -321,7 +320,7 @@ def _require_value(name: str, value: str) -> None:
     size = len(_RUNNING[name]().digest())
     try:
         fits = len(base64.b64decode(value, validate=True)) == size
-    except binascii.Error:
+    except ValueError:  # no Base64, or no ASCII at all
         fits = False
     if not fits:
         header = f"x-amz-checksum-{name[8:].lower()}"
@@ -331,7 +330,7 @@ def _require_value(name: str, value: str) -> None:
 def _require_md5(value: str) -> None:
     try:
         fits = len(base64.b64decode(value, validate=True)) >= 16
-    except binascii.Error:
+    except ValueError:  # no Base64, or no ASCII at all
         fits = False
     if not fits:
         raise AwsError(
