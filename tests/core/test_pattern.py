@@ -63,6 +63,7 @@ def test_leaf(leaf: Any, event: Any, expected: bool) -> None:
         ({"state": {"status": ["running"]}}, {"state.status": "running"}, True),
         ({"state.status": ["running"]}, {"state": {"status": "running"}}, True),
         ({"state": {"status": ["running"]}}, {"state.status": {"status": "running"}}, False),
+        ({"": {"b": [1]}}, {"": {"b": 1}}, True),
         ({"id": [{"exists": True}]}, [], False),
         ({"a": {"b": [1], "c": [2]}}, {"a": [{"b": 1, "c": 3}, {"b": 4, "c": 2}]}, False),
         ({"a": {"b": [1], "c": [2]}}, {"a": [{"b": 1, "c": 2}, {"b": 4, "c": 3}]}, True),

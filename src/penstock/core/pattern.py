@@ -14,11 +14,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from penstock.core.leaves import Leaf, Leaves, flatten, ways_to
+
 Test: TypeAlias = Callable[[Any], bool]
-Leaf: TypeAlias = tuple[Any, dict[str, int]]
-"""A value without members, and the element of each array that it lies in."""
-Leaves: TypeAlias = dict[str, list[Leaf]]
-"""An event as patterns see it: its leaves by dotted path."""
 
 _OPERATORS: Final = frozenset(
     [
@@ -73,18 +71,25 @@ class Demand:
 class Pattern:
     """A compiled pattern: `matches(event)`."""
 
-    __slots__ = ("_alternatives",)
+    __slots__ = ("_alternatives", "ways")
 
     def __init__(self, alternatives: list[_Alternative]) -> None:
         self._alternatives = alternatives
+        self.ways = frozenset(
+            way for fields in alternatives for field in fields for way in ways_to(field.path)
+        )
+        """The paths that it looks at, and the beginnings of them."""
 
     def matches(self, event: Mapping[str, Any]) -> bool:
         """Whether an event, as parsed JSON, has what the pattern asks for."""
-        return self.matches_leaves(flatten(event))
+        return self.matches_leaves(flatten(event, self.ways))
 
     def matches_leaves(self, leaves: Leaves) -> bool:
         """The same of an event that is flattened already."""
-        return any(_agree(fields, 0, leaves, {}) for fields in self._alternatives)
+        for fields in self._alternatives:  # noqa: SIM110 -- many are asked about one event
+            if _agree(fields, 0, leaves, {}):
+                return True
+        return False
 
     def demands(self) -> list[list[Demand]]:
         """What has to be there, for each alternative."""
@@ -129,30 +134,6 @@ def _float(text: str) -> float:
 # Matching.
 
 
-def flatten(event: Mapping[str, Any]) -> Leaves:
-    """An event, as parsed JSON, by the paths of its leaves."""
-    leaves: Leaves = {}
-    _flatten(event, "", {}, "", leaves)
-    return leaves
-
-
-def _flatten(value: Any, path: str, place: dict[str, int], where: str, leaves: Leaves) -> None:
-    """Add the leaves of a JSON value. `place` tells the element of each array on the way to it."""
-    kind = value.__class__
-    if kind is dict:
-        for key, member in value.items():
-            below = f"{path}.{key}" if path else key
-            if member.__class__ is dict or member.__class__ is list:
-                _flatten(member, below, place, f"{where}.{key}", leaves)
-            else:
-                leaves.setdefault(below, []).append((member, place))
-    elif kind is list:
-        for index, element in enumerate(value):
-            _flatten(element, path, {**place, where: index}, f"{where}[{index}]", leaves)
-    else:
-        leaves.setdefault(path, []).append((value, place))
-
-
 def _agree(
     fields: _Alternative, at: int, leaves: Mapping[str, list[Leaf]], place: dict[str, int]
 ) -> bool:
@@ -165,9 +146,12 @@ def _agree(
         if lies_in and any(place.get(array, index) != index for array, index in lies_in.items()):
             continue
         absent = False
-        if any(test(value) for test in field.tests) and _agree(
-            fields, at + 1, leaves, {**place, **lies_in} if lies_in else place
-        ):
+        for test in field.tests:
+            if test(value):
+                break
+        else:
+            continue
+        if _agree(fields, at + 1, leaves, {**place, **lies_in} if lies_in else place):
             return True
     return absent and field.or_absent and _agree(fields, at + 1, leaves, place)
 

@@ -5,10 +5,11 @@ begin or end with, where the pattern tells; or else by the path alone. What dema
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from penstock.core.pattern import Demand, Leaves, Pattern
+from penstock.core.leaves import flatten
+from penstock.core.pattern import Demand, Pattern
 
 _Owner = TypeVar("_Owner")
 
@@ -58,12 +59,13 @@ def _places(demand: Demand) -> Iterator[tuple[str, str, Any]]:
 
 
 class PatternIndex(Generic[_Owner]):
-    """Patterns and whose they are; `find(leaves)` gives the owners of those that match, in the order they came in."""
+    """Patterns and whose they are; `find(event)` gives the owners of those that match, in the order they came in."""
 
     def __init__(self, patterns: Iterable[tuple[Pattern, _Owner]]) -> None:
         self._entries = list(patterns)
         self._paths: dict[str, _Path] = {}
         self._always: list[int] = []
+        self._ways = frozenset(way for pattern, _ in self._entries for way in pattern.ways)
         demands = [pattern.demands() for pattern, _ in self._entries]
         # How many would be found in the same place.
         company = Counter(
@@ -81,8 +83,9 @@ class PatternIndex(Generic[_Owner]):
                 demand = min(alternative, key=lambda one: sum(company[at] for at in _places(one)))
                 self._paths.setdefault(demand.path, _Path()).file(number, demand)
 
-    def find(self, leaves: Leaves) -> list[_Owner]:
-        """The owners of the patterns that an event matches."""
+    def find(self, event: Mapping[str, Any]) -> list[_Owner]:
+        """The owners of the patterns that an event, as parsed JSON, matches."""
+        leaves = flatten(event, self._ways)
         candidates = set(self._always)
         for path, found in leaves.items():
             filed = self._paths.get(path)

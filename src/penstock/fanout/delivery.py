@@ -8,9 +8,12 @@ import orjson
 from penstock.storage.primitives import Leased
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Delivery:
-    """Where an event goes, and on whose behalf. It travels in the attributes of a message whose body is the payload."""
+    """Where an event goes, and on whose behalf. It travels in the attributes of a message whose body is the payload.
+
+    Many are made and few encoded, so it is not frozen; `request` and `own` may be shared, and nobody changes them.
+    """
 
     to: str
     """The target: an ARN, or the URL of an HTTP endpoint."""

@@ -1,12 +1,11 @@
 """Lanes: the durable queue of a sender's deliveries, and the subscription that takes them to their targets."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
 from penstock.api import Context, Dispatcher, Request
 from penstock.clock import Clock
-from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
 from penstock.delivery.fault import Faults
 from penstock.delivery.model import Scaling, Subscription
@@ -25,8 +24,22 @@ _DEDUP_MS: Final = 300_000
 
 Packed: TypeAlias = Mapping[str, Sequence[NewMessage]]
 """Messages by the queue that they are to be put in."""
-Intake: TypeAlias = Callable[[Context, str, Request], Awaitable[NewMessage]]
-"""From a queue's ARN and a SendMessage request to the message that the queue would get. Raises AwsError as SendMessage does."""
+
+
+class Intake(Protocol):
+    """How a queue takes messages from those who put them themselves."""
+
+    async def __call__(
+        self,
+        queue_arn: str,
+        requests: Sequence[Request],
+        *,
+        sender: str,
+        trace: str | None,
+        now: int,
+    ) -> Sequence[NewMessage | None]:
+        """The messages that SendMessage would store for requests; None for those that it would refuse."""
+        ...
 
 
 class Engine(Protocol):
@@ -105,20 +118,13 @@ class Lane:
         An event for a queue here that takes it is that queue's message at once: the transaction of its sender is the
         hand-over. Every other delivery is a message of the lane, and so is all that a fault may hit.
         """
+        taken = {} if self._given.faults.active else await self._taken(deliveries, ctx.now)
         packed: dict[str, list[NewMessage]] = {}
-        direct = not self._given.faults.active
-        sender: Context | None = None
-        for delivery, body in deliveries:
-            where, message = self._subscription.id, None
-            if direct and delivery.to.startswith("arn:aws:sqs:"):
-                if sender is None or (sender.principal_id, sender.trace) != (
-                    delivery.account,
-                    delivery.trace,
-                ):
-                    sender = ctx.child(principal_id=delivery.account, trace=delivery.trace)
-                message = await self._for_queue(sender, delivery, body)
-                where = delivery.to if message is not None else where
+        for number, (delivery, body) in enumerate(deliveries):
+            where, message = delivery.to, taken.get(number)
             if message is None:
+                # Whether to try again what a queue refused is the policy's to say.
+                where = self._subscription.id
                 message = NewMessage(
                     id=self._given.ids.uuid(),
                     body=body,
@@ -128,14 +134,21 @@ class Lane:
             packed.setdefault(where, []).append(message)
         return packed
 
-    async def _for_queue(
-        self, sender: Context, delivery: Delivery, body: bytes
-    ) -> NewMessage | None:
-        try:
-            return await self._given.intake(sender, delivery.to, request_to_queue(delivery, body))
-        except AwsError:
-            # Whether to try again is the policy's to say.
-            return None
+    async def _taken(
+        self, deliveries: Sequence[tuple[Delivery, bytes]], now: int
+    ) -> dict[int, NewMessage | None]:
+        """What queues take, by the number of the delivery. Each queue is asked once, for all that goes there alike."""
+        asked: dict[tuple[str, str, str | None], list[int]] = {}
+        for number, (delivery, _) in enumerate(deliveries):
+            if delivery.to.startswith("arn:aws:sqs:"):
+                key = delivery.to, delivery.account, delivery.trace
+                asked.setdefault(key, []).append(number)
+        taken: dict[int, NewMessage | None] = {}
+        for (to, sender, trace), numbers in asked.items():
+            requests = [request_to_queue(*deliveries[number]) for number in numbers]
+            messages = await self._given.intake(to, requests, sender=sender, trace=trace, now=now)
+            taken.update(zip(numbers, messages, strict=True))
+        return taken
 
 
 async def put(tx: Primitives, packed: Packed, now: int) -> None:

@@ -9,14 +9,13 @@ import orjson
 
 from penstock.core.errors import AwsError
 from penstock.core.input_transformer import dumps
-from penstock.core.pattern import Leaves, flatten
 from penstock.services.events.names import Scope, time_text
 
 _TIME_BYTES: Final = 14
 _DEEP: Final = 100
 # Whoever looks at the event later may stand deeper in the stack.
 _SPARE: Final = 50
-_LARGE: Final = re.compile(r"\d{19}|\d[eE]\+?\d{3}")
+_LARGE: Final = re.compile(r"[0-9](?:[0-9]{18}|[eE]\+?[0-9]{3})")
 
 
 class Event:
@@ -25,7 +24,7 @@ class Event:
     `sent_on` says that it came from another bus.
     """
 
-    __slots__ = ("_body", "_leaves", "document", "sent_on", "trace")
+    __slots__ = ("_body", "document", "sent_on", "trace")
 
     def __init__(
         self, document: dict[str, Any], trace: str | None = None, *, sent_on: bool = False
@@ -34,7 +33,6 @@ class Event:
         self.trace = trace
         self.sent_on = sent_on
         self._body: bytes | None = None
-        self._leaves: Leaves | None = None
 
     @property
     def id(self) -> str:
@@ -47,13 +45,6 @@ class Event:
         if self._body is None:
             self._body = dumps(self.document)
         return self._body
-
-    @property
-    def leaves(self) -> Leaves:
-        """The document as patterns look at it."""
-        if self._leaves is None:
-            self._leaves = flatten(self.document)
-        return self._leaves
 
 
 def new_document(  # noqa: PLR0913 -- the members of an event
@@ -101,9 +92,16 @@ def _require_shallow(detail: Any) -> None:
     for _ in range(_SPARE):
         detail = {"": detail}
     try:
-        flatten(detail)
+        _look(detail)
     except RecursionError as error:
         raise _malformed() from error
+
+
+def _look(value: Any) -> None:
+    """Look at everything within a value, as deep as it is."""
+    for member in value.values() if isinstance(value, dict) else value:
+        if isinstance(member, dict | list):
+            _look(member)
 
 
 def _parse_large(text: str) -> Any:
@@ -118,4 +116,6 @@ def entry_size(entry: dict[str, Any]) -> int:
     size = _TIME_BYTES if "Time" in entry else 0
     for member in ("Source", "DetailType", "Detail"):
         size += len(entry.get(member, "").encode())
-    return size + sum(len(resource.encode()) for resource in entry.get("Resources", []))
+    for resource in entry.get("Resources", ()):
+        size += len(resource.encode())
+    return size

@@ -78,7 +78,7 @@ class RuleIndexes:
             kept = (self._store.epoch, PatternIndex(await self._entries(bus)))
             if changes == self._changes[bus]:
                 self._kept[bus] = kept
-        return kept[1].find(event.leaves)
+        return kept[1].find(event.document)
 
     async def _entries(self, bus: BusKey) -> list[_Entry]:
         """The patterns of a bus's rules; only those are compiled that have changed."""

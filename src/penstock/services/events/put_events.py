@@ -7,7 +7,7 @@ from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
 from penstock.services.events.buses import Buses
 from penstock.services.events.event import Event, entry_size, new_document, parse_detail
-from penstock.services.events.names import BusKey, bus_key, scope_of
+from penstock.services.events.names import BusKey, Scope, bus_key, scope_of
 from penstock.services.events.routing import Router
 
 # AWS: 1 MB a request since January 2026 (EventBridge quotas).
@@ -33,22 +33,32 @@ class PutEvents:
             )
         answers: list[dict[str, str]] = []
         events: list[tuple[BusKey, Event]] = []
+        scope = scope_of(ctx)
+        buses: dict[str | None, BusKey | None] = {}
         for entry in entries:
             try:
-                event = self._event(ctx, entry)
+                event = self._event(ctx, scope, entry)
             except AwsError as error:
                 answers.append({"ErrorCode": error.code, "ErrorMessage": error.message})
                 continue
             answers.append({"EventId": event.id})
-            bus = bus_key(ctx, entry.get("EventBusName"))
-            # AWS: an event for a bus that does not exist is accepted, and gone (recorded).
-            if await self._buses.exists(bus):
+            name = entry.get("EventBusName")
+            if name not in buses:
+                buses[name] = await self._bus(ctx, name)
+            bus = buses[name]
+            if bus is not None:
                 events.append((bus, event))
         await self._router.accept(ctx, events)
         failed = sum("ErrorCode" in answer for answer in answers)
         return {"FailedEntryCount": failed, "Entries": answers}
 
-    def _event(self, ctx: Context, entry: dict[str, Any]) -> Event:
+    async def _bus(self, ctx: Context, name: str | None) -> BusKey | None:
+        """A bus by its name or ARN."""
+        bus = bus_key(ctx, name)
+        # AWS: an event for a bus that does not exist is accepted, and gone (recorded).
+        return bus if await self._buses.exists(bus) else None
+
+    def _event(self, ctx: Context, scope: Scope, entry: dict[str, Any]) -> Event:
         for name in _REQUIRED:
             if not entry.get(name):
                 reason = f"Parameter {name} is not valid. Reason: {name} is a required argument."
@@ -58,7 +68,7 @@ class PutEvents:
             raise AwsError("NotAuthorizedForSourceException", "Not authorized for the source.")
         document = new_document(
             id_=self._ids.uuid(),
-            scope=scope_of(ctx),
+            scope=scope,
             source=entry["Source"],
             detail_type=entry["DetailType"],
             at=entry.get("Time", ctx.now),

@@ -144,43 +144,34 @@ class Router:
 
 
 def _delivery(rule: Rule, target: Target, event: Event) -> Delivery:
-    own: dict[str, Any] = {"retries": target.max_retries, "max_age_ms": target.max_age_ms}
+    own: dict[str, Any] = target.own
     if target.shape is not None:
-        own["event"] = event.body.decode()
+        own = {**own, "event": event.body.decode()}
     return Delivery(
         to=target.arn,
         arn=rule.arn,
         account=rule.bus.account,
         region=rule.bus.region,
-        principal=target.document.get("RoleArn", "events.amazonaws.com"),
+        principal=target.principal,
         trace=event.trace,
-        request=_request(target, event),
+        request=_partition_key(target, event) if target.service == "kinesis" else target.request,
         letters_to=target.letters_to,
         own=own,
     )
 
 
-def _request(target: Target, event: Event) -> dict[str, Any]:
-    """Further members of the target's operation."""
-    document = target.document
-    match target.service:
-        case "sqs":
-            return dict(document.get("SqsParameters", {}))
-        case "kinesis":
-            key = event.id
-            if path := document.get("KinesisParameters", {}).get("PartitionKeyPath"):
-                found = compile_path(path).find(event.document)
-                key = event.id if found is MISSING else str(found)
-            # AWS: 256 characters at most (PutRecord); the event's id where nothing else is said.
-            return {"PartitionKey": key[:256]}
-        case "events" | "execute-api":
-            return dict(document.get("HttpParameters", {}))
-    return {}
+def _partition_key(target: Target, event: Event) -> dict[str, Any]:
+    key = event.id
+    if path := target.document.get("KinesisParameters", {}).get("PartitionKeyPath"):
+        found = compile_path(path).find(event.document)
+        key = event.id if found is MISSING else str(found)
+    # AWS: 256 characters at most (PutRecord); the event's id where nothing else is said.
+    return {"PartitionKey": key[:256]}
 
 
 def _check_hops(bus: BusKey, target: Target, event: Event) -> None:
-    """Refuse to send on what came from another bus. Raises AwsError."""
-    if not event.sent_on or target.service != "events" or target.is_destination:
+    """Refuse to send on to another bus what came from one. Raises AwsError."""
+    if not (event.sent_on and target.is_bus):
         return
     region = event.document["region"]
     third = region != bus.region and parse_arn(target.arn).region != bus.region

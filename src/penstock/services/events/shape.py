@@ -28,28 +28,46 @@ class Target:
     """None for the event as it is."""
     document: Document
     letters_to: str | None
-    max_retries: int
-    max_age_ms: int
+    principal: str
+    """Who sends: the target's role, or EventBridge."""
+    request: dict[str, Any]
+    """Further members of the target's operation, as far as they are the same for every event."""
+    own: dict[str, int]
+    """The target's retry policy, as its deliveries keep it."""
 
     @property
-    def is_destination(self) -> bool:
-        """Whether it is an API destination rather than a bus."""
-        return self.service == "events" and ":api-destination/" in self.arn
+    def is_bus(self) -> bool:
+        """Whether it is a bus rather than an API destination."""
+        return self.service == "events" and ":api-destination/" not in self.arn
 
 
 def compile_target(document: Document) -> Target:
     """A target from what PutTargets stored."""
     policy = document.get("RetryPolicy", {})
+    service = parse_arn(document["Arn"]).service
     return Target(
         id=document["Id"],
         arn=document["Arn"],
-        service=parse_arn(document["Arn"]).service,
+        service=service,
         shape=_shape(document),
         document=document,
         letters_to=document.get("DeadLetterConfig", {}).get("Arn"),
-        max_retries=policy.get("MaximumRetryAttempts", _RETRIES),
-        max_age_ms=policy.get("MaximumEventAgeInSeconds", _MAX_AGE_S) * 1000,
+        principal=document.get("RoleArn", "events.amazonaws.com"),
+        request=_request(service, document),
+        own={
+            "retries": policy.get("MaximumRetryAttempts", _RETRIES),
+            "max_age_ms": policy.get("MaximumEventAgeInSeconds", _MAX_AGE_S) * 1000,
+        },
     )
+
+
+def _request(service: str, document: Document) -> dict[str, Any]:
+    match service:
+        case "sqs":
+            return dict(document.get("SqsParameters", {}))
+        case "events" | "execute-api":
+            return dict(document.get("HttpParameters", {}))
+    return {}
 
 
 def _shape(document: Document) -> Shape | None:

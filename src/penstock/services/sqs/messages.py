@@ -3,6 +3,7 @@
 import hashlib
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from penstock.api import Context, Request, Result, operation
@@ -71,20 +72,32 @@ class Messages:
     async def send_message(self, ctx: Context, request: Request) -> Result:
         """Store one message."""
         queue = await self._queues.by_url(ctx, request)
-        message, md5s = self._prepare(ctx, queue, request)
+        message = self._message(queue, request, ctx.principal_id, ctx.trace, ctx.now)
         if queue.fifo:
             self._rates.take(queue, "SendMessage", ctx.now, (str(message.group),))
         stored = await self._store.queue.put(
             queue.arn, (message,), ctx.now, dedup_since=ctx.now - _DEDUP_MS
         )
-        return _sent(queue, stored[0], md5s)
+        return _sent(queue, stored[0], message.body, request)
 
-    async def intake(self, ctx: Context, queue: QueueRecord, request: Request) -> NewMessage:
-        """The message that SendMessage would store in `queue`, for those who put it themselves. Raises AwsError."""
-        message, _ = self._prepare(ctx, queue, request)
-        if queue.fifo:
-            self._rates.take(queue, "SendMessage", ctx.now, (str(message.group),))
-        return message
+    def intake(
+        self,
+        queue: QueueRecord,
+        requests: Sequence[Request],
+        sender: str,
+        trace: str | None,
+        now: int,
+    ) -> list[NewMessage | None]:
+        """The messages that SendMessage would store in `queue`, for those who put them themselves; None where it refuses."""
+        messages: list[NewMessage | None] = []
+        for request in requests:
+            message = None
+            with suppress(AwsError):
+                message = self._message(queue, request, sender, trace, now)
+                if queue.fifo:
+                    self._rates.take(queue, "SendMessage", now, (str(message.group),))
+            messages.append(message)
+        return messages
 
     @operation("SendMessageBatch")
     async def send_message_batch(self, ctx: Context, request: Request) -> Result:
@@ -106,28 +119,37 @@ class Messages:
             _check_fifo_batch(queue, entries)
             groups = {entry["MessageGroupId"] for entry in entries}
             self._rates.take(queue, "SendMessage", ctx.now, groups)
-        prepared: list[tuple[str, NewMessage, Result]] = []
+        taken: list[Mapping[str, Any]] = []
+        messages: list[NewMessage] = []
         failed: list[Result] = []
         for entry in entries:
             try:
-                prepared.append((entry["Id"], *self._prepare(ctx, queue, entry)))
+                message = self._message(queue, entry, ctx.principal_id, ctx.trace, ctx.now)
             except AwsError as error:
                 failed.append(failure(entry["Id"], error))
+            else:
+                taken.append(entry)
+                messages.append(message)
         stored = await self._store.queue.put(
-            queue.arn, [m for _, m, _ in prepared], ctx.now, dedup_since=ctx.now - _DEDUP_MS
+            queue.arn, messages, ctx.now, dedup_since=ctx.now - _DEDUP_MS
         )
         return batch_result(
             [
-                {"Id": id_, **_sent(queue, one, md5s)}
-                for (id_, _, md5s), one in zip(prepared, stored, strict=True)
+                {"Id": entry["Id"], **_sent(queue, one, message.body, entry)}
+                for entry, message, one in zip(taken, messages, stored, strict=True)
             ],
             failed,
         )
 
-    def _prepare(
-        self, ctx: Context, queue: QueueRecord, request: Mapping[str, Any]
-    ) -> tuple[NewMessage, Result]:
-        """A message to put and the checksums to answer."""
+    def _message(
+        self,
+        queue: QueueRecord,
+        request: Mapping[str, Any],
+        sender: str,
+        trace: str | None,
+        now: int,
+    ) -> NewMessage:
+        """A message to put. Raises AwsError."""
         body = check_body(request.get("MessageBody"))
         attributes = request.get("MessageAttributes") or {}
         system = request.get("MessageSystemAttributes") or {}
@@ -135,30 +157,25 @@ class Messages:
             check_attributes(attributes)
         if len(body) + (attributes_size(attributes) if attributes else 0) > queue.max_bytes:
             raise too_long(queue.max_bytes)
-        md5s: Result = {"MD5OfMessageBody": hashlib.md5(body, usedforsecurity=False).hexdigest()}
-        if attributes:
-            md5s["MD5OfMessageAttributes"] = md5_of_attributes(attributes)
         if system:
-            md5s["MD5OfMessageSystemAttributes"] = md5_of_attributes(_check_system(system))
+            trace = _check_system(system)["AWSTraceHeader"]["StringValue"]
         group = request.get("MessageGroupId")
         if group is not None:
             check_token("MessageGroupId", group)
         dedup = None
         if queue.fifo or "MessageDeduplicationId" in request:
             dedup = self._dedup(queue, request, group, body)
-        trace = system["AWSTraceHeader"]["StringValue"] if system else ctx.trace
         delay = self._delay(queue, request)
         tenant = None if queue.fifo else group
-        message = NewMessage(
+        return NewMessage(
             id=self._ids.uuid(),
             body=body,
-            attributes=encode_attributes(ctx.principal_id, attributes, trace, tenant),
-            visible_at=ctx.now + delay,
+            attributes=encode_attributes(sender, attributes, trace, tenant),
+            visible_at=now + delay,
             group=group if queue.fifo else None,
             tenant=tenant,
             dedup=dedup,
         )
-        return message, md5s
 
     @staticmethod
     def _dedup(
@@ -417,8 +434,16 @@ def _check_system(system: Mapping[str, Any]) -> Mapping[str, Any]:
     return system
 
 
-def _sent(queue: QueueRecord, stored: Stored, md5s: Result) -> Result:
-    result = {"MessageId": stored.id, **md5s}
+def _sent(queue: QueueRecord, stored: Stored, body: bytes, request: Mapping[str, Any]) -> Result:
+    """The answer about a message, with the checksums of what was sent."""
+    result = {
+        "MessageId": stored.id,
+        "MD5OfMessageBody": hashlib.md5(body, usedforsecurity=False).hexdigest(),
+    }
+    if attributes := request.get("MessageAttributes"):
+        result["MD5OfMessageAttributes"] = md5_of_attributes(attributes)
+    if system := request.get("MessageSystemAttributes"):
+        result["MD5OfMessageSystemAttributes"] = md5_of_attributes(system)
     if queue.fifo:
         result["SequenceNumber"] = sequence_number(stored.sequence)
     return result

@@ -1,8 +1,9 @@
 """The SQS service: queues, messages and move tasks on one store."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from penstock.api import Context, Request, Service, operations_of
+from penstock.api import Request, Service, operations_of
 from penstock.clock import Clock
 from penstock.core.ids import Ids
 from penstock.delivery.sources import QueueSource
@@ -12,7 +13,7 @@ from penstock.services.sqs.messages import Messages
 from penstock.services.sqs.moves import Moves
 from penstock.services.sqs.permission import Permissions
 from penstock.services.sqs.queue import QueueRecord
-from penstock.services.sqs.queues import Queues, missing_queue
+from penstock.services.sqs.queues import Queues
 from penstock.services.sqs.receipts import Receipts
 from penstock.services.sqs.tags import Tags
 from penstock.storage.primitives import LeaseTerms, NewMessage, Store
@@ -62,12 +63,20 @@ class Sqs:
         """Whether there is a queue of an ARN."""
         return await self._queues.by_arn(queue_arn) is not None
 
-    async def intake(self, ctx: Context, queue_arn: str, request: Request) -> NewMessage:
-        """The message that SendMessage would store in a queue. Raises AwsError as SendMessage does."""
+    async def intake(
+        self,
+        queue_arn: str,
+        requests: Sequence[Request],
+        *,
+        sender: str,
+        trace: str | None,
+        now: int,
+    ) -> Sequence[NewMessage | None]:
+        """The messages that SendMessage would store for requests; None for those that it would refuse."""
         queue = await self._queues.by_arn(queue_arn)
         if queue is None:
-            raise missing_queue(ctx)
-        return await self._messages.intake(ctx, queue, request)
+            return [None] * len(requests)
+        return self._messages.intake(queue, requests, sender, trace, now)
 
     async def overview(self, now: int) -> list[dict[str, Any]]:
         """Every queue with its depth and the age of its oldest message (ms), for operators."""
