@@ -276,6 +276,27 @@ def test_a_throttled_endpoint(hooked: Hooked, webhook: Webhook) -> None:
     assert seen == [2, 3, 4, 5, 5]
 
 
+def test_the_throttle_holds_for_retries(hooked: Hooked, webhook: Webhook) -> None:
+    """What failed waits for a turn as everything does, and no wait for a turn is a try."""
+    retries = {"numRetries": 3, "minDelayTarget": 1, "maxDelayTarget": 1}
+    hooked.subscribe(
+        webhook, throttlePolicy={"maxReceivesPerSecond": 2}, healthyRetryPolicy=retries
+    )
+    webhook.status = 503
+    for number in range(3):
+        hooked.sns.publish(TopicArn=hooked.topic, Message=str(number))
+    seen = []
+    for _ in range(11):
+        hooked.advance(0.5)
+        seen.append(len(webhook.got))
+    hooked.advance(3600)
+
+    assert all(number <= 2 + turn for turn, number in enumerate(seen))
+    assert seen[-1] >= 10
+    assert sorted(body for _, body in webhook.got) == sorted("012" * 4)
+    assert sorted(hooked.dead()) == ["0", "1", "2"]
+
+
 def test_the_content_type_of_a_policy(hooked: Hooked, webhook: Webhook) -> None:
     """The topic's request policy holds for its subscriptions, unless they have one of their own."""
     arn = hooked.subscribe(webhook)

@@ -36,6 +36,12 @@ def test_the_phases_follow_one_another() -> None:
     assert delays(schedule) == [0, 0, 10, 10, 20, 30, 30, 30]
 
 
+def test_all_waits_together_have_a_limit() -> None:
+    """The wait that would exceed it is not made."""
+    schedule = PhasedSchedule(before=5, min_ms=10, max_ms=10, max_age_ms=1_000_000, max_waits_ms=35)
+    assert delays(schedule) == [10, 10, 10]
+
+
 @pytest.mark.parametrize(
     ("rise", "expected"),
     [

@@ -32,9 +32,18 @@ class PhasedSchedule:
     max_ms: int
     rise: Rise = "linear"
     max_age_ms: int
+    max_waits_ms: int | None = None
+    """How long all waits together may be, if that is not for the age to say."""
 
     def delay(self, failures: int) -> int | None:
         """How long to wait (ms) after so many failures (from 1); None when that was the last try."""
+        wait = self._delay(failures)
+        if wait is None or self.max_waits_ms is None:
+            return wait
+        waits = wait + sum(self._delay(number) or 0 for number in range(1, failures))
+        return None if waits > self.max_waits_ms else wait
+
+    def _delay(self, failures: int) -> int | None:
         left = failures
         if left <= self.immediate:
             return 0

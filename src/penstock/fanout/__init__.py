@@ -9,6 +9,7 @@ from penstock.fanout.hand_over import SENDERS, NotYetError, Sender
 from penstock.fanout.lane import Engine, Fanout, Lane, Packed, put
 from penstock.fanout.letters import Letters, QueueExists
 from penstock.fanout.outbound import Outbound, OutboundAnswer
+from penstock.fanout.pace import Pace
 from penstock.fanout.policy import Letter, LetterOf, ScheduleOf
 from penstock.fanout.work import Work
 
@@ -24,6 +25,7 @@ __all__ = [
     "NotYetError",
     "Outbound",
     "OutboundAnswer",
+    "Pace",
     "Packed",
     "QueueExists",
     "ScheduleOf",

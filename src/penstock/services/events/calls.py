@@ -14,7 +14,7 @@ from penstock.api import Answering, Context, Dispatcher, Headers, HttpRequest
 from penstock.clock import Clock
 from penstock.core.arn import parse_arn
 from penstock.core.errors import AwsError
-from penstock.fanout import Delivery, NotYetError, Outbound, OutboundAnswer
+from penstock.fanout import Delivery, NotYetError, Outbound, OutboundAnswer, Pace
 from penstock.services.events.authorizing import Authorizing, pairs, with_query
 from penstock.services.events.destinations import Destinations
 from penstock.services.events.documents import Document
@@ -36,35 +36,6 @@ _HEADERS: Final[Mapping[str, str]] = {
     "connection": "close",
 }
 _UNAUTHORIZED: Final = 401
-# Those who wait for a turn look at least so often whether one has become free.
-_LOOK_MS: Final = 10_000
-_LATE_MS: Final = 100
-
-
-class Pace:
-    """So many a second, evenly. A turn is taken by a call, never ahead of it."""
-
-    def __init__(self) -> None:
-        self._free_at = 0.0
-        self._hint_at = 0.0
-
-    def take(self, rate: int, now: int) -> int | None:
-        """Take the turn and return None, or say when (ms) to come again.
-
-        Those who come early get instants one after the other, so that they do not all come at once. They own nothing:
-        whoever comes when the next turn is free takes it.
-        """
-        step = 1000 / rate
-        if self._free_at <= now:
-            # The beat is kept by those who come a little late.
-            begins = self._free_at if now - self._free_at < _LATE_MS else float(now)
-            self._free_at = begins + step
-            return None
-        again = max(self._free_at, self._hint_at)
-        if again > now + _LOOK_MS:
-            return now + _LOOK_MS
-        self._hint_at = again + step
-        return math.ceil(again)
 
 
 class Calls:

@@ -13,7 +13,7 @@ from penstock.core.retry import DeadLetter
 from penstock.core.sns_filter import attribute_values, body_value
 from penstock.core.sqs_message import binary_values
 from penstock.delivery.model import Failed, Scaling
-from penstock.fanout import Delivery, Fanout, Lane, Letter, Packed, put
+from penstock.fanout import Delivery, Fanout, Lane, Letter, NotYetError, Pace, Packed, put
 from penstock.services.sns.delivery_policy import DEFAULT_RETRY, schedule_of
 from penstock.services.sns.envelope import Envelope, function_event
 from penstock.services.sns.message import Message, plain_attributes
@@ -72,8 +72,8 @@ class Deliveries:
         self._shared = self._lane(_SHARED)
         self._confirmations = self._lane(_CONFIRMATIONS)
         self._own: dict[str, Lane] = {}
-        self._slots: dict[str, float] = {}
-        """By subscription with a rate: the instant (ms) of its next delivery."""
+        self._paces: dict[str, Pace] = {}
+        """By subscription with a rate."""
 
     def _lane(self, name: str, scaling: Scaling | None = None) -> Lane:
         if scaling is None:
@@ -97,12 +97,12 @@ class Deliveries:
     def reset(self) -> None:
         """Begin anew."""
         self._own.clear()
-        self._slots.clear()
+        self._paces.clear()
         self.start()
 
     def drop(self, subscription_arn: str) -> None:
         """A subscription is gone."""
-        self._slots.pop(subscription_arn, None)
+        self._paces.pop(subscription_arn, None)
         lane = self._own.pop(subscription_arn, None)
         if lane is not None:
             lane.stop()
@@ -163,11 +163,10 @@ class Deliveries:
     ) -> Packed:
         packed = await self._lane_of(delivery.arn).pack(ctx, [(delivery, body)])
         if route.rate:
-            slot = max(self._slots.get(delivery.arn, 0.0), float(ctx.now))
-            self._slots[delivery.arn] = slot + 1000 / route.rate
+            pace = self._paces.setdefault(delivery.arn, Pace())
             for messages in packed.values():
                 for message in messages:
-                    message.visible_at = int(slot)
+                    message.visible_at = pace.hint(route.rate, ctx.now)
         return packed
 
     async def _in_order(
@@ -208,6 +207,10 @@ class Deliveries:
     async def _to_endpoint(
         self, dispatcher: Dispatcher, ctx: Context, delivery: Delivery, message: Leased
     ) -> None:
+        if rate := delivery.own.get("rate"):
+            again = self._paces.setdefault(delivery.arn, Pace()).take(rate, ctx.now)
+            if again is not None:
+                raise NotYetError(again)
         headers = {**_HEADERS, **delivery.own["headers"]}
         if delivery.trace is not None:
             headers["x-amzn-trace-id"] = delivery.trace
@@ -276,6 +279,8 @@ def _delivery(ctx: Context, topic: Topic, route: Route, message: Message) -> Del
             own["headers"]["x-amz-sns-rawdelivery"] = "true"
         if route.retry != DEFAULT_RETRY:
             own["retry"] = route.retry
+        if route.rate:
+            own["rate"] = route.rate
     elif record.protocol == "sqs":
         if route.raw and message.attributes:
             request["MessageAttributes"] = plain_attributes(message.attributes)
@@ -325,7 +330,8 @@ def _outbox_entry(route: Route, message: Message, text: str) -> bytes:
 
 def _schedule_of(delivery: Delivery) -> PhasedSchedule:
     if delivery.service == "http":
-        return schedule_of(delivery.own.get("retry", DEFAULT_RETRY))
+        own = delivery.own
+        return schedule_of(own.get("retry", DEFAULT_RETRY), paced="rate" in own)
     return AWS_MANAGED
 
 

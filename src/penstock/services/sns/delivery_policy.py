@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import orjson
 
-from penstock.core.phases import PhasedSchedule
+from penstock.core.phases import AWS_MANAGED, PhasedSchedule
 from penstock.services.sns.problem import invalid
 
 # AWS: defaults and bounds (SNS guide, "creating an HTTP/S delivery policy"; recorded by LocalStack).
@@ -101,8 +101,8 @@ def effective_policy(topic_policy: str | None, own: str | None) -> dict[str, Any
     }
 
 
-def schedule_of(retry: dict[str, Any]) -> PhasedSchedule:
-    """The schedule that a healthyRetryPolicy means."""
+def schedule_of(retry: dict[str, Any], *, paced: bool) -> PhasedSchedule:
+    """The schedule that a healthyRetryPolicy means. Where deliveries are `paced`, to wait for a turn is no retry."""
     immediate, before = retry["numNoDelayRetries"], retry["numMinDelayRetries"]
     after = retry["numMaxDelayRetries"]
     return PhasedSchedule(
@@ -114,7 +114,8 @@ def schedule_of(retry: dict[str, Any]) -> PhasedSchedule:
         max_ms=retry["maxDelayTarget"] * 1000,
         rise=retry["backoffFunction"],
         # AWS: an hour is the most, whatever the policy says (same page).
-        max_age_ms=_HOUR_MS,
+        max_age_ms=AWS_MANAGED.max_age_ms if paced else _HOUR_MS,
+        max_waits_ms=_HOUR_MS if paced else None,
     )
 
 
