@@ -99,15 +99,15 @@ def add_numbers(left: str, right: str, sign: int = 1) -> str:
 def _number_size(text: str) -> int:
     """Bytes that a canonical number counts: two digits a byte, aligned at the point, one more, and one for a minus."""
     plain = text.lstrip("-")
-    whole, _, fraction = plain.partition(".")
-    if fraction:
+    if "." in plain:
+        whole, _, fraction = plain.partition(".")
         pairs = (len(whole.lstrip("0")) + 1) // 2 + (len(fraction) + 1) // 2
         if whole == "0":
             pairs -= (len(fraction) - len(fraction.lstrip("0"))) // 2
     else:
-        zeros = len(whole) - len(whole.rstrip("0"))
-        pairs = (len(whole) + 1) // 2 - zeros // 2
-    return min(21, pairs + 1 + (text[0] == "-"))
+        zeros = len(plain) - len(plain.rstrip("0"))
+        pairs = (len(plain) + 1) // 2 - zeros // 2
+    return min(21, pairs + 1 + len(text) - len(plain))
 
 
 # Values

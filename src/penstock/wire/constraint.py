@@ -1,6 +1,7 @@
 """The constraints that a model declares, checked and told in AWS's words.
 
-A shape compiles to a checker that appends one text per violation, in the model's order; shapes without constraints compile to None.
+A shape compiles to a predicate, which nearly every request passes, and to a checker for the others, which appends one text per
+violation, in the model's order. Shapes without constraints compile to None.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,6 +12,7 @@ from penstock.wire.model import Model, Shape
 from penstock.wire.pattern import Pattern
 from penstock.wire.profile import Profile
 
+Fits: TypeAlias = Callable[[Any], bool]
 Check: TypeAlias = Callable[[Any, str, list[str]], None]
 """(value, path, violations)"""
 
@@ -26,14 +28,17 @@ def compile_validator(
     code = profile.constraints
     if code is None:
         return _schema_validator(model, shape, profile) if profile.schema else None
-    check = _Compiler(model, profile).check(shape)
-    if check is None:
+    compiler = _Compiler(model, profile)
+    check, fits = compiler.check(shape), _Predicates(compiler).fits(shape)
+    if check is None or fits is None:
         return None
-    found = check
+    passes, tell = fits, check
 
     def validate(params: dict[str, Any]) -> None:
+        if passes(params):
+            return
         violations: list[str] = []
-        found(params, "", violations)
+        tell(params, "", violations)
         if violations:
             count = len(violations)
             noun = "error" if count == 1 else "errors"
@@ -105,14 +110,14 @@ def _lower(name: str) -> str:
 
 class _Compiler:
     def __init__(self, model: Model, profile: Profile) -> None:
-        self._model = model
+        self.model = model
         self._profile = profile
         self._structures: dict[str, Check] = {}
 
     def check(self, shape: Shape) -> Check | None:
         """The checker of a value of this shape, with everything below it."""
         if shape.kind == "structure":
-            return self.structure(shape) if self._constrained(shape, set()) else None
+            return self.structure(shape) if self.constrained(shape, set()) else None
         own = self._own(shape)
         inner: Check | None = None
         if shape.kind == "list":
@@ -152,30 +157,30 @@ class _Compiler:
 
         self._structures[shape.name] = nested
         required = shape.get("required", ())
-        for name, member in self._model.members(shape):
+        for name, member in self.model.members(shape):
             inner = self.check(member)
             if inner is not None or name in required:
                 rows.append((name, _lower(name), name in required, inner))
         return nested
 
-    def _constrained(self, shape: Shape, seen: set[str]) -> bool:
+    def constrained(self, shape: Shape, seen: set[str]) -> bool:
         """Whether `shape` or anything below it is constrained (shapes may be recursive)."""
         if shape.name in seen or shape.get("document"):
             return False
         seen.add(shape.name)
-        if self._rules(shape) or shape.get("required"):
+        if self.rules(shape) or shape.get("required"):
             return True
         below: Iterable[Shape] = ()
         if shape.kind == "structure":
-            below = (member for _, member in self._model.members(shape))
+            below = (member for _, member in self.model.members(shape))
         elif shape.kind == "list":
-            below = (self._model.element(shape),)
+            below = (self.model.element(shape),)
         elif shape.kind == "map":
-            below = (self._model.key(shape), self._model.value(shape))
-        return any(self._constrained(each, seen) for each in below)
+            below = (self.model.key(shape), self.model.value(shape))
+        return any(self.constrained(each, seen) for each in below)
 
     def _list(self, shape: Shape) -> Check | None:
-        element = self._model.element(shape)
+        element = self.model.element(shape)
         if element.kind not in ("structure", "list", "map"):
             return self._bracketed(shape, element, "Member must satisfy constraint")
         inner = self.check(element)
@@ -191,7 +196,7 @@ class _Compiler:
         return check
 
     def _map(self, shape: Shape) -> Check | None:
-        key, element = self._model.key(shape), self._model.value(shape)
+        key, element = self.model.key(shape), self.model.value(shape)
         checks = [
             self._bracketed(shape, key, "Map keys must satisfy constraint"),
             self._bracketed(shape, element, "Map value must satisfy constraint"),
@@ -223,10 +228,10 @@ class _Compiler:
 
     def _bracketed(self, shape: Shape, element: Shape, words: str) -> Check | None:
         """A collection's constraint on its elements: told once for the whole, with all of the element's constraints."""
-        rules = self._rules(element)
+        rules = self.rules(element)
         if not rules:
             return None
-        model, keys = self._model, words.startswith("Map keys")
+        model, keys = self.model, words.startswith("Map keys")
         listed = ", ".join(text for text, _ in rules)
 
         def check(value: Any, path: str, violations: list[str]) -> None:
@@ -241,10 +246,10 @@ class _Compiler:
 
     def _own(self, shape: Shape) -> Check | None:
         """The constraints on the value itself."""
-        rules = self._rules(shape)
+        rules = self.rules(shape)
         if not rules:
             return None
-        model = self._model
+        model = self.model
 
         def check(value: Any, path: str, violations: list[str]) -> None:
             for text, fits in rules:
@@ -256,7 +261,7 @@ class _Compiler:
 
         return check
 
-    def _rules(self, shape: Shape) -> list[tuple[str, Callable[[Any], bool]]]:
+    def rules(self, shape: Shape) -> list[tuple[str, Callable[[Any], bool]]]:
         """(text, predicate) in the order in which AWS lists them."""
         if shape.kind in ("structure", "boolean", "timestamp") or shape.name in self._profile.own:
             return []
@@ -276,6 +281,71 @@ class _Compiler:
             text = f"Member must satisfy enum value set: [{', '.join(allowed)}]"
             rules.append((text, frozenset(allowed).__contains__))
         return rules
+
+
+class _Predicates:
+    """Compiles shapes to predicates: whether a value breaks none of the rules."""
+
+    def __init__(self, compiler: _Compiler) -> None:
+        self._compiler = compiler
+        self._model = compiler.model
+        self._structures: dict[str, Fits] = {}
+
+    def fits(self, shape: Shape) -> Fits | None:
+        """The predicate for values of this shape, with everything below it."""
+        if shape.kind == "structure":
+            return self._structure(shape) if self._compiler.constrained(shape, set()) else None
+        parts = [fits for _, fits in self._compiler.rules(shape)]
+        if shape.kind == "list":
+            parts += self._items(shape)
+        elif shape.kind == "map":
+            parts += self._pairs(shape)
+        if len(parts) < 2:
+            return parts[0] if parts else None
+        return lambda value: all([part(value) for part in parts])
+
+    def _structure(self, shape: Shape) -> Fits:
+        known = self._structures.get(shape.name)
+        if known is not None:
+            return known
+        required = frozenset(shape.get("required", ()))
+        members: dict[str, Fits] = {}
+
+        def fits(value: dict[str, Any]) -> bool:
+            if not required <= value.keys():
+                return False
+            for name, item in value.items():
+                if item is None:
+                    if name in required:
+                        return False
+                elif name in members and not members[name](item):
+                    return False
+            return True
+
+        self._structures[shape.name] = fits
+        for name, member in self._model.members(shape):
+            inner = self.fits(member)
+            if inner is not None:
+                members[name] = inner
+        return fits
+
+    def _items(self, shape: Shape) -> list[Fits]:
+        inner = self.fits(self._model.element(shape))
+        if inner is None:
+            return []
+        fits = inner
+        return [lambda value: all([item is None or fits(item) for item in value])]
+
+    def _pairs(self, shape: Shape) -> list[Fits]:
+        parts: list[Fits] = []
+        keys, values = self.fits(self._model.key(shape)), self.fits(self._model.value(shape))
+        if keys is not None:
+            key_fits = keys
+            parts.append(lambda value: all(map(key_fits, value)))
+        if values is not None:
+            fits = values
+            parts.append(lambda value: all([item is None or fits(item) for item in value.values()]))
+        return parts
 
 
 def _bounded(pattern: Pattern, most: int | None) -> Callable[[str], bool]:

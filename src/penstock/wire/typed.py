@@ -29,6 +29,8 @@ class Codec(NamedTuple):
 
     blob_class: type
     read_blob: Convert
+    names: Callable[[dict[Any, Any]], dict[str, Any]]
+    """Checks that the keys of a map are strings."""
     instant: Convert | None
     """None: in the format that the shape names."""
     number: Convert | None
@@ -46,8 +48,18 @@ def _cbor_blob(value: Any) -> bytes:
     raise _unfit(value, "Blob")
 
 
-JSON: Final = Codec(type(None), _json_blob, None, write_float)
-CBOR: Final = Codec(bytes, _cbor_blob, lambda at: Tagged(1, at / 1000), None)
+def _json_names(value: dict[Any, Any]) -> dict[str, Any]:
+    return value
+
+
+def _cbor_names(value: dict[Any, Any]) -> dict[str, Any]:
+    for key in value:
+        _string(key)
+    return value
+
+
+JSON: Final = Codec(type(None), _json_blob, _json_names, None, write_float)
+CBOR: Final = Codec(bytes, _cbor_blob, _cbor_names, lambda at: Tagged(1, at / 1000), None)
 
 
 _TOKENS: Final[tuple[tuple[type, str], ...]] = (
@@ -200,7 +212,7 @@ class ReaderCompiler:
 
     def _map(self, shape: Shape) -> Convert:
         passes, convert = self._entry(self._model.value(shape))
-        sparse = shape.get("sparse", False)
+        sparse, names = shape.get("sparse", False), self._codec.names
 
         def read(value: Any) -> dict[str, Any]:
             if value.__class__ is not dict:
@@ -210,8 +222,8 @@ class ReaderCompiler:
                     else malformed("Unexpected field type")
                 )
             return {
-                _string(key): item if item.__class__ is passes or item is None else convert(item)
-                for key, item in value.items()
+                key: item if item.__class__ is passes or item is None else convert(item)
+                for key, item in names(value).items()
                 if item is not None or sparse
             }
 

@@ -61,25 +61,32 @@ class Update:
             *(path for path, _ in self._combine),
         ]
         check_apart(self.paths, _KIND)
+        self._copied = {str(path[0]) for path in self.paths if len(path) > 1}
+        """Attributes of which the update changes a part."""
+        self._indexes = any(isinstance(path[-1], int) for path in self.paths)
 
     def apply(self, item: Item) -> Item:
         """The item that replaces `item`, which is left as it is. Raises `AwsError`."""
         values: list[tuple[DocumentPath, Value | None]] = [
             (path, source(item)) for path, source in self._set
         ]
-        # What lies beyond the end of a list is appended in the order of the indexes.
-        values.sort(key=lambda entry: entry[0][-1] if isinstance(entry[0][-1], int) else -1)
+        if self._indexes:
+            # What lies beyond the end of a list is appended in the order of the indexes.
+            values.sort(key=lambda entry: entry[0][-1] if isinstance(entry[0][-1], int) else -1)
         values += [(path, combine(read(item, path))) for path, combine in self._combine]
         updated = dict(item)
-        for name in {str(path[0]) for path in self.paths if len(path) > 1}:
+        for name in self._copied:
             if name in updated:
                 updated[name] = copy_value(updated[name])
+        removed = self._remove.copy()
         for path, value in values:
-            if value is not None:
+            if value is None:
+                removed.append(path)
+            else:
                 _store(updated, path, value)
-        removed = [*self._remove, *(path for path, value in values if value is None)]
-        # Later elements first: what is removed must not move what is yet to be.
-        removed.sort(key=lambda path: -path[-1] if isinstance(path[-1], int) else 0)
+        if self._indexes:
+            # Later elements first: what is removed must not move what is yet to be.
+            removed.sort(key=lambda path: -path[-1] if isinstance(path[-1], int) else 0)
         for path in removed:
             _remove(updated, path)
         return updated
@@ -224,6 +231,8 @@ def _content(value: Value, kind: str) -> Any:
 
 def _parent(item: Item, path: DocumentPath) -> Any:
     """The map or list that holds the last element of a path."""
+    if len(path) == 1:
+        return item
     value: Value | None = {"M": item}
     for part in path[:-1]:
         value = step(value, part) if value is not None else None

@@ -48,7 +48,8 @@ class Transactions:
     async def transact_write_items(self, ctx: Context, request: Request) -> Result:
         """Make every write, or none if a condition fails. The same token again makes nothing."""
         check_metrics(request, "TransactWriteItems")
-        writes = [await self._write(ctx, action) for action in request["TransactItems"]]
+        tables: dict[str, TableRecord] = {}
+        writes = [await self._write(ctx, action, tables) for action in request["TransactItems"]]
         if len({(write.table.store_name, write.place) for write in writes}) < len(writes):
             raise invalid("Transaction request cannot include multiple operations on one item")
         # Only now are the values known to be sound, and their numbers written in one way.
@@ -68,11 +69,17 @@ class Transactions:
         mode = capacity_mode(request)
         return {} if mode is None else {"ConsumedCapacity": _consumed(writes, made, mode)}
 
-    async def _write(self, ctx: Context, action: dict[str, Any]) -> Write:
+    async def _write(
+        self, ctx: Context, action: dict[str, Any], tables: dict[str, TableRecord]
+    ) -> Write:
+        """One of a request's writes. `tables` are those that were looked up for it."""
         if len(action) != 1:
             raise invalid("TransactItems can only contain one of Check, Put, Update or Delete")
         ((kind, parameters),) = action.items()
-        table = await self._tables.find(ctx, parameters["TableName"])
+        name = parameters["TableName"]
+        table = tables.get(name)
+        if table is None:
+            table = tables[name] = await self._tables.find(ctx, name)
         prepare = {
             "Put": self._writer.put,
             "Update": self._writer.update,
