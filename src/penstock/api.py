@@ -46,6 +46,9 @@ class Context:
     protocol: str = "json"
     """`json`, `query`, `rest-json`, `rest-xml` or `smithy-rpc-v2-cbor`."""
     operation: str = ""
+    rests_on: int | None = None
+    """An operation sets this to the highest version or sequence in the store that its answer speaks of, where that may be
+    on disk long before everything that others have written meanwhile. None: of all there is."""
     connection: "Connection | None" = None
     """Where the request came in; None inside."""
     streams: bool = False
@@ -153,6 +156,8 @@ class HttpResponse:
     status: int
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes = b""
+    rests_on: int | None = None
+    """See `Context.rests_on`."""
 
 
 class ChunkedResponse(HttpResponse):
@@ -164,6 +169,7 @@ class ChunkedResponse(HttpResponse):
         self.status = status
         self.headers = headers
         self.body = b""
+        self.rests_on = None
         self.chunks = chunks
 
 
@@ -177,6 +183,7 @@ class LateResponse(HttpResponse):
     ) -> None:
         self.status = status
         self.headers = headers
+        self.rests_on = None
         self._make = make
 
     @property

@@ -51,6 +51,8 @@ async def connected() -> AsyncIterator[tuple[Client, HttpServer, VirtualClock]]:
             raise KeyError("a fault")
         if request.path == "/empty":
             return HttpResponse(204)
+        if request.path == "/apart":
+            return HttpResponse(200, [("x-path", request.path)], rests_on=0)
         headers = [("x-path", request.path), ("x-break", "a\r\nx-forged: yes")]
         return HttpResponse(200, headers, request.body or b"hello")
 
@@ -246,6 +248,22 @@ async def test_repeated_fields(c: Client, s: HttpServer, clock: VirtualClock) ->
     headers = c.seen[0].headers
     assert "1" == headers.get("x-a")
     assert ["1", "2"] == [value for name, value in headers.items() if name == "x-a"]
+
+
+@scenario
+async def test_answers_wait_for_what_they_speak_of(
+    c: Client, s: HttpServer, clock: VirtualClock
+) -> None:
+    """An answer that rests on nothing new is there while a group is open; any other waits for it."""
+    async with s.durability.store.transaction() as tx:
+        await tx.table.put("t", b"p", b"s", b"")
+        await c.send(b"GET /apart HTTP/1.1\r\nhost: h\r\n\r\nGET /new HTTP/1.1\r\nhost: h\r\n\r\n")
+        assert "/apart" == (await c.answer())[1]["x-path"]
+        waiting = asyncio.create_task(c.answer())
+        await asyncio.wait([waiting], timeout=0.05)
+        assert not waiting.done()
+        assert ["/apart", "/new"] == [request.path for request in c.seen]
+    assert "/new" == (await waiting)[1]["x-path"]
 
 
 @scenario

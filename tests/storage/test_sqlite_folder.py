@@ -115,6 +115,46 @@ async def test_many_writers_share_a_group(tmp_path: Path) -> None:
     await store.close()
 
 
+async def test_who_speaks_of_older_records_only_does_not_wait(tmp_path: Path) -> None:
+    """A record that is on disk may be spoken of whatever was written since; a newer one may not, before it is."""
+    store = await SqliteStore.open(tmp_path)
+    old = await store.table.put("t", b"p", b"old", b"")
+    await store.durable()
+    new = await store.table.put("t", b"p", b"new", b"")
+    told: list[str] = []
+    store.when_durable(store.epoch, lambda _: told.append("new"), new)
+    store.when_durable(store.epoch, lambda _: told.append("old"), old)
+    assert ["old"] == told
+    await store.durable()
+    assert ["old", "new"] == told
+    await store.close()
+
+    store = await SqliteStore.open(tmp_path)
+    await store.queue.put("q", [message("a")], 0)
+    store.when_durable(store.epoch, lambda _: told.append("since reopening"), new)
+    assert "since reopening" == told[-1]
+    await store.close()
+
+
+async def test_who_speaks_of_a_lost_record_is_told(tmp_path: Path) -> None:
+    """What was written after the last flush may be gone, and nothing that rests on it is true."""
+    store = await SqliteStore.open(tmp_path)
+    old = await store.table.put("t", b"p", b"old", b"")
+    await store.durable()
+    epoch = store.epoch
+    lost = await store.table.put("t", b"p", b"lost", b"")
+    store._driver.execute("ROLLBACK")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await store.table.put("t", b"p", b"later", b"")
+    await store.durable()
+
+    with pytest.raises(Unavailable):
+        await store.durable(epoch, lost)
+    await store.durable(store.epoch, old)
+    await store.close()
+
+
 async def test_checkpoint_keeps_the_log_short(tmp_path: Path) -> None:
     """The write-ahead log is copied back while writes go on."""
     store = await SqliteStore.open(tmp_path)

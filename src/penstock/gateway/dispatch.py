@@ -42,9 +42,10 @@ class LocalDispatcher:
             operation=operation,
             protocol=compiled.protocol,
             streams=False,
+            rests_on=None,
         )
         result = await handler(inner, request)
-        await self._store.durable(epoch)
+        await self._store.durable(epoch, inner.rests_on)
         return result or {}
 
     async def call_document(

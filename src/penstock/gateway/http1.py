@@ -417,7 +417,7 @@ class HttpConnection(asyncio.Protocol):
     ) -> None:
         """Answer once everything that the response may speak of is on disk."""
         told = partial(self._told, response, request, keep_alive)
-        self._server.durability.store.when_durable(since, told)
+        self._server.durability.store.when_durable(since, told, response.rests_on)
 
     def _told(
         self,

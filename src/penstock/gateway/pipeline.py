@@ -87,6 +87,7 @@ class Pipeline:
         """Answer a request made inside, as `ctx`, which is this request's own, through the same parser and serializer."""
         exchange = Exchange(request)
         ctx.streams = False
+        ctx.rests_on = None
         exchange.context = ctx
         return self._run(exchange, self._inner_steps)
 
@@ -225,6 +226,7 @@ class Pipeline:
         exchange.response = exchange.operation.serialize(
             exchange.result, exchange.context.request_id
         )
+        exchange.response.rests_on = exchange.context.rests_on
         if exchange.operation.protocol == "query":
             _negotiate(exchange.request, exchange.response)
 

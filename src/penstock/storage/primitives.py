@@ -407,16 +407,19 @@ class Store(Primitives, Protocol):
         """Rises whenever something that was applied is lost before it was on disk."""
         ...
 
-    async def durable(self, since: int | None = None) -> None:
+    async def durable(self, since: int | None = None, up_to: int | None = None) -> None:
         """Return once everything applied so far is on disk.
 
         Raises `Unavailable` if it was lost, or if anything was since the epoch `since`: who takes more than one step
-        before telling the world notes the epoch first.
+        before telling the world notes the epoch first. Versions and sequences are numbers of one rising sequence: who
+        speaks of nothing but records up to one of them need not wait for what was applied since.
         """
         ...
 
-    def when_durable(self, since: int, told: Callable[[Exception | None], None]) -> None:
-        """Call `told` when `durable(since)` would return, with the error that it would raise. `told` does not raise."""
+    def when_durable(
+        self, since: int, told: Callable[[Exception | None], None], up_to: int | None = None
+    ) -> None:
+        """Call `told` when `durable` would return, with the error that it would raise. `told` does not raise."""
         ...
 
     async def reset(self) -> None:

@@ -200,6 +200,8 @@ class Invocations:
             answer["FunctionError"] = result.error
         if request.get("LogType") == "Tail":
             answer["LogResult"] = base64.b64encode(result.log_tail).decode()
+        # What the function itself has stored was on disk before it heard of it.
+        ctx.rests_on = function.stored
         return answer
 
     @operation("InvokeAsync")

@@ -53,11 +53,21 @@ class GroupCommit:
         self._checkpoint_at = CHECKPOINT_PAGES
         self._checkpointing = False
         self._descriptor = -1
+        self._committed = 0
+        self._on_disk = self._used()
+        """Up to which number of the store's sequence all is on disk."""
         # One thread flushes, one copies the log back; statements never leave the event loop.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="penstock-disk")
         self.on_rollback: Callable[[], None] = lambda: None
+        self.drawn: Callable[[], int] = lambda: 0
+        """The last number of the store's sequence that was drawn."""
         if path is not None:
             connection.set_wal_hook(self._measure_wal)
+
+    def _used(self) -> int:
+        """Up to which number earlier runs may have used the store's sequence."""
+        row = self._execute("SELECT value FROM counter WHERE name = 'sequence'").fetchone()
+        return 0 if row is None else int(row[0])
 
     def begin(self) -> None:
         """Open a group if none is open. Every write calls this first."""
@@ -80,13 +90,15 @@ class GroupCommit:
             self._lose(translate(error))
         return translate(error)
 
-    def when_durable(self, since: int, told: Told) -> None:
-        """Tell when everything so far is on disk: at once if it is already.
+    def when_durable(self, since: int, told: Told, up_to: int | None = None) -> None:
+        """Tell when everything so far, or all up to the number `up_to`, is on disk: at once if it is already.
 
         `Unavailable` is told if a group was lost since the epoch `since`: what the caller wrote may have been in it.
         """
         if since != self.epoch:
             told(Unavailable("a write was lost before it was on disk; ask again"))
+        elif up_to is not None and up_to <= self._on_disk:
+            told(None)
         elif self._open:
             self._filling.append(told)
         elif self._flushing:
@@ -94,7 +106,7 @@ class GroupCommit:
         else:
             told(self._unusable())
 
-    async def durable(self, since: int) -> None:
+    async def durable(self, since: int, up_to: int | None = None) -> None:
         """Return when everything so far is on disk; raises what `when_durable` tells."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -106,7 +118,7 @@ class GroupCommit:
             else:
                 waiter.set_exception(error)
 
-        self.when_durable(since, told)
+        self.when_durable(since, told, up_to)
         await waiter
 
     def _unusable(self) -> Unavailable | None:
@@ -156,10 +168,11 @@ class GroupCommit:
             )
             return
         self._open = False
+        self._committed = self.drawn()
         self._flushed, self._filling = self._filling, []
         if self._path is None:
-            self._release(self._flushed, None)
-            self._flushed = []
+            waiters, self._flushed = self._flushed, []
+            self._settle(waiters)
             return
         if self._wal_pages > self._checkpoint_at:
             self._checkpoint()
@@ -188,7 +201,7 @@ class GroupCommit:
         probing = self._until_probe < 0
         self._flush_us = took if probing else self._flush_us + (took - self._flush_us) / 8
         self._until_probe = _PROBE_EVERY
-        self._release(waiters, None)
+        self._settle(waiters)
 
     def _break(self, waiters: list[Told], error: BaseException) -> None:
         """After a failed flush the kernel may have dropped the pages: what is on disk is unknown."""
@@ -213,8 +226,13 @@ class GroupCommit:
         if error is not None:
             self._break(waiters, error)
         else:
-            self._release(waiters, None)
+            self._settle(waiters)
         self._commit()
+
+    def _settle(self, waiters: list[Told]) -> None:
+        """What was committed is on disk."""
+        self._on_disk = max(self._on_disk, self._committed)
+        self._release(waiters, None)
 
     @staticmethod
     def _release(waiters: list[Told], error: Exception | None) -> None:

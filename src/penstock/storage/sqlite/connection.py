@@ -32,6 +32,7 @@ class Connection:
         """As `on_forget`, for who can tell what is older: told the stamp up to which writes stand."""
         self.forget()
         group.on_rollback = self.forget
+        group.drawn = lambda: self._next - 1
 
     def forget(self, stands: int = -1) -> None:
         """Drop what was remembered from a transaction that did not happen; writes up to `stands` have."""

@@ -92,13 +92,15 @@ class SqliteStore:
         """Rises whenever something that was applied is lost; see `primitives.Store`."""
         return self._group.epoch
 
-    def when_durable(self, since: int, told: Callable[[Exception | None], None]) -> None:
-        """Tell when everything applied so far is on disk."""
-        self._group.when_durable(since, told)
+    def when_durable(
+        self, since: int, told: Callable[[Exception | None], None], up_to: int | None = None
+    ) -> None:
+        """Tell when everything applied so far, or up to a sequence, is on disk."""
+        self._group.when_durable(since, told, up_to)
 
-    async def durable(self, since: int | None = None) -> None:
-        """Return once everything applied so far is on disk."""
-        await self._group.durable(self._group.epoch if since is None else since)
+    async def durable(self, since: int | None = None, up_to: int | None = None) -> None:
+        """Return once everything applied so far, or up to a sequence, is on disk."""
+        await self._group.durable(self._group.epoch if since is None else since, up_to)
 
     async def reset(self) -> None:
         """Remove everything."""
