@@ -72,7 +72,7 @@ class Environment:
 
     def __init__(self, spec: FunctionSpec, setting: Setting) -> None:
         self.spec = spec
-        self.stream = setting.stream
+        self.stream = (spec.account, spec.region, spec.log_group, setting.stream)
         self.log = EnvironmentLog(lambda: setting.on_output(self))
         self.retired = self.provisioned = False
         self.ended = False

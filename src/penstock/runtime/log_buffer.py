@@ -7,17 +7,26 @@ faster than the sink writes, the buffer is `full`: whoever fills it stops to rea
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from penstock.clock import SystemClock
 from penstock.core.errors import PenstockError
-from penstock.runtime.model import FunctionSpec, LogLine, LogSink
+from penstock.runtime.model import LogLine, LogSink
 
 _log: Final = logging.getLogger("penstock.runtime")
-_REST_MS: Final = 20
+_REST_MS: Final = 50
 _MOST_HELD: Final = 8 * 1024 * 1024
 
-_Stream: TypeAlias = tuple[str, str, str, str]
+Stream: TypeAlias = tuple[str, str, str, str]
+"""Account, region, log group and log stream."""
+
+
+@dataclass(slots=True)
+class _Held:
+    lines: list[LogLine]
+    size: int
+    """Characters of their messages."""
 
 
 class LogBuffer:
@@ -28,16 +37,20 @@ class LogBuffer:
         self._on_room = on_room
         self._held = 0
         self._clock = SystemClock()
-        self._pending: dict[_Stream, list[LogLine]] = {}
+        self._pending: dict[Stream, _Held] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, spec: FunctionSpec, stream: str, lines: Sequence[LogLine]) -> None:
+    def add(self, stream: Stream, lines: Sequence[LogLine]) -> None:
         """Take lines of a function's log stream."""
         if not lines:
             return
-        key = (spec.account, spec.region, spec.log_group, stream)
-        self._pending.setdefault(key, []).extend(lines)
-        self._held += _size(lines)
+        held = self._pending.get(stream)
+        if held is None:
+            held = self._pending[stream] = _Held([], 0)
+        size = sum([len(line.message) for line in lines])
+        held.lines += lines
+        held.size += size
+        self._held += size
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
 
@@ -64,16 +77,12 @@ class LogBuffer:
 
     async def _write(self) -> None:
         pending, self._pending = self._pending, {}
-        for key, lines in pending.items():
+        for stream, held in pending.items():
             try:
-                await self._sink.write(*key, lines)
+                await self._sink.write(*stream, held.lines)
             except PenstockError:
-                _log.exception("log lines of %s were lost", key[2])
+                _log.exception("log lines of %s were lost", stream[2])
             was_full = self.full
-            self._held -= _size(lines)
+            self._held -= held.size
             if was_full and not self.full:
                 self._on_room()
-
-
-def _size(lines: Sequence[LogLine]) -> int:
-    return sum(len(line.message) for line in lines)

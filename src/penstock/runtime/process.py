@@ -277,7 +277,7 @@ class ProcessRuntime:
         self._unheard.clear()
 
     def _log(self, environment: Environment) -> None:
-        self._logs.add(environment.spec, environment.stream, environment.log.take_lines())
+        self._logs.add(environment.stream, environment.log.take_lines())
 
     def _environ(self, spec: FunctionSpec, stream: str, *, provisioned: bool) -> dict[str, str]:
         variables = {

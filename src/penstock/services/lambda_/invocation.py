@@ -72,7 +72,7 @@ class Runner:
         event = Invocation(
             request_id=request_id,
             payload=payload,
-            invoked_arn=function.ref.qualified_arn,
+            invoked_arn=function.qualified_arn,
             trace=trace or new_trace(self._ids, now),
         )
         return await self.run_invocation(function, event, now)
@@ -85,7 +85,7 @@ class Runner:
 
     async def prepared(self, function: Function, now: int) -> Prepared:
         """What a version needs to run. Raises AwsError when its role cannot be assumed or its code is not there."""
-        key = f"{function.arn}:{function.version}:{function.deployed}"
+        key = function.key
         prepared = self._prepared.get(key)
         if prepared is None or now >= prepared.until:
             prepared = await self._prepared_once(function, key, now)
@@ -185,7 +185,7 @@ class Invocations:
         event = Invocation(
             request_id=ctx.request_id,
             payload=payload,
-            invoked_arn=ref.qualified_arn,
+            invoked_arn=function.qualified_arn,
             trace=passed(trace, function.arn),
             client_context=_client_context(request.get("ClientContext")),
         )

@@ -7,7 +7,8 @@ in `lambda/versions`, with `config`, `code`, `used` and `deployed` as they were.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -57,7 +58,10 @@ class Ref(NamedTuple):
 
 @dataclass(slots=True)
 class Function:
-    """A function's document with its version in the store. `config` and what follows are of the version asked for."""
+    """A function's document with its version in the store: shared, and never changed.
+
+    `config` and what follows are of the version asked for.
+    """
 
     ref: Ref
     document: dict[str, Any]
@@ -69,11 +73,16 @@ class Function:
     """The digests of the layers' packages, in order."""
     deployed: str = ""
     """Changes with every change of code or configuration, and with nothing else."""
+    arn: str = field(init=False)
+    """The ARN without the qualifier."""
+    qualified_arn: str = field(init=False)
+    """The ARN as it was addressed."""
+    key: str = field(init=False)
+    """Names the version as it is deployed."""
 
-    @property
-    def arn(self) -> str:
-        """The ARN without the qualifier."""
-        return self.ref.arn
+    def __post_init__(self) -> None:
+        self.arn, self.qualified_arn = self.ref.arn, self.ref.qualified_arn
+        self.key = f"{self.arn}:{self.version}:{self.deployed}"
 
 
 def new_document(config: dict[str, Any], code: str, deployed: str) -> dict[str, Any]:
@@ -98,6 +107,11 @@ def new_document(config: dict[str, Any], code: str, deployed: str) -> dict[str, 
 
 def parse_ref(ctx: Context, text: str, qualifier: str | None = None) -> Ref:
     """Read a name, a partial ARN or an ARN, each with or without a qualifier."""
+    return _parsed_ref(ctx.account, ctx.region, text, qualifier)
+
+
+@lru_cache(maxsize=_KEPT)
+def _parsed_ref(account: str, own_region: str, text: str, qualifier: str | None) -> Ref:
     match = _NAME.fullmatch(text)
     if match is None:
         raise AwsError(
@@ -108,17 +122,17 @@ def parse_ref(ctx: Context, text: str, qualifier: str | None = None) -> Ref:
             r"([a-zA-Z0-9-_\.]+)(:(\$LATEST(\.PUBLISHED)?|[a-zA-Z0-9-_]+))?",
         )
     name, own, region = match["name"], match["qualifier"], match["region"]
-    if region is not None and region != ctx.region:
+    if region is not None and region != own_region:
         raise AwsError(
             "ResourceNotFoundException",
-            f"Functions from '{region}' are not reachable in this region ('{ctx.region}')",
+            f"Functions from '{region}' are not reachable in this region ('{own_region}')",
         )
     if own is not None and qualifier is not None and own != qualifier:
         raise AwsError(
             "InvalidParameterValueException",
             "The derived qualifier from the function name does not match the specified qualifier.",
         )
-    return Ref(match["account"] or ctx.account, ctx.region, name, qualifier or own)
+    return Ref(match["account"] or account, own_region, name, qualifier or own)
 
 
 def scope(account: str, region: str) -> bytes:
@@ -152,6 +166,7 @@ class Repository:
         self.store = store
         self._chance = ids.random.random
         self._parsed: dict[tuple[str, ...], tuple[int, dict[str, Any]]] = {}
+        self._functions: dict[tuple[Ref, str], Function] = {}
 
     async def document(self, ref: Ref) -> tuple[int, dict[str, Any]] | None:
         """The stored version and the document. The document is shared: copy before changing it."""
@@ -175,7 +190,7 @@ class Repository:
         found = await self.document(ref)
         if found is None:
             raise not_found(ref) if missing is None else _missing(missing)
-        stored, document = found
+        document = found[1]
         number = ref.qualifier
         if ref.is_alias:
             alias = document["aliases"].get(number)
@@ -185,11 +200,32 @@ class Repository:
             if routed and (weights := weights_of(alias)):
                 number = choose_version(number, weights, self._chance())
         if number is None or number == LATEST:
-            return _function(ref, document, stored, LATEST, document)
+            return self._function(ref, found, LATEST, document)
         version = await self._version(ref, int(number))
         if version is None:
             raise not_found(ref) if missing is None else _missing(missing)
-        return _function(ref, document, stored, number, version)
+        return self._function(ref, found, number, version)
+
+    def _function(
+        self, ref: Ref, found: tuple[int, dict[str, Any]], number: str, version: dict[str, Any]
+    ) -> Function:
+        """A version of a function; the one that was made last time, as long as nothing has changed."""
+        stored, document = found
+        known = self._functions.get((ref, number))
+        if known is None or known.stored != stored or known.config is not version["config"]:
+            if len(self._functions) >= _KEPT:
+                self._functions.clear()
+            known = self._functions[ref, number] = Function(
+                ref,
+                document,
+                stored,
+                number,
+                version["config"],
+                version["code"],
+                tuple(layer["digest"] for layer in version["used"]),
+                version["deployed"],
+            )
+        return known
 
     async def _version(self, ref: Ref, number: int) -> dict[str, Any] | None:
         row = await self.store.table.get(VERSIONS, self._versions(ref), _sort(number))
@@ -254,7 +290,8 @@ class Repository:
         version = await self._version(ref, number) if number else None
         if version is None:
             return None
-        return _function(ref, function.document, function.stored, str(number), version)
+        found = (function.stored, function.document)
+        return self._function(ref, found, str(number), version)
 
     async def versions(self, ref: Ref) -> list[dict[str, Any]]:
         """The configurations of the published versions, oldest first."""
@@ -314,21 +351,6 @@ def choose_version(main: str, weights: Mapping[str, float], chance: float) -> st
             return version
         chance -= weight
     return main
-
-
-def _function(
-    ref: Ref, document: dict[str, Any], stored: int, number: str, version: dict[str, Any]
-) -> Function:
-    return Function(
-        ref,
-        document,
-        stored,
-        number,
-        version["config"],
-        version["code"],
-        tuple(layer["digest"] for layer in version["used"]),
-        version["deployed"],
-    )
 
 
 def _missing(text: str) -> AwsError:
