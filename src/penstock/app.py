@@ -329,7 +329,7 @@ def _s3_entrances(
         return wire.operation("s3", "PutObject").error(error, request_id)
 
     form = FormDoor(s3.post, identities, error, pipeline.admit, pipeline.context_of, checks=checks)
-    cors = CorsDoors(s3.cors, error, ids.uuid)
+    cors = CorsDoors(s3.cors, error, ids.uuid, pipeline.handle)
     return (
         Entrance(cors.around(form), methods=["POST"]),
         Entrance(cors.preflight, methods=["OPTIONS"]),

@@ -211,11 +211,19 @@ def test_forms_are_answered_to_pages(site: Site) -> None:
 
 
 def test_preflight_of_no_bucket(site: Site) -> None:
+    """A host of S3 says so; a path that begins with no bucket is not for S3."""
     site.s3.delete_object(Bucket=site.bucket, Key="k")
     site.s3.delete_bucket(Bucket=site.bucket)
-    status, _, text = site.ask("OPTIONS", Origin=PAGE, Access_Control_Request_Method="GET")
+    asked = {"Origin": PAGE, "Access_Control_Request_Method": "GET"}
+    hosted = {**asked, "Host": f"{site.bucket}.s3.us-east-1.amazonaws.com"}
+
+    status, _, text = site.ask("OPTIONS", **hosted)
     assert 403 == status
     assert "CORSResponse: Bucket not found" == refusal(text)["Message"]
+
+    _, told, text = site.ask("OPTIONS", **asked)
+    assert {} == told
+    assert "CORSResponse" not in text
 
 
 def test_large_bodies_of_pages_on_connections_that_close(site: Site) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from penstock.api import Answering, HttpRequest, HttpResponse
 from penstock.core.errors import AwsError
 from penstock.gateway.server import Door
-from penstock.wire.body import bucket_path
+from penstock.wire.body import bucket_path, host_bucket
 from penstock.wire.rest_write import s3_ids
 
 Told = Awaitable[list[tuple[str, str]]]
@@ -17,6 +17,10 @@ _ASKED: Final = ("origin", "access-control-request-method", "access-control-requ
 
 class Rules(Protocol):
     """What buckets allow."""
+
+    def known(self, bucket: str) -> Awaitable[bool]:
+        """Whether there is such a bucket."""
+        ...
 
     def preflight(self, bucket: str, key: str, fields: Mapping[str, str]) -> Told:
         """The fields of the answer to an OPTIONS request. Raises `AwsError`."""
@@ -35,13 +39,16 @@ class CorsDoors:
         rules: Rules,
         error: Callable[[AwsError, str], HttpResponse],
         new_id: Callable[[], str],
+        last: Door,
     ) -> None:
+        """`last` answers what is for no bucket."""
+        self._last = last
         self._rules = rules
         self._error = error
         self._new_id = new_id
 
     def preflight(self, request: HttpRequest) -> Answering | None:
-        """The door for OPTIONS: of all AWS APIs that are spoken here, only S3 answers it."""
+        """The door for OPTIONS of S3's hosts, and of paths that begin with a bucket that is there."""
         if request.method != "OPTIONS":
             return None
         bucket, key = _place(request)
@@ -64,6 +71,11 @@ class CorsDoors:
         return open_door
 
     async def _preflight(self, request: HttpRequest, bucket: str, key: str) -> HttpResponse:
+        hosted = host_bucket(request.headers.get("host") or "") is not None
+        if not hosted and not await self._rules.known(bucket):
+            answer = self._last(request)
+            assert answer is not None
+            return await answer
         request_id = self._new_id()
         try:
             told = await self._rules.preflight(bucket, key, _fields(request))

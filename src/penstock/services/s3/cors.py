@@ -51,6 +51,10 @@ class Cors:
         if bucket.pop("cors", None) is not None:
             await self._buckets.save(bucket)
 
+    async def known(self, bucket: str) -> bool:
+        """Whether there is such a bucket."""
+        return await self._bucket(bucket) is not None
+
     async def preflight(
         self, bucket: str, key: str, fields: Mapping[str, str]
     ) -> list[tuple[str, str]]:
