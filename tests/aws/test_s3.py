@@ -4,6 +4,8 @@ import asyncio
 import base64
 import hashlib
 import io
+import urllib.error
+import urllib.request
 import zlib
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -86,7 +88,12 @@ def test_conditions(aws: Callable[..., Any], bucket: str) -> None:
     assert "PreconditionFailed" == code(
         s3.put_object, Bucket=bucket, Key="k", Body=b"y", IfNoneMatch="*"
     )
-    assert "304" == code(s3.get_object, Bucket=bucket, Key="k", IfNoneMatch=etag)
+    with pytest.raises(ClientError) as same:
+        s3.get_object(Bucket=bucket, Key="k", IfNoneMatch=etag)
+    told = same.value.response["ResponseMetadata"]
+    modified = s3.head_object(Bucket=bucket, Key="k")["ResponseMetadata"]["HTTPHeaders"]
+    assert (304, etag) == (told["HTTPStatusCode"], told["HTTPHeaders"]["etag"])
+    assert modified["last-modified"] == told["HTTPHeaders"]["last-modified"]
     assert "PreconditionFailed" == code(s3.get_object, Bucket=bucket, Key="k", IfMatch='"no"')
 
 
@@ -516,3 +523,63 @@ def test_object_that_was_put_while_an_upload_went_on(aws: Callable[..., Any], bu
     assert "ConditionalRequestConflict" == code(
         s3.complete_multipart_upload, **name, UploadId=upload, MultipartUpload=parts, IfMatch=etag
     )
+
+
+def test_pages_of_versions(aws: Callable[..., Any], bucket: str) -> None:
+    """A page ends wherever it is full, and the next goes on there, also when what it ended with is gone."""
+    s3 = aws("s3")
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    made = []
+    for key in ("a", "b", "b", "b", "b", "d/1", "d/2", "e"):
+        made.append((key, s3.put_object(Bucket=bucket, Key=key)["VersionId"]))
+    marker = ("b", s3.delete_object(Bucket=bucket, Key="b")["VersionId"])
+    expected = [made[0], marker, *reversed(made[1:5]), *made[5:]]
+
+    def versions(page: dict[str, Any]) -> list[tuple[str, str]]:
+        found = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+        return sorted(((one["Key"], one["VersionId"]) for one in found), key=expected.index)
+
+    for size in (1, 2, 3, 5, 100):
+        pages = s3.get_paginator("list_object_versions").paginate(
+            Bucket=bucket, PaginationConfig={"PageSize": size}
+        )
+        assert expected == [one for page in pages for one in versions(page)]
+
+    first = s3.list_object_versions(Bucket=bucket, MaxKeys=3)
+    assert made[4] == (first["NextKeyMarker"], first["NextVersionIdMarker"])
+    places = {"KeyMarker": first["NextKeyMarker"], "VersionIdMarker": first["NextVersionIdMarker"]}
+    for key, version in expected[:3]:
+        s3.delete_object(Bucket=bucket, Key=key, VersionId=version)
+    rest = s3.list_object_versions(Bucket=bucket, Delimiter="/", **places)
+    assert [*reversed(made[1:4]), made[7]] == versions(rest)
+    assert rest["Versions"][0]["IsLatest"]
+    assert [{"Prefix": "d/"}] == rest["CommonPrefixes"]
+    inside = s3.list_object_versions(Bucket=bucket, Delimiter="/", KeyMarker="d/1")
+    assert [made[7]] == versions(inside)
+    assert "InvalidArgument" == code(
+        s3.list_object_versions, Bucket=bucket, VersionIdMarker=made[0][1]
+    )
+
+
+def test_versions_are_deleted_more_than_once(aws: Callable[..., Any], bucket: str) -> None:
+    """A version that is gone is deleted; one that never was is not."""
+    s3 = aws("s3")
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    version = s3.put_object(Bucket=bucket, Key="k")["VersionId"]
+    names = [{"Key": "k", "VersionId": version}]
+    for _ in range(2):
+        told = s3.delete_objects(Bucket=bucket, Delete={"Objects": names})
+        assert names == told["Deleted"]
+        assert "Errors" not in told
+    never = [{"Key": "k", "VersionId": "HPniJFCxqTsMuIH9KX8K8wEjNUgmABCD"}]
+    told = s3.delete_objects(Bucket=bucket, Delete={"Objects": never})
+    assert "NoSuchVersion" == told["Errors"][0]["Code"]
+
+
+def test_numbers_that_are_none(endpoint: str, bucket: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{endpoint}/{bucket}?max-keys=many")
+    text = refused.value.read().decode()
+    assert "<Code>InvalidArgument</Code>" in text
+    assert "Provided max-keys not an integer or within integer range" in text
+    assert "<ArgumentValue>many</ArgumentValue>" in text

@@ -94,6 +94,19 @@ def test_uploads_without_an_algorithm_list_no_checksums(s3: Any, unique: str) ->
     assert kind["Message"].endswith("with the x-amz-checksum-algorithm header.")
 
 
+def test_an_upload_is_completed_more_than_once(s3: Any, unique: str) -> None:
+    """Whoever did not hear the answer asks again; what was put since, or is listed differently, is not told."""
+    upload = Upload(s3, unique)
+    part = {"PartNumber": 1, "ETag": upload.part()["ETag"]}
+    first = upload.complete(part)
+    again = upload.complete(part)
+    assert first["ETag"] == again["ETag"]
+    assert "NoSuchUpload" == told(upload.complete, {**part, "ETag": "0" * 32})["Code"]
+    assert "NoSuchUpload" == told(upload.complete, {**part, "ETag": "none"})["Code"]
+    s3.put_object(Bucket=unique, Key="a b", Body=b"new")
+    assert "NoSuchUpload" == told(upload.complete, part)["Code"]
+
+
 def test_pages_of_uploads(s3: Any, unique: str) -> None:
     """By key, then as they were begun; a marker of another key's upload is none."""
     ids = [s3.create_multipart_upload(Bucket=unique, Key=key)["UploadId"] for key in ("b", "a")]

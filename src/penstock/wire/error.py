@@ -128,6 +128,7 @@ _SHARED: Final[dict[str, _Row]] = {
 
 
 # AWS: what S3's own front end says where that of the others has one text for all (S3 API reference, "Error responses").
+_NOT_MODIFIED: Final = 304
 _S3_TEXTS: Final = {
     "ExpiredTokenException": "The provided token has expired.",
     "InvalidToken": "The provided token is malformed or otherwise invalid.",
@@ -278,6 +279,9 @@ class ErrorCompiler:
     def _rest_xml(self, error: AwsError, request_id: str) -> HttpResponse:
         told = self._told(error)
         headers = s3_ids(request_id)
+        if told.status == _NOT_MODIFIED:
+            # There is no body: what is told is header fields.
+            return HttpResponse(told.status, [*headers, *error.fields.items()])
         message = _S3_TEXTS.get(error.code, error.message)
         fields = "".join(
             f"<{name}>{escape(str(item))}</{name}>" for name, item in error.fields.items()

@@ -115,7 +115,8 @@ def _query_reader(model: Model, shape: Shape) -> Callable[[str, Params], None] |
         if member.kind == "map":
             rest = (name, model.value(member).kind == "list")
         else:
-            rows.append((name, member.get("locationName", name), _query_value(model, member)))
+            wire_name = member.get("locationName", name)
+            rows.append((name, wire_name, _query_value(model, wire_name, member)))
     if not rows and rest is None:
         return None
 
@@ -143,10 +144,29 @@ def _query_values(query: str) -> Values:
     return values
 
 
-def _query_value(model: Model, member: Shape) -> Callable[[list[str]], Any]:
+def _query_value(model: Model, wire_name: str, member: Shape) -> Callable[[list[str]], Any]:
     if member.kind == "list":
         return _each(text_reader(model.element(member)))
-    return _first(text_reader(member))
+    convert = text_reader(member)
+    if member.kind == "integer" and model.name == "s3":
+        return _first(_integer_argument(wire_name, convert))
+    return _first(convert)
+
+
+def _integer_argument(name: str, convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return convert(text)
+        except AwsError as error:
+            # AWS: S3 has words of its own for these (API reference, "error responses").
+            raise AwsError(
+                "InvalidArgument",
+                f"Provided {name} not an integer or within integer range",
+                status=400,
+                fields={"ArgumentName": name, "ArgumentValue": text},
+            ) from error
+
+    return read
 
 
 def _each(convert: Callable[[str], Any]) -> Callable[[list[str]], list[Any]]:

@@ -48,7 +48,7 @@ class Changes:
         key = request["Key"]
         while True:
             seen = await self._buckets.find(ctx, request)
-            document["version_id"] = self._versions.new_id(seen)
+            document["version_id"] = self._versions.new_id(seen, ctx.now)
             packed = await self._notifications.pack(ctx, seen, [created(kind, key, document)])
             async with self._store.transaction() as tx:
                 bucket = await self._buckets.find(ctx, request, tx)
@@ -75,7 +75,7 @@ class Changes:
         while True:
             bucket = await self._buckets.find(ctx, request)
             seen = await self._look(self._store, bucket, entries)
-            ids = [self._versions.new_id(bucket) for _ in entries]
+            ids = [self._versions.new_id(bucket, ctx.now) for _ in entries]
             happenings = [
                 happening
                 for entry, found, new in zip(entries, seen, ids, strict=True)

@@ -1,5 +1,7 @@
 """Conditional requests: `If-Match` and its kin, for reads and for writes."""
 
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any
 
 from penstock.api import Request
@@ -18,10 +20,20 @@ def require_readable(request: Request, document: dict[str, Any], now: int) -> No
         raise failed("If-Unmodified-Since")
     if "IfNoneMatch" in request:
         if _matches(request["IfNoneMatch"], etag):
-            raise AwsError("NotModified", "Not Modified", status=304)
+            raise _not_modified(document)
     # AWS: a date that is still to come is no condition (RFC 9110, 13.1.3; recorded by LocalStack).
     elif modified_at <= request.get("IfModifiedSince", -1) <= now:
-        raise AwsError("NotModified", "Not Modified", status=304)
+        raise _not_modified(document)
+
+
+def _not_modified(document: dict[str, Any]) -> AwsError:
+    fields = {"ETag": document["etag"], "Last-Modified": http_date(document["modified_at"])}
+    return AwsError("NotModified", "Not Modified", status=304, fields=fields)
+
+
+def http_date(at: int) -> str:
+    """An instant (ms) as header fields tell it."""
+    return format_datetime(datetime.fromtimestamp(at // 1000, UTC), usegmt=True)
 
 
 def require_writable(request: Request, current: dict[str, Any] | None) -> None:

@@ -1,9 +1,9 @@
 """Which lifecycle rule ends an object, and when. Pure; instants in ms."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from email.utils import format_datetime
 from typing import Any, Final
+
+from penstock.services.s3.condition import http_date
 
 DAY: Final = 86_400_000
 Rule = Mapping[str, Any]
@@ -55,8 +55,7 @@ def expiration_header(rules: Sequence[Rule], key: str, document: Document) -> st
     found = ends_at(rules, key, document)
     if found is None:
         return None
-    date = format_datetime(datetime.fromtimestamp(found[0] / 1000, UTC), usegmt=True)
-    return f'expiry-date="{date}", rule-id="{found[1]}"'
+    return f'expiry-date="{http_date(found[0])}", rule-id="{found[1]}"'
 
 
 def superfluous(

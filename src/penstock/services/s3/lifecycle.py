@@ -30,6 +30,7 @@ from penstock.services.s3.expiry import (
 from penstock.services.s3.version import Document, older
 from penstock.storage.primitives import Leased, LeaseTerms, NewMessage, Store
 
+_LONGEST_ID: Final = 255
 _QUEUE: Final = "s3/lifecycle"
 _LEASE_MS: Final = 600_000
 _PAGE: Final = 100
@@ -102,6 +103,10 @@ class Lifecycles:
             rule.get(name) for name in _ACTIONS
         ):
             raise malformed()
+        if len(rule.get("ID", "")) > _LONGEST_ID:
+            raise AwsError(
+                "InvalidArgument", f"ID length should not exceed allowed limit of {_LONGEST_ID}"
+            )
         if ("Filter" in rule) == ("Prefix" in rule):
             raise malformed()
         given = rule.get("Filter", {})

@@ -2,6 +2,7 @@
 
 import base64
 from collections import deque
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
@@ -11,7 +12,7 @@ import orjson
 from penstock.api import Context, Request, Result, operation
 from penstock.core.errors import AwsError
 from penstock.services.s3.bucket import OBJECTS, Buckets
-from penstock.services.s3.version import Document, older
+from penstock.services.s3.version import Document, older, put_at
 from penstock.storage.primitives import Row, Store
 
 _FIRST: Final = 16
@@ -71,36 +72,95 @@ class Listings:
             result["NextMarker"] = _encoded(page.last, request)
         return result
 
-    @operation("ListObjectVersions", refuses=["OptionalObjectAttributes", "VersionIdMarker"])
+    @operation("ListObjectVersions", refuses=["OptionalObjectAttributes"])
     async def list_versions(self, ctx: Context, request: Request) -> Result:
-        """A page of keys with every version; a page never splits a key's versions."""
+        """A page of versions and delete markers: by key, the newest first."""
         bucket = await self._buckets.find(ctx, request)
-        marker = request.get("KeyMarker", "")
-        page = await self._page(bucket["name"], request, marker, markers=True)
+        require_encoding(request)
+        limit = min(request.get("MaxKeys", _MAX_KEYS), _MAX_KEYS)
+        page, last_id = _Page(), None
         versions: list[dict[str, Any]] = []
         deletions: list[dict[str, Any]] = []
-        for key, current in page.contents:
-            history = [current, *[v async for v in older(self._store, bucket["name"], key)]]
-            for index, document in enumerate(history):
+        async for key, document, latest in self._versions(bucket["name"], request):
+            if len(page.prefixes) + len(versions) + len(deletions) == limit:
+                page.truncated = limit > 0
+                break
+            page.last, last_id = key, None
+            if document is None:
+                page.prefixes.append(key)
+            else:
+                last_id = document["version_id"]
                 target = deletions if document.get("delete_marker") else versions
-                target.append(_version(key, document, request, bucket, latest=index == 0))
+                target.append(_version(key, document, request, bucket, latest=latest))
         result = _result(request, page, None)
         del result["Contents"]
         result.update(
             {
-                "KeyMarker": _encoded(marker, request),
-                "VersionIdMarker": "",
+                "KeyMarker": _encoded(request.get("KeyMarker", ""), request),
+                "VersionIdMarker": request.get("VersionIdMarker", ""),
                 "Versions": versions,
                 "DeleteMarkers": deletions,
             }
         )
         if page.truncated:
             result["NextKeyMarker"] = _encoded(page.last, request)
+            if last_id is not None:
+                result["NextVersionIdMarker"] = last_id
         return result
 
-    async def _page(
-        self, bucket: str, request: Request, after: str, *, markers: bool = False
-    ) -> _Page:
+    async def _versions(
+        self, bucket: str, request: Request
+    ) -> AsyncIterator[tuple[str, Document | None, bool]]:
+        """Versions beyond the markers, each with its key and whether it is the latest; folded prefixes without one."""
+        prefix, delimiter = request.get("Prefix", ""), request.get("Delimiter", "")
+        marker = request.get("KeyMarker", "")
+        passed = _fold(marker, prefix, delimiter)
+        if "VersionIdMarker" in request:
+            version_id = _require_marker(request)
+            if marker.startswith(prefix) and passed is None:
+                async for document, latest in self._rest(bucket, marker, version_id):
+                    yield marker, document, latest
+        keys = _Keys(self._store, bucket, prefix, marker)
+        # AWS: a marker within a folded prefix passes all of it (recorded by LocalStack).
+        if passed is not None and marker.startswith(prefix):
+            keys.skip(passed)
+        while (entry := await keys.next()) is not None:
+            key, current = entry
+            folded = _fold(key, prefix, delimiter)
+            if folded is not None:
+                keys.skip(folded)
+                yield folded, None, False
+                continue
+            async for document, latest in self._history(bucket, key, current):
+                yield key, document, latest
+
+    async def _history(
+        self, bucket: str, key: str, current: Document
+    ) -> AsyncIterator[tuple[Document, bool]]:
+        yield current, True
+        async for document in older(self._store, bucket, key):
+            yield document, False
+
+    async def _rest(
+        self, bucket: str, key: str, version_id: str
+    ) -> AsyncIterator[tuple[Document, bool]]:
+        """A key's versions after one of them. Where that one is gone, those that are not newer than it was."""
+        row = await self._store.table.get(OBJECTS, bucket.encode(), key.encode())
+        if row is None:
+            return
+        current = orjson.loads(row.document)
+        met = False
+        async for document, latest in self._history(bucket, key, current):
+            if met:
+                yield document, latest
+            met = met or document["version_id"] == version_id
+        if not met:
+            since = put_at(version_id)
+            async for document, latest in self._history(bucket, key, current):
+                if since is None or document["modified_at"] <= since:
+                    yield document, latest
+
+    async def _page(self, bucket: str, request: Request, after: str) -> _Page:
         require_encoding(request)
         limit = min(request.get("MaxKeys", _MAX_KEYS), _MAX_KEYS)
         prefix, delimiter = request.get("Prefix", ""), request.get("Delimiter", "")
@@ -110,7 +170,7 @@ class Listings:
             keys.skip(after)
         while (entry := await keys.next()) is not None:
             key, document = entry
-            if document.get("delete_marker") and not markers:
+            if document.get("delete_marker"):
                 continue
             folded = _fold(key, prefix, delimiter)
             if len(page.contents) + len(page.prefixes) == limit:
@@ -159,6 +219,20 @@ class _Keys:
             self._rows.popleft()
         if not self._rows:
             self._limit = _FIRST
+
+
+def _require_marker(request: Request) -> str:
+    """The version after which a page begins. Raises InvalidArgument for one without a key, or an empty one."""
+    version_id: str = request["VersionIdMarker"]
+    problem = "" if request.get("KeyMarker") else "specified without a key marker"
+    if problem or not version_id:
+        raise AwsError(
+            "InvalidArgument",
+            f"A version-id marker cannot be {problem or 'empty'}.",
+            status=400,
+            fields={"ArgumentName": "version-id-marker", "ArgumentValue": version_id},
+        )
+    return version_id
 
 
 def require_encoding(request: Request) -> None:

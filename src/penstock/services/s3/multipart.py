@@ -137,6 +137,8 @@ class Multipart:
     @operation("CompleteMultipartUpload", refuses=_UNBUILT)
     async def complete(self, ctx: Context, request: Request) -> Result:
         """Make the object."""
+        if (done := await self._completed(request)) is not None:
+            return _completion(ctx, await self._buckets.find(ctx, request), request, done)
         upload = await self._find(ctx, request)
         parts = await parts_of(self._store, request["UploadId"])
         document = _assembled(upload, {part["number"]: part for part in parts}, request, ctx.now)
@@ -151,25 +153,30 @@ class Multipart:
 
         kind = "ObjectCreated:CompleteMultipartUpload"
         bucket = await self._changes.put(ctx, request, kind, document, assemble)
-        result: Result = {
-            "Bucket": bucket["name"],
-            "Key": request["Key"],
-            "Location": f"{ctx.endpoint}/{bucket['name']}/{quote(request['Key'])}",
-            "ETag": document["etag"],
-            "ServerSideEncryption": "AES256",
-            **document["checksums"],
-            **expiration(bucket, request["Key"], document),
-        }
-        if bucket.get("versioning") == "Enabled":
-            result["VersionId"] = document["version_id"]
-        return result
+        return _completion(ctx, bucket, request, document)
+
+    async def _completed(self, request: Request) -> Document | None:
+        """The current object, if this very upload made it of these very parts: whoever did not hear so asks again."""
+        document = await self._current(self._store, request)
+        if document.get("upload_id") != request["UploadId"]:
+            return None
+        listed = request.get("MultipartUpload", {}).get("Parts", [])
+        try:
+            etag = checksum.joined_etag([part.get("ETag", "") for part in listed])
+        except ValueError:
+            return None
+        return document if etag == document["etag"] else None
+
+    async def _current(self, given: Primitives, request: Request) -> Document:
+        row = await given.table.get(OBJECTS, request["Bucket"].encode(), request["Key"].encode())
+        found: Document = {} if row is None else orjson.loads(row.document)
+        return found
 
     async def _require_unchanged(self, tx: Primitives, request: Request, since: int) -> None:
         """Raise ConditionalRequestConflict where an If-Match is about an object that was put while the upload went on."""
         if "IfMatch" not in request:
             return
-        row = await tx.table.get(OBJECTS, request["Bucket"].encode(), request["Key"].encode())
-        current = {} if row is None else orjson.loads(row.document)
+        current = await self._current(tx, request)
         # An object that does not match is told before one that came too late.
         matches = current.get("etag", "").strip('"') == request["IfMatch"].strip('"')
         if matches and current["modified_at"] > since:
@@ -279,6 +286,7 @@ def _assembled(
     """The object that a completion makes. Raises as `_chosen` does, and for checksums or a size that differ."""
     parts = _chosen(upload["algorithm"], request, kept)
     document: Document = {name: upload[name] for name in upload if name not in ("key", "algorithm")}
+    document["upload_id"] = request["UploadId"]
     document["modified_at"] = now
     document["etag"] = checksum.joined_etag([part["etag"] for part in parts])
     document["size"] = sum(part["size"] for part in parts)
@@ -296,6 +304,22 @@ def _assembled(
             status=400,
         )
     return document
+
+
+def _completion(ctx: Context, bucket: Document, request: Request, document: Document) -> Result:
+    """What a completion answers."""
+    result: Result = {
+        "Bucket": bucket["name"],
+        "Key": request["Key"],
+        "Location": f"{ctx.endpoint}/{bucket['name']}/{quote(request['Key'])}",
+        "ETag": document["etag"],
+        "ServerSideEncryption": "AES256",
+        **document["checksums"],
+        **expiration(bucket, request["Key"], document),
+    }
+    if bucket.get("versioning") == "Enabled":
+        result["VersionId"] = document["version_id"]
+    return result
 
 
 def _initiator(ctx: Context) -> dict[str, str]:

@@ -19,7 +19,7 @@ from penstock.services.s3.expiry import expiration_header
 from penstock.services.s3.form import put_of, require_allowed, tags_of
 from penstock.services.s3.refusal import marked, no_version_id, require_no_bypass
 from penstock.services.s3.tag import parse_tags, require_tags
-from penstock.services.s3.version import Document, Versions
+from penstock.services.s3.version import Document, Versions, was_given
 from penstock.storage.primitives import Primitives
 
 HEADERS: Final = (
@@ -216,7 +216,7 @@ class Objects:
         _, outcomes = await self._changes.remove(ctx, request, conditions)
         deleted, failures = [], []
         for entry, outcome in zip(entries, outcomes, strict=True):
-            if outcome is None and entry.get("VersionId", "null") != "null":
+            if outcome is None and not was_given(entry.get("VersionId", "null")):
                 missing = AwsError("NoSuchVersion", "The specified version does not exist.")
                 failures.append(_failure(entry, missing))
             elif isinstance(outcome, AwsError):
@@ -339,9 +339,10 @@ def described(request: Request, now: int) -> Document:
         )
     headers = {name: request[name] for name in HEADERS if name in request}
     # AWS: how a request was framed is no part of the object (S3 API reference, "Signature calculations", aws-chunked).
-    codings = [coding.strip() for coding in headers.pop("ContentEncoding", "").split(",")]
-    if kept := ",".join(coding for coding in codings if coding not in ("", "aws-chunked")):
-        headers["ContentEncoding"] = kept
+    codings = headers.pop("ContentEncoding", "").split(",")
+    kept = ",".join(coding for coding in codings if coding.strip() not in ("", "aws-chunked"))
+    if kept:
+        headers["ContentEncoding"] = kept.strip()
     headers.setdefault("ContentType", "binary/octet-stream")
     return {
         "modified_at": now,

@@ -4,6 +4,8 @@
 Whatever removes the current version promotes the next, so an object with versions always has a current one.
 """
 
+import re
+import string
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -17,7 +19,30 @@ from penstock.storage.primitives import Primitives, Store
 VERSIONS: Final = "s3/versions"
 _NEWEST: Final = (1 << 63) - 1
 _CHUNK: Final = 100
+_ID: Final = 32
+_INSTANT: Final = 9
+_DIGITS: Final = string.digits + string.ascii_lowercase
+_GIVEN: Final = re.compile(f"[a-z0-9]{{{_ID}}}")
 Document = dict[str, Any]
+
+
+def was_given(version_id: str) -> bool:
+    """Whether an id can be that of a version: one that is gone, if it is not there."""
+    # AWS: to delete it once more succeeds, to delete one that never was does not (recorded by LocalStack).
+    return version_id == "null" or _GIVEN.fullmatch(version_id) is not None
+
+
+def put_at(version_id: str) -> int | None:
+    """When (ms) the version of an id was put, if the id tells."""
+    return int(version_id[:_INSTANT], 36) if _GIVEN.fullmatch(version_id) else None
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = _DIGITS[digit] + digits
+    return digits
 
 
 class Versions:
@@ -42,9 +67,11 @@ class Versions:
             return current
         return await _older_version(primitives, bucket, key, str(version_id))
 
-    def new_id(self, bucket: Document) -> str:
-        """The id of the version that is put next."""
-        return self._ids.token(32) if bucket.get("versioning") == "Enabled" else "null"
+    def new_id(self, bucket: Document, now: int) -> str:
+        """The id of the version that is put next. It tells when, so that its place is known when it is gone."""
+        if bucket.get("versioning") != "Enabled":
+            return "null"
+        return _base36(now).rjust(_INSTANT, "0") + self._ids.token(_ID - _INSTANT)
 
     async def amend(self, tx: Primitives, bucket: str, key: str, document: Document) -> None:
         """Replace a version's document, as a change of its tags does."""
