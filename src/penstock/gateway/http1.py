@@ -25,12 +25,12 @@ from penstock.gateway.text import (
     CONTINUE,
     FAULT,
     HEADER_TOO_LARGE,
+    LOWER,
     ORIGIN,
     TOO_LARGE,
     Fields,
     head_of,
     is_ambiguous,
-    lower,
 )
 
 _log: Final = logging.getLogger("penstock.gateway")
@@ -227,7 +227,7 @@ class HttpConnection(asyncio.Protocol):
             if self._header_size > MAX_HEADER:
                 self._refuse(HEADER_TOO_LARGE)
             return
-        key = lower(name)
+        key = LOWER.get(name) or name.decode("latin-1").lower()
         fields = self._fields
         if key in fields:
             fields.repeated.append((key, value.decode("latin-1")))

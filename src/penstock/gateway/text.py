@@ -64,14 +64,10 @@ _COMMON: Final = (
     "x-amzn-query-mode",
     "x-amzn-trace-id",
 )
-_LOWER: Final = {
+LOWER: Final = {
     written.encode(): name for name in _COMMON for written in (name, name.title(), name.upper())
 }
-
-
-def lower(name: bytes) -> str:
-    """A field's name as text: clients use the same few over and over."""
-    return _LOWER.get(name) or name.decode("latin-1").lower()
+"""The names of fields as clients write them, in lower case: they use the same few over and over."""
 
 
 @lru_cache(maxsize=100)

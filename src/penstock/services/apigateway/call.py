@@ -85,6 +85,8 @@ class Call:
     # What most calls never ask for stays here, on the class.
     method: "CompiledMethod | None" = None
     error: GatewayFailure | None = None
+    overridden = False
+    """Whether a template has touched an override."""
     _context: "Context | None" = None
     _headers: dict[str, str] | None = None
     _query: dict[str, str] | None = None
@@ -157,14 +159,6 @@ class Call:
         """Let go of what holds on to the call: a cycle in every call would keep the garbage collector busy."""
         self._context = None
 
-    @property
-    def overridden(self) -> bool:
-        """Whether a template has touched an override."""
-        context = self._context
-        return context is not None and (
-            "requestOverride" in context or "responseOverride" in context
-        )
-
     def overrides(self, kind: str) -> Mapping[str, Any]:
         """What templates have set in `$context.requestOverride` or `responseOverride`."""
         if self._context is None:
@@ -194,6 +188,8 @@ class Context(dict[str, Any]):
         make = _CONTEXT.get(name)
         if make is None:
             raise KeyError(name)
+        if name in _OVERRIDES:
+            self._call.overridden = True
         value = self[name] = make(self._call)
         return value
 
@@ -233,6 +229,7 @@ def _error(call: Call) -> dict[str, Any]:
     }
 
 
+_OVERRIDES: Final = ("requestOverride", "responseOverride")
 _CONTEXT: Final[Mapping[str, Any]] = {
     "accountId": lambda call: call.stage.account,
     "apiId": lambda call: call.stage.api_id,
