@@ -14,11 +14,22 @@ from penstock.core.errors import PenstockError
 from penstock.runtime.catalogue import RUNTIMES, Runtime
 from penstock.runtime.interpreter import Interpreter, Interpreters
 from penstock.runtime.model import FunctionSpec, RuntimeUnavailable
-from penstock.runtime.sandbox import OPT, RUNTIME, TASK, Mode, Sandbox, find_sandbox, interpreted
+from penstock.runtime.sandbox import (
+    LANG,
+    OPT,
+    RUNTIME,
+    TASK,
+    Mode,
+    Sandbox,
+    find_sandbox,
+    interpreted,
+)
 from penstock.runtime.spawner import Child, Spawner, SpawnError
 
 _NODE_BOOTSTRAP: Final = Path(__file__).with_name("bootstrap.mjs")
-_SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+_SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin/:/bin"
+_SYSTEM_LIBRARIES: Final = "/lib64:/usr/lib64"
+_WRAPPER: Final = "AWS_LAMBDA_EXEC_WRAPPER"
 
 
 class EntrypointError(PenstockError):
@@ -67,10 +78,10 @@ class Parent:
         variables["LAMBDA_RUNTIME_DIR"] = place.runtime
         request: dict[str, Any] = {"command": self._command(spec, place)}
         if self.runtime.family == "python":
-            opt = [f"{place.opt}/python"] if spec.opt is not None else []
-            version = f"{place.opt}/python/lib/python{self.runtime.version}/site-packages"
-            path = [version, *opt] if spec.opt is not None else []
+            path = self._layer_path(spec, place)
             request |= {"handler": spec.handler, "path": path, "memory_mb": spec.memory_mb}
+            if request["command"]:
+                variables["PYTHONPATH"] = ":".join([*path, place.runtime])
         return await self._spawn(spec, request, place, variables, scratch, output)
 
     async def start_extension(
@@ -117,9 +128,10 @@ class Parent:
         try:
             return await self.spawner.spawn(request, output)
         except SpawnError as error:
-            if request["command"] and self.runtime.family == "provided":
+            wrapper = _wrapper(spec) if self.runtime.family != "provided" else f"{TASK}/bootstrap"
+            if wrapper:
                 why = re.sub(r"\[Errno \d+\] ([^:]+).*", r"\1", str(error)).lower()
-                raise EntrypointError(f"fork/exec {TASK}/bootstrap: {why}") from error
+                raise EntrypointError(f"fork/exec {wrapper}: {why}") from error
             raise
 
     def _inside(self, path: Path) -> str:
@@ -137,14 +149,20 @@ class Parent:
         return Place(str(spec.code), opt, runtime, str(self._folder / "tmp" / scratch))
 
     def _command(self, spec: FunctionSpec, place: Place) -> list[str] | None:
-        if self.runtime.family == "python":
-            return None
+        """The program to run, in the function's wrapper if it has one; None for a fork of the parent."""
+        # AWS: OS-only runtimes have no wrapper scripts (Lambda guide, "Modifying the runtime environment").
         if self.runtime.family == "provided":
             return [_bootstrap(spec, place)]
         assert self._interpreter is not None
+        wrapper = _wrapper(spec)
+        program = [_located(wrapper, place)] if wrapper else []
+        if self.runtime.family == "python":
+            client = [str(self._interpreter.program), "-m", "awslambdaric", spec.handler]
+            return [*program, *client] if program else None
         script = f"{RUNTIME}/bootstrap.mjs" if self._sandbox is not None else str(_NODE_BOOTSTRAP)
         # Without limits of its own V8 would collect when the memory is long exceeded.
         return [
+            *program,
             str(self._interpreter.program),
             f"--max-old-space-size={max(32, spec.memory_mb * 3 // 4)}",
             f"--max-semi-space-size={min(16, max(1, spec.memory_mb // 64))}",
@@ -153,17 +171,18 @@ class Parent:
 
     def _variables(self, spec: FunctionSpec, place: Place) -> dict[str, str]:
         """What differs by runtime and place; the function's own variables come over it."""
-        folders = [_SYSTEM_PATH, f"{place.opt}/bin"]
-        if self._interpreter is not None:
-            folders.insert(0, str(self._interpreter.program.parent))
-        variables = {
-            "HOME": place.scratch if self._sandbox is None else "/home/sbx_user1051",
-            "LD_LIBRARY_PATH": f"{place.task}:{place.task}/lib:{place.opt}/lib",
-            "PATH": ":".join(folders),
-            "PWD": place.task,
-        }
+        folders = [f"{LANG}/bin", _SYSTEM_PATH, f"{place.opt}/bin"]
+        libraries = [f"{LANG}/lib", _SYSTEM_LIBRARIES, place.runtime, f"{place.runtime}/lib"]
+        variables = {}
         if self._sandbox is None:
-            variables["TMPDIR"] = place.scratch
+            folders[0] = str(self._own_folder())
+            libraries.clear()
+            # AWS: HOME is not set (recorded by LocalStack). Outside the sandbox that would lead to somebody's own.
+            variables = {"HOME": place.scratch, "TMPDIR": place.scratch}
+        libraries += [place.task, f"{place.task}/lib", f"{place.opt}/lib"]
+        variables |= {"LD_LIBRARY_PATH": ":".join(libraries), "PATH": ":".join(folders)}
+        if self.runtime.family != "provided":
+            variables |= {"PWD": place.task, "SHLVL": "0"}
         if self.runtime.family == "python":
             variables["PYTHONPATH"] = place.runtime
         elif self.runtime.family == "nodejs":
@@ -172,6 +191,17 @@ class Parent:
                 f"{modules}:{place.opt}/nodejs/node_modules:{place.runtime}/node_modules:{place.task}"
             )
         return variables
+
+    def _own_folder(self) -> Path:
+        """Where the runtime's own programs are."""
+        return Path("/usr/bin") if self._interpreter is None else self._interpreter.program.parent
+
+    def _layer_path(self, spec: FunctionSpec, place: Place) -> list[str]:
+        """Where Python finds the modules of layers."""
+        if spec.opt is None:
+            return []
+        version = f"{place.opt}/python/lib/python{self.runtime.version}/site-packages"
+        return [version, f"{place.opt}/python"]
 
 
 class Launcher:
@@ -245,7 +275,7 @@ class Launcher:
         program = interpreter.program
         if sandbox is not None:
             files = {f"{RUNTIME}/{entry.name}": entry for entry in entries}
-            command = sandbox.command(program, [interpreter.prefix], files)
+            command = sandbox.command(program, interpreter.prefix, [], files)
             return Spawner(command, {"sdk": RUNTIME, "enclose": True})
         folder = _sdk_folder(self.folder, runtime)
         await asyncio.to_thread(_link, folder, entries)
@@ -256,9 +286,10 @@ class Launcher:
         own = self._own
         if sandbox is None:
             return Spawner(interpreted(own.program), {})
-        prefixes = [own.prefix] + ([interpreter.prefix] if interpreter is not None else [])
         files = {f"{RUNTIME}/bootstrap.mjs": _NODE_BOOTSTRAP}
-        return Spawner(sandbox.command(own.program, prefixes, files), {"enclose": True})
+        lang = None if interpreter is None else interpreter.prefix
+        command = sandbox.command(own.program, lang, [own.prefix], files)
+        return Spawner(command, {"enclose": True})
 
     async def _find_sandbox(self) -> Sandbox | None:
         if self._mode == "none":
@@ -294,6 +325,19 @@ def _link(folder: Path, entries: Sequence[Path]) -> None:
     folder.mkdir(parents=True)
     for entry in entries:
         (folder / entry.name).symlink_to(entry)
+
+
+def _wrapper(spec: FunctionSpec) -> str:
+    """The script that starts the function's runtime; empty for none."""
+    return spec.environment.get(_WRAPPER, "")
+
+
+def _located(path: str, place: Place) -> str:
+    """Where a file of the function's package or layers is."""
+    for name, folder in ((TASK, place.task), (OPT, place.opt)):
+        if path.startswith(f"{name}/"):
+            return folder + path.removeprefix(name)
+    return path
 
 
 def _bootstrap(spec: FunctionSpec, place: Place) -> str:

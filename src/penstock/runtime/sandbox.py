@@ -17,6 +17,7 @@ Mode: TypeAlias = Literal["auto", "none", "bwrap"]
 TASK: Final = "/var/task"
 OPT: Final = "/opt"
 RUNTIME: Final = "/var/runtime"
+LANG: Final = "/var/lang"
 _PROGRAM: Final = "/run/penstock/zygote.py"
 _FUNCTIONS: Final = "/run/functions"
 _SYSTEM: Final = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
@@ -56,9 +57,12 @@ class Sandbox:
         return f"{_FUNCTIONS}/{path.resolve().relative_to(self._functions)}"
 
     def command(
-        self, python: Path, prefixes: Sequence[Path], files: Mapping[str, Path]
+        self, python: Path, lang: Path | None, prefixes: Sequence[Path], files: Mapping[str, Path]
     ) -> list[str]:
-        """What runs `zygote.py` by `python` inside. `prefixes` are seen where they are, `files` under the names given."""
+        """What runs `zygote.py` by `python` inside.
+
+        `lang` is the runtime's interpreter; it and `prefixes` are seen where they are, `files` under the names given.
+        """
         command = [
             self._program,
             *("--unshare-user", "--unshare-ipc", "--unshare-uts", "--die-with-parent"),
@@ -78,12 +82,23 @@ class Sandbox:
             command += ["--dir", folder]
         command += ["--proc", "/proc", "--dev", "/dev"]
         command += ["--ro-bind", str(self._functions), _FUNCTIONS]
-        for prefix in prefixes:
+        command += _bash_as_sh()
+        if lang is not None:
+            command += ["--symlink", str(lang), LANG]
+        for prefix in dict.fromkeys([*prefixes, *([lang] if lang is not None else [])]):
             if not prefix.is_relative_to("/usr"):
                 command += ["--ro-bind", str(prefix), str(prefix)]
         for target, source in {_PROGRAM: ZYGOTE, **files}.items():
             command += ["--ro-bind", str(source.resolve()), target]
         return [*command, *interpreted(python, _PROGRAM)]
+
+
+def _bash_as_sh() -> list[str]:
+    """AWS: `/bin/sh` of Amazon Linux is bash, and bootstraps are written for it."""
+    bash, shell = shutil.which("bash", path="/usr/bin:/bin"), Path("/bin/sh").resolve()
+    if bash is None or Path(bash).resolve() == shell or not shell.is_relative_to("/usr"):
+        return []
+    return ["--ro-bind", str(Path(bash).resolve()), str(shell)]
 
 
 def interpreted(python: Path, zygote: str = str(ZYGOTE)) -> list[str]:
@@ -99,7 +114,11 @@ async def find_sandbox(
     if program is None:
         return "bwrap was not found on PATH: install bubblewrap"
     sandbox = Sandbox(program, functions)
-    command = [*sandbox.command(python, [prefix], {}), "0", '{"enclose": true, "trial": true}']
+    command = [
+        *sandbox.command(python, None, [prefix], {}),
+        "0",
+        '{"enclose": true, "trial": true}',
+    ]
     trial = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.DEVNULL,
