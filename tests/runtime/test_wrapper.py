@@ -59,7 +59,9 @@ def test_wrapper_that_is_missing(tmp_path: Path, mode: str) -> None:
         result = await bench.run({}, environment=chosen)
         document = json.loads(result.payload)
         assert "Runtime.InvalidEntrypoint" == document["errorType"]
-        assert document["errorMessage"].endswith("fork/exec /opt/nowhere: no such file or directory")
+        assert document["errorMessage"].endswith(
+            "fork/exec /opt/nowhere: no such file or directory"
+        )
 
     play(tmp_path, scenario, mode=mode)
 
@@ -84,7 +86,9 @@ def test_variables_in_the_sandbox(tmp_path: Path) -> None:
     play(tmp_path, scenario, mode="bwrap")
 
 
-@pytest.mark.skipif(not shutil.which("bash") or not shutil.which("curl"), reason="no bash or no curl")
+@pytest.mark.skipif(
+    not shutil.which("bash") or not shutil.which("curl"), reason="no bash or no curl"
+)
 def test_sh_is_bash_in_the_sandbox(tmp_path: Path) -> None:
     """Bootstraps for Amazon Linux rely on it."""
     need("bwrap", tmp_path)

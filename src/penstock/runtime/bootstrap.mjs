@@ -21,12 +21,38 @@ let requestId;
 
 // ---- The log
 
-function log(level, ...parts) {
-  // One event is one line in the pipe; the server turns carriage returns back into lines.
-  const text = format(...parts).replaceAll("\n", "\r");
-  const line = `${new Date().toISOString()}\t${requestId}\t${level}\t${text}\n`;
+const LEVELS = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
+const asJson = env.AWS_LAMBDA_LOG_FORMAT === "JSON";
+const least = LEVELS.indexOf(env.AWS_LAMBDA_LOG_LEVEL);
+
+function record(level, parts) {
+  // AWS: an object that is logged alone stays one; errors are taken apart (Lambda guide, "Log formats").
+  const told = { timestamp: new Date().toISOString(), level, requestId };
+  const [only] = parts;
   try {
-    stdout(line);
+    const plain = parts.length === 1 && !isError(only) && only !== undefined;
+    const text = JSON.stringify({ ...told, message: plain ? only : format(...parts), ...failure(parts) });
+    return `${text}\n`;
+  } catch {
+    return `${JSON.stringify({ ...told, message: format(...parts) })}\n`;
+  }
+}
+
+function failure(parts) {
+  const error = parts.find(isError);
+  if (error === undefined) return {};
+  const { errorType, errorMessage, trace } = errorDocument(error);
+  return { errorType, errorMessage, stackTrace: trace };
+}
+
+function log(level, ...parts) {
+  if (LEVELS.indexOf(level) < least) return;
+  // One event is one line in the pipe; the server turns carriage returns back into lines.
+  const text = asJson
+    ? record(level, parts)
+    : `${new Date().toISOString()}\t${requestId}\t${level}\t${format(...parts).replaceAll("\n", "\r")}\n`;
+  try {
+    stdout(text);
   } catch (error) {
     if (error.code !== "EAGAIN") throw error;
   }
@@ -67,6 +93,10 @@ function errorDocument(error) {
 }
 
 function logError(title, error) {
+  if (asJson) {
+    log("ERROR", error);
+    return;
+  }
   const { trace, ...document } = errorDocument(error);
   const own = isError(error) ? Object.fromEntries(Object.entries(error)) : {};
   log("ERROR", "%s \t%s", title, JSON.stringify({ ...document, ...own, stack: trace }));

@@ -19,15 +19,12 @@ class Runtime:
     label: str
     """How a person names what has to be installed."""
 
-    def banner(self, release: str, region: str) -> str:
-        """The first line of an environment's log. `release` is what the interpreter says after its version."""
+    def version_of(self, release: str, region: str) -> tuple[str, str]:
+        """The runtime's version, and its ARN. `release` is what the interpreter says after its version."""
         # AWS: recorded as "python:3.10.v11" and an ARN of 64 hexadecimal digits. Here `v` is the interpreter's own.
         name = f"{self.family}:{self.version}.v{release or '0'}"
         digest = hashlib.sha256(name.encode()).hexdigest()
-        return (
-            f"INIT_START Runtime Version: {name}\t"
-            f"Runtime Version ARN: arn:aws:lambda:{region}::runtime:{digest}"
-        )
+        return name, f"arn:aws:lambda:{region}::runtime:{digest}"
 
 
 def _rows() -> dict[str, Runtime]:

@@ -19,6 +19,7 @@ from penstock.core.errors import PenstockError
 from penstock.runtime.deadline import Deadline
 from penstock.runtime.environment_log import EnvironmentLog
 from penstock.runtime.extension import Extensions, external_extensions
+from penstock.runtime.journal import Journal
 from penstock.runtime.launcher import EntrypointError, Parent
 from penstock.runtime.memory import ControlGroup
 from penstock.runtime.model import FunctionSpec, Invocation, InvocationResult
@@ -29,8 +30,6 @@ from penstock.runtime.report import (
     document,
     ending,
     error_type,
-    init_report,
-    report,
     timed_out,
 )
 from penstock.runtime.runtime_api import MAX_RESPONSE, Connection, event_headers
@@ -63,6 +62,7 @@ class Setting:
     environ: Mapping[str, str]
     new_id: Callable[[], str]
     on_output: Callable[["Environment"], None]
+    journal: Journal
     group: ControlGroup | None = None
     init_limit_ms: int = INIT_LIMIT_MS
 
@@ -79,6 +79,7 @@ class Environment:
         self.idle_since = 0
         self._setting = setting
         self._parent = setting.parent
+        self._journal = setting.journal
         self._environ = dict(setting.environ)
         self._loop = asyncio.get_running_loop()
         self._clock = SystemClock()
@@ -119,7 +120,7 @@ class Environment:
         self._server = await self._loop.create_server(self._connect, "127.0.0.1", 0)
         address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         self._environ["AWS_LAMBDA_RUNTIME_API"] = address
-        self.log.say(self._parent.banner(self.spec.region))
+        self.log.say(*self._journal.init_start(*self._parent.version(self.spec.region)))
         self._deadline.set(self._setting.init_limit_ms)
         try:
             await self._launch("init")
@@ -326,6 +327,7 @@ class Environment:
             if self._phase == "init":
                 self._deadline.lift()
                 self._init_ms = (perf_counter() - self._began) * 1000
+            self.log.say(*self._journal.init_over(self._began, self._phase, None))
             self._processes.exceed_memory()
         if self._event is None or self._busy or self._result is None or self._result.done():
             return
@@ -335,7 +337,7 @@ class Environment:
             else:
                 self._fail_event(self._failure)
         elif self._down:
-            self.log.say(self._parent.banner(self.spec.region))
+            self.log.say(*self._journal.init_start(*self._parent.version(self.spec.region)))
             self._relaunch()
         elif self._parked is not None and self._extensions.all_wait:
             self._hand_over(self._parked)
@@ -368,7 +370,7 @@ class Environment:
             self._fail_init(Failure("timeout"))
         elif event is not None:
             if not self._busy:
-                self.log.say(init_report(self._began, self._phase, "timeout"))
+                self.log.say(*self._journal.init_over(self._began, self._phase, "timeout"))
                 self._say_start()
             now = self._clock.now()
             body, remark = timed_out(event.request_id, self.spec.timeout_ms, now)
@@ -379,7 +381,8 @@ class Environment:
 
     def _fail_init(self, failure: Failure) -> None:
         self.log.collect(flush=True)
-        self.log.say(init_report(self._began, self._phase, failure.status or failure.kind))
+        status = failure.status or failure.kind
+        self.log.say(*self._journal.init_over(self._began, self._phase, status))
         self._failure = failure
         self._down = True
         self._init_over.set()
@@ -435,16 +438,13 @@ class Environment:
         # What an event printed is its own, also a last line without an end.
         self.log.collect(flush=True)
         if remark is not None:
-            self.log.say(remark)
+            self.log.say(*self._journal.remark(remark))
         if error is not None:  # else the response was taken after a look
             self._processes.exceed_memory()
         # AWS: never says that more was used than there is.
-        memory = (self.spec.memory_mb, min(self._processes.most_mb, self.spec.memory_mb))
+        used = min(self._processes.most_mb, self.spec.memory_mb)
         init_ms, self._init_ms = self._init_ms, None
-        self.log.say(
-            f"END RequestId: {event.request_id}",
-            report(event.request_id, duration, memory, init_ms, status),
-        )
+        self.log.say(*self._journal.end(event.request_id, duration, used, init_ms, status))
         result.set_result(
             InvocationResult(
                 payload=payload, error=error, log=self.log.recent, duration_ms=duration
@@ -497,4 +497,4 @@ class Environment:
 
     def _say_start(self) -> None:
         assert self._event is not None
-        self.log.say(f"START RequestId: {self._event.request_id} Version: {self.spec.version}")
+        self.log.say(*self._journal.start(self._event.request_id))

@@ -65,9 +65,9 @@ class Parent:
         self._folder = folder
         self._release = interpreter.release if interpreter is not None else "0"
 
-    def banner(self, region: str) -> str:
-        """The INIT_START line."""
-        return self.runtime.banner(self._release, region)
+    def version(self, region: str) -> tuple[str, str]:
+        """The version of the runtime, and its ARN."""
+        return self.runtime.version_of(self._release, region)
 
     async def start_runtime(
         self, spec: FunctionSpec, environ: Mapping[str, str], scratch: str, output: int

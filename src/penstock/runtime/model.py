@@ -16,6 +16,22 @@ class RuntimeUnavailable(PenstockError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Logging:
+    """How a function's log is written: `application` and `system` are the least levels of what is in a JSON one."""
+
+    json: bool = False
+    application: str = "INFO"
+    system: str = "INFO"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What the runtime in the function's process has to know of it."""
+        if not self.json:
+            return {}
+        return {"AWS_LAMBDA_LOG_FORMAT": "JSON", "AWS_LAMBDA_LOG_LEVEL": self.application}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FunctionSpec:
     """Everything that an execution environment is made from. Equal `key`s share a warm pool."""
 
@@ -38,6 +54,7 @@ class FunctionSpec:
     environment: Mapping[str, str]
     """Region, credentials of the role and the user's variables; the runtime adds what AWS reserves."""
     log_group: str
+    logging: Logging = Logging()
     account: str
     region: str
 

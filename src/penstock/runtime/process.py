@@ -16,6 +16,7 @@ from penstock.clock import Clock
 from penstock.core.errors import PenstockError
 from penstock.core.ids import Ids
 from penstock.runtime.environment import INIT_LIMIT_MS, Environment, EnvironmentLost, Setting
+from penstock.runtime.journal import journal_of
 from penstock.runtime.launcher import Launcher
 from penstock.runtime.log_buffer import LogBuffer
 from penstock.runtime.memory import ControlGroup, delegated_group, own_group
@@ -163,6 +164,7 @@ class ProcessRuntime:
             environ=self._environ(spec, stream, provisioned=provisioned),
             new_id=self._ids.uuid,
             on_output=self._on_output,
+            journal=journal_of(spec, provisioned=provisioned),
             group=self._group,
             init_limit_ms=max(_PROVISIONED_INIT_MS, spec.timeout_ms)
             if provisioned
@@ -296,6 +298,7 @@ class ProcessRuntime:
             else "on-demand",
             "AWS_LAMBDA_LOG_GROUP_NAME": spec.log_group,
             "AWS_LAMBDA_LOG_STREAM_NAME": stream,
+            **spec.logging.variables,
             "AWS_REGION": spec.region,
             "_HANDLER": spec.handler,
         }

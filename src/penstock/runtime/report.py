@@ -1,9 +1,8 @@
-"""What Lambda itself writes into a function's log, and the error documents that are its own."""
+"""The error documents that are Lambda's own, and how it tells of processes and instants."""
 
 import datetime
 import signal
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Final
 
 import orjson
@@ -78,36 +77,6 @@ def error_type(body: bytes, fallback: str) -> str:
     except (orjson.JSONDecodeError, AttributeError):
         return fallback
     return found if isinstance(found, str) and found else fallback
-
-
-def init_report(began: float, phase: str, status: str) -> str:
-    """The line after an init phase that failed just now. `began` is of `perf_counter`; `status` is `timeout`, or the error's type."""
-    milliseconds = (perf_counter() - began) * 1000
-    how = "timeout" if status == "timeout" else f"error\tError Type: {status}"
-    return f"INIT_REPORT Init Duration: {milliseconds:.2f} ms\tPhase: {phase}\tStatus: {how}"
-
-
-def report(
-    request_id: str,
-    duration_ms: float,
-    memory: tuple[int, int],
-    init_ms: float | None,
-    status: str | None,
-) -> str:
-    """The last line of an event. `memory` is the limit and the most that was used, in MB; `status` as above, or None."""
-    size, used = memory
-    line = (
-        f"REPORT RequestId: {request_id}\tDuration: {duration_ms:.2f} ms\t"
-        f"Billed Duration: {int(duration_ms) + 1} ms\tMemory Size: {size} MB\tMax Memory Used: {used} MB\t"
-    )
-    if init_ms is not None:
-        line += f"Init Duration: {init_ms:.2f} ms\t"
-    # AWS: recorded in 2025; an event that succeeds, or whose handler raises, has no status.
-    if status == "timeout":
-        line += "Status: timeout"
-    elif status is not None:
-        line += f"Status: error\tError Type: {status}"
-    return line
 
 
 def timestamp(at: int) -> str:

@@ -96,8 +96,8 @@ def java_text(value: Any, model: Model, shape: Shape) -> str:
         case "blob":
             size = len(value)
             return f"java.nio.HeapByteBuffer[pos=0 lim={size} cap={size}]"
-        case _:
-            return str(value)
+        case kind:
+            return repr(float(value)) if kind in ("double", "float") else str(value)
 
 
 def _java_member(value: Any, model: Model, shape: Shape) -> str:
@@ -232,7 +232,10 @@ class _Compiler:
         if not rules:
             return None
         model, keys = self.model, words.startswith("Map keys")
-        listed = ", ".join(text for text, _ in rules)
+        texts = [text for text, _ in rules]
+        if shape.name in self._profile.without_nulls and not keys:
+            texts.append("Member must not be null")
+        listed = ", ".join(texts)
 
         def check(value: Any, path: str, violations: list[str]) -> None:
             items = value if keys or shape.kind == "list" else value.values()
@@ -277,7 +280,7 @@ class _Compiler:
             text = f"Member must satisfy regular expression pattern: {pattern.source}"
             rules.append((text, _bounded(pattern, shape.get("max"))))
         if self._profile.enums and "enum" in shape.traits:
-            allowed = shape.traits["enum"]
+            allowed = self._profile.orders.get(shape.name, shape.traits["enum"])
             text = f"Member must satisfy enum value set: [{', '.join(allowed)}]"
             rules.append((text, frozenset(allowed).__contains__))
         return rules

@@ -25,6 +25,10 @@ class Profile:
     """Whether a body without required members is told to be none of the published schema."""
     own: frozenset[str] = frozenset()
     """Shapes whose constraints the service tells in its own words."""
+    orders: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Enums that are listed in another order than the model's."""
+    without_nulls: frozenset[str] = frozenset()
+    """Lists and maps of whose elements is also told that they must not be null."""
     namespace: str = ""
     """Stands before the shape's name in a JSON `__type`."""
     framework: dict[str, str] = field(default_factory=dict)
@@ -34,9 +38,9 @@ class Profile:
     blamed: bool = False
     """Whether a REST-JSON error body says whose fault it was (`Type`)."""
     queue_path: bool = False
+    """Whether a form sent to a path means the queue of that path."""
     not_on_queues: frozenset[str] = frozenset()
     """Operations that the URL of a queue does not take."""
-    """Whether a form sent to a path means the queue of that path."""
     unreadable: str = "SerializationException"
     """The code for a request that cannot be read."""
     detail: bool = False
@@ -68,6 +72,19 @@ _PROFILES: Final = {
     "lambda": Profile(
         enums=True,
         own=frozenset({"Runtime"}),
+        # AWS: recorded by LocalStack.
+        orders={
+            "InvokeMode": ("RESPONSE_STREAM", "BUFFERED"),
+            "RecursiveLoop": ("Terminate", "Allow"),
+        },
+        without_nulls=frozenset(
+            {
+                "AdditionalVersionWeights",
+                "ArchitecturesList",
+                "CompatibleArchitectures",
+                "LayerList",
+            }
+        ),
         unreadable="InvalidRequestContentException",
         blamed=True,
     ),

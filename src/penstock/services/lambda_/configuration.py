@@ -53,6 +53,7 @@ _RESERVED_KEYS: Final = frozenset(
         "AWS_LAMBDA_INITIALIZATION_TYPE",
     ]
 )
+_LEVELS: Final = {"ApplicationLogLevel": "INFO", "SystemLogLevel": "INFO"}
 _ENVIRONMENT_LIMIT: Final = 4096
 
 
@@ -122,9 +123,6 @@ def refuse_unbuilt(request: Mapping[str, Any]) -> None:
         raise refuse("Lambda's SnapStart")
     if (request.get("TracingConfig") or {}).get("Mode", "PassThrough") != "PassThrough":
         raise refuse("Lambda's TracingConfig Active")
-    logging = request.get("LoggingConfig") or {}
-    if logging.get("LogFormat", "Text") != "Text":
-        raise refuse("Lambda's LoggingConfig LogFormat JSON")
     if request.get("PackageType", "Zip") != "Zip":
         raise refuse("Lambda's PackageType Image")
 
@@ -245,13 +243,28 @@ def merge(config: dict[str, Any], request: Mapping[str, Any], now: int, revision
     if "Runtime" in request:
         config["RuntimeVersionConfig"] = _runtime_version(config)
     if "LoggingConfig" in request:
-        config["LoggingConfig"] = {**config["LoggingConfig"], **request["LoggingConfig"]}
+        config["LoggingConfig"] = _logging(config["LoggingConfig"], request["LoggingConfig"])
     if "DeadLetterConfig" in request:
         config.pop("DeadLetterConfig", None)
         if target := request["DeadLetterConfig"].get("TargetArn"):
             config["DeadLetterConfig"] = {"TargetArn": target}
     config["LastModified"] = timestamp(now)
     config["RevisionId"] = revision
+
+
+def _logging(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """How a function logs from now on. Raises AwsError for levels of a text, which has none."""
+    merged = {**config, **changes}
+    if merged["LogFormat"] == "JSON":
+        return {**_LEVELS, **merged}
+    if not _LEVELS.keys().isdisjoint(changes):
+        # AWS: the text as users of CloudFormation have reported it.
+        raise AwsError(
+            "InvalidParameterValueException",
+            'LogLevel is not supported when LogFormat is set to "Text". Remove LogLevel from your request or change'
+            ' the LogFormat to "Json" and try again.',
+        )
+    return {name: value for name, value in merged.items() if name not in _LEVELS}
 
 
 def _runtime_version(config: Mapping[str, Any]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +18,7 @@ from penstock.runtime.model import (
     FunctionSpec,
     Invocation,
     InvocationResult,
+    Logging,
     RuntimeUnavailable,
 )
 from penstock.runtime.spawner import SpawnError
@@ -136,10 +138,20 @@ class Runner:
                 "AWS_SESSION_TOKEN": credentials["SessionToken"],
             },
             log_group=config["LoggingConfig"]["LogGroup"],
+            logging=_logging(config["LoggingConfig"]),
             account=ref.account,
             region=ref.region,
         )
         return Prepared(spec, now + (expires_at - now) // 2)
+
+
+def _logging(config: Mapping[str, str]) -> Logging:
+    """What the runtime is to know of a function's `LoggingConfig`."""
+    if config["LogFormat"] != "JSON":
+        return Logging()
+    return Logging(
+        json=True, application=config["ApplicationLogLevel"], system=config["SystemLogLevel"]
+    )
 
 
 def _own_arn(function: Function) -> str:
