@@ -110,6 +110,25 @@ async def test_put_many_is_all_or_nothing(store: Store) -> None:
     assert ["a"] == await take(store)
 
 
+async def test_put_all_is_all_or_nothing(store: Store) -> None:
+    """Messages for several queues are there, counted and told of together, or not at all."""
+    waiter = store.notifier.wait("r")
+    many = [message(str(n)) for n in range(25)]
+    await store.queue.put_all({"q": many, "r": [message("a")], "s": []}, 0)
+    ordered = [message("b", group="g", dedup="k"), message("c", group="g", dedup="k")]
+    await store.queue.put_all({"r": [message("d")], "f": ordered}, 0)
+    broken = message("e")
+    broken.body = object()  # type: ignore[assignment]
+    with pytest.raises(TypeError):
+        await store.queue.put_all({"q": [*many, broken], "r": [message("f")]}, 0)
+    with pytest.raises(TypeError):
+        await store.queue.put_all({"r": [message("g")], "q": [broken, *ordered]}, 0)
+
+    assert waiter.done()
+    assert [25, 2, 1] == [(await store.queue.count(name, 0)).visible for name in ("q", "r", "f")]
+    assert [str(n) for n in range(25)] == await take(store, limit=30)
+
+
 async def test_receipt_of_another_queue(store: Store) -> None:
     """A receipt opens nothing in another queue."""
     await store.queue.put("q", [message("a")], 0)

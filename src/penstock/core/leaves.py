@@ -36,8 +36,9 @@ def _flatten(
     """Add the leaves of a JSON value. `place` tells the element of each array on the way to it."""
     kind = value.__class__
     if kind is dict:
+        start = f"{path}." if path else ""
         for key, member in value.items():
-            below = f"{path}.{key}" if path else key
+            below = start + key
             if below not in ways:
                 continue
             if member.__class__ is dict or member.__class__ is list:

@@ -41,8 +41,10 @@ class _Path:
 
     def find(self, value: Any, candidates: set[int]) -> None:
         """Add those that a leaf may pass."""
-        candidates.update(self.values.get(value, ()))
-        if isinstance(value, str):
+        numbers = self.values.get(value)
+        if numbers is not None:
+            candidates.update(numbers)
+        if (self.heads or self.tails) and isinstance(value, str):
             for length, heads in self.heads.items():
                 candidates.update(heads.get(value[:length], ()))
             for length, tails in self.tails.items():
@@ -90,7 +92,8 @@ class PatternIndex(Generic[_Owner]):
         for path, found in leaves.items():
             filed = self._paths.get(path)
             if filed is not None:
-                candidates.update(filed.always)
+                if filed.always:
+                    candidates.update(filed.always)
                 for value, _ in found:
                     filed.find(value, candidates)
         entries = self._entries

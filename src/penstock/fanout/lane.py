@@ -153,8 +153,7 @@ class Lane:
 
 async def put(tx: Primitives, packed: Packed, now: int) -> None:
     """Put what was packed."""
-    for queue, messages in packed.items():
-        await tx.queue.put(queue, messages, now, dedup_since=now - _DEDUP_MS)
+    await tx.queue.put_all(packed, now, dedup_since=now - _DEDUP_MS)
 
 
 async def _lease_terms(now: int) -> LeaseTerms:

@@ -9,7 +9,7 @@ Records are plain slotted classes: freezing them would cost more than the statem
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
@@ -114,6 +114,16 @@ class Queue(Protocol):
 
         One whose `dedup` was put at or after `dedup_since` is answered, not stored; with None keys do not count.
         """
+        ...
+
+    async def put_all(
+        self,
+        packed: Mapping[str, Sequence[NewMessage]],
+        now: int,
+        *,
+        dedup_since: int | None = 0,
+    ) -> None:
+        """Store messages of several queues, as `put` does: all or none."""
         ...
 
     async def lease(self, queue: str, limit: int, terms: LeaseTerms, now: int) -> list[Leased]:

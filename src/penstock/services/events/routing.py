@@ -91,9 +91,11 @@ class Router:
 
     async def store(self, routed: Routed, now: int) -> None:
         """Store what was routed, all or none."""
-        if routed.packed or routed.archived:
+        if routed.archived:
             async with self._store.transaction() as tx:
                 await self.store_in(tx, routed, now)
+        elif routed.packed:
+            await put(self._store, routed.packed, now)
 
     async def store_in(self, tx: Primitives, routed: Routed, now: int) -> None:
         """The same within a transaction."""

@@ -1,14 +1,16 @@
 """What the primitives share: the connection, the open group, names and the counter."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any, Final, Self
 
 import apsw
 
 from penstock.storage.sqlite.commit import GroupCommit
 
 _BLOCK: Final = 1_000_000
+_ROWS: Final = 10
+"""So many rows at most are inserted by one statement."""
 
 
 class Connection:
@@ -19,11 +21,12 @@ class Connection:
         self.group = group
         self._cursor = driver.cursor()
         self._execute = self._cursor.execute
+        self._inserts: dict[tuple[str, int], str] = {}
         self._names: dict[str, int] = {}
         self._ordered: set[int] = set()
         self._behind: dict[int, int] = {}
         self._next = 0
-        self._reserved = 0
+        self.reserved = 0
         self.writes = 0
         """How many statements have written: a stamp for what is remembered of their effects."""
         self.on_forget: list[Callable[[], None]] = []
@@ -39,7 +42,7 @@ class Connection:
         self._names.clear()
         self._ordered.clear()
         self._behind.clear()
-        self._reserved = 0
+        self.reserved = 0
         for drop in self.on_forget:
             drop()
         for undo in self.on_undo:
@@ -84,31 +87,33 @@ class Connection:
         except apsw.Error as error:
             raise self.group.failed(error) from error
 
-    @contextmanager
-    def atomic(self) -> Iterator[None]:
+    def insert(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Run an `INSERT ... VALUES (...)` for several rows in the open group: all are inserted, or none."""
+        if len(rows) > _ROWS:
+            with self.atomic():
+                for first in range(0, len(rows), _ROWS):
+                    self.insert(sql, rows[first : first + _ROWS])
+            return
+        if not rows:
+            return
+        many = self._inserts.get((sql, len(rows)))
+        if many is None:
+            head, values, row = sql.rpartition("VALUES ")
+            many = head + values + ", ".join([row] * len(rows))
+            self._inserts[sql, len(rows)] = many
+        self.run(many, tuple(chain.from_iterable(rows)))
+
+    def atomic(self) -> "Atomic":
         """Undo everything since the start of the block if it raises; its neighbours in the group are untouched."""
-        self.group.begin()
-        self.group.savepoints += 1
-        name = f"s{self.group.savepoints}"
-        writes, reserved = self.writes, self._reserved
-        try:
-            self._cursor.execute(f"SAVEPOINT {name}")
-            yield
-        except BaseException:
-            # A failure that ended the whole transaction left no savepoint to return to.
-            if self.driver.in_transaction:
-                self._cursor.execute(f"ROLLBACK TO {name}")
-                self._cursor.execute(f"RELEASE {name}")
-            if self.writes != writes:
-                # Numbers reserved before the block are still reserved.
-                still = reserved if self._reserved == reserved else 0
-                self.forget(writes)
-                self._reserved = still
-            raise
-        else:
-            self._cursor.execute(f"RELEASE {name}")
-        finally:
-            self.group.savepoints -= 1
+        return Atomic(self, self._execute)
+
+    def undo(self, writes: int, reserved: int) -> None:
+        """What was written since there were so many writes did not happen; so much was reserved then."""
+        if self.writes != writes:
+            # Numbers reserved before are still reserved.
+            still = reserved if self.reserved == reserved else 0
+            self.forget(writes)
+            self.reserved = still
 
     def name(self, text: str) -> int:
         """The number of a queue, log or table; it gets one on its first use."""
@@ -154,16 +159,48 @@ class Connection:
         else:
             self._behind[number] = behind
 
-    def sequence(self) -> int:
-        """The next number of the store's one rising sequence; none is used twice, also after a crash."""
-        if self._next >= self._reserved:
+    def sequence(self, count: int = 1) -> int:
+        """The next number of the store's one rising sequence, the first of `count`; none is used twice, also after a crash."""
+        if self._next + count > self.reserved:
+            size = max(_BLOCK, count + 1)
             rows = self.write(
                 "INSERT INTO counter (name, value) VALUES ('sequence', ?1) "
                 "ON CONFLICT (name) DO UPDATE SET value = max(value, ?2) + ?1 RETURNING value",
-                (_BLOCK, self._next),
+                (size, self._next),
             )
-            self._reserved = rows[0][0]
-            self._next = max(self._next, self._reserved - _BLOCK, 1)
+            self.reserved = rows[0][0]
+            self._next = max(self._next, self.reserved - size, 1)
         number = self._next
-        self._next += 1
+        self._next += count
         return number
+
+
+class Atomic:
+    """A savepoint around a block."""
+
+    __slots__ = ("_db", "_execute", "_name", "_reserved", "_writes")
+
+    def __init__(self, db: Connection, execute: Callable[[str], Any]) -> None:
+        self._db = db
+        self._execute = execute
+
+    def __enter__(self) -> Self:
+        db = self._db
+        db.group.begin()
+        self._name = f"s{db.group.savepoints + 1}"
+        self._execute(f"SAVEPOINT {self._name}")
+        db.group.savepoints += 1
+        self._writes, self._reserved = db.writes, db.reserved
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        db = self._db
+        db.group.savepoints -= 1
+        if kind is None:
+            self._execute(f"RELEASE {self._name}")
+            return
+        # A failure that ended the whole transaction left no savepoint to return to.
+        if db.driver.in_transaction:
+            self._execute(f"ROLLBACK TO {self._name}")
+            self._execute(f"RELEASE {self._name}")
+        db.undo(self._writes, self._reserved)

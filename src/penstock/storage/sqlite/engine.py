@@ -5,8 +5,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self, TextIO
 
@@ -18,7 +17,7 @@ from penstock.storage.notifier import LocalNotifier
 from penstock.storage.primitives import Primitives
 from penstock.storage.sql import load_migrations
 from penstock.storage.sqlite.commit import GroupCommit, translate
-from penstock.storage.sqlite.connection import Connection
+from penstock.storage.sqlite.connection import Atomic, Connection
 from penstock.storage.sqlite.lease import SqliteLeases
 from penstock.storage.sqlite.log import SqliteLog
 from penstock.storage.sqlite.queue import SqliteQueue
@@ -78,14 +77,12 @@ class SqliteStore:
         """Where blobs and working files live."""
         return self._folder
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Primitives]:
+    def transaction(self) -> "Transaction":
         """Make the verbs of the block one.
 
         No verb here gives way to another task, so nothing can come between them; a savepoint undoes them together.
         """
-        with self._connection.atomic():
-            yield self
+        return Transaction(self, self._connection.atomic())
 
     @property
     def epoch(self) -> int:
@@ -122,6 +119,25 @@ class SqliteStore:
             shutil.rmtree(self._folder, ignore_errors=True)
         else:
             self._lock.close()
+
+
+class Transaction:
+    """A block whose verbs are one."""
+
+    __slots__ = ("_atomic", "_store")
+
+    def __init__(self, store: SqliteStore, atomic: Atomic) -> None:
+        self._store = store
+        self._atomic = atomic
+
+    async def __aenter__(self) -> Primitives:
+        self._atomic.__enter__()
+        return self._store
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        self._atomic.__exit__(kind, error, trace)
 
 
 def _lock(folder: Path) -> TextIO:

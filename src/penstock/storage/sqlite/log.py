@@ -21,15 +21,13 @@ class SqliteLog:
     async def append(self, log: str, entries: Sequence[tuple[int, bytes]]) -> int:
         """Append entries in order; see `primitives.Log`."""
         number = self._db.name(log)
-        sequence = 0
-        with self._db.atomic():
-            rows = []
-            for at, data in entries:
-                sequence = self._db.sequence()
-                rows.append((number, sequence, at, data))
-            self._db.run_all(self._sql["append_entry"], rows)
+        first = self._db.sequence(len(entries))
+        self._db.insert(
+            self._sql["append_entry"],
+            [(number, sequence, at, data) for sequence, (at, data) in enumerate(entries, first)],
+        )
         self._notify(log, len(entries))
-        return sequence
+        return first + len(entries) - 1
 
     async def read(
         self, log: str, *, after: int = 0, limit: int = 1000, reverse: bool = False

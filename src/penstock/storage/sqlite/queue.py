@@ -1,11 +1,12 @@
 """The Queue primitive on SQLite."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from penstock.storage.primitives import Counts, Hold, Leased, LeaseTerms, NewMessage, Stored
 from penstock.storage.sql import load_queries
 from penstock.storage.sqlite.connection import Connection
+from penstock.storage.sqlite.rows import leased_of, parse_receipt, row_of
 from penstock.storage.sqlite.tally import Tally
 
 _EXPIRE_AT_ONCE: Final = 5_000
@@ -69,8 +70,10 @@ class SqliteQueue:
     ) -> list[Stored]:
         """Store messages in order; see `primitives.Queue`."""
         number = self._db.name(queue)
-        if all(m.group is m.tenant is m.dedup is None for m in messages):
-            stored = self._insert_plain(number, messages, now)
+        if len(messages) == 1 and _is_plain(messages):
+            stored = [self._insert(number, messages[0], now)]
+        elif _is_plain(messages):
+            stored = self._insert_plain({number: messages}, now)
         else:
             with self._db.atomic():
                 stored = [
@@ -84,6 +87,23 @@ class SqliteQueue:
                 ]
         self._notify(queue, len(messages))
         return stored
+
+    async def put_all(
+        self,
+        packed: Mapping[str, Sequence[NewMessage]],
+        now: int,
+        *,
+        dedup_since: int | None = 0,
+    ) -> None:
+        """Store messages of several queues; see `primitives.Queue`."""
+        if not all(map(_is_plain, packed.values())):
+            with self._db.atomic():
+                for queue, messages in packed.items():
+                    await self.put(queue, messages, now, dedup_since=dedup_since)
+            return
+        self._insert_plain({self._db.name(queue): packed[queue] for queue in packed}, now)
+        for queue, messages in packed.items():
+            self._notify(queue, len(messages))
 
     def _place(self, queue: str, number: int, tenant: str) -> int:
         """The queue for a tenant's next message: the one behind when the tenant has many already."""
@@ -116,18 +136,21 @@ class SqliteQueue:
             added = 0
         self._untrimmed[queue] = added
 
-    def _insert_plain(self, queue: int, messages: Sequence[NewMessage], now: int) -> list[Stored]:
-        """Store messages without group, tenant and key."""
-        if len(messages) == 1:
-            return [self._insert(queue, messages[0], now)]
-        rows = [_row(queue, message, now, self._db.sequence()) for message in messages]
-        with self._db.atomic():
-            self._db.run_all(self._put_sql, rows)
-        tally = self._tallies.get(queue)
-        if tally is not None:
+    def _insert_plain(self, packed: Mapping[int, Sequence[NewMessage]], now: int) -> list[Stored]:
+        """Store messages without group, tenant and key, by their queues' numbers."""
+        sequence = self._db.sequence(sum(map(len, packed.values())))
+        rows = []
+        for queue, messages in packed.items():
             for message in messages:
-                tally.put(message.visible_at, message.leases, now)
-            tally.stamp = self._db.writes
+                rows.append(row_of(queue, message, now, sequence))
+                sequence += 1
+        self._db.insert(self._put_sql, rows)
+        for queue, messages in packed.items():
+            tally = self._tallies.get(queue)
+            if tally is not None:
+                for message in messages:
+                    tally.put(message.visible_at, message.leases, now)
+                tally.stamp = self._db.writes
         return [Stored(row[5], row[0]) for row in rows]
 
     def _insert(
@@ -135,7 +158,7 @@ class SqliteQueue:
     ) -> Stored:
         if sequence is None:
             sequence = self._db.sequence()
-        self._db.run(self._put_sql, _row(queue, message, now, sequence))
+        self._db.run(self._put_sql, row_of(queue, message, now, sequence))
         tally = self._tallies.get(queue)
         if tally is not None:
             tally.put(message.visible_at, message.leases, now)
@@ -184,7 +207,7 @@ class SqliteQueue:
         taken: list[Leased] = []
         while True:
             rows = self._db.read(self._find_sql, (queue, now, limit - len(taken)))
-            found = [_leased(row, row[2] + 1, now) for row in rows]
+            found = [leased_of(row, row[2] + 1, now) for row in rows]
             fit = [one for one in found if not self._unfit(queue, one, terms, now)]
             if fit:
                 keys = [(terms.until, now, message.sequence) for message in fit]
@@ -218,7 +241,7 @@ class SqliteQueue:
             for row in rows:
                 if row[-1] > now:
                     return
-                message = _leased(row[:-1], row[2] + 1, now)
+                message = leased_of(row[:-1], row[2] + 1, now)
                 if self._unfit(queue, message, terms, now):
                     removed += 1
                 else:
@@ -276,7 +299,7 @@ class SqliteQueue:
         self, queue: str, receipt: str, until: int, now: int, *, strict: bool = True
     ) -> Hold:
         """Move the end of a lease; see `primitives.Queue`."""
-        key = _parse_receipt(receipt)
+        key = parse_receipt(receipt)
         if key is None:
             return Hold.GONE
         for number in self._numbers(queue):
@@ -305,7 +328,7 @@ class SqliteQueue:
         self, queue: str, receipts: Sequence[str], held_until: int, until: int, now: int
     ) -> list[Leased] | None:
         """Move the end of leases made together; see `primitives.Queue`."""
-        keys = [key for receipt in receipts if (key := _parse_receipt(receipt)) is not None]
+        keys = [key for receipt in receipts if (key := parse_receipt(receipt)) is not None]
         found: list[tuple[int, int, str | None]] = []
         for number in self._numbers(queue):
             for sequence, leases in keys:
@@ -318,7 +341,7 @@ class SqliteQueue:
         with self._db.atomic():
             for sequence, number, group in found:
                 row = self._db.read(self._sql["find_message"], (sequence,))[0]
-                renewed.append(_leased(row, row[2], now))
+                renewed.append(leased_of(row, row[2], now))
                 self._db.run(self._sql["set_visible"], (until, sequence))
                 self._move_end(number, held_until, until, now)
                 if group is not None:
@@ -328,7 +351,7 @@ class SqliteQueue:
     async def settle(self, queue: str, receipt: str, now: int, *, strict: bool = False) -> Hold:
         """Remove a leased message; see `primitives.Queue`."""
         number = self._db.known(queue)
-        key = _parse_receipt(receipt)
+        key = parse_receipt(receipt)
         if number is None or key is None:
             return Hold.GONE
         held_at = now if strict else None
@@ -359,7 +382,7 @@ class SqliteQueue:
     async def settle_many(self, queue: str, receipts: Sequence[str], now: int) -> list[Hold]:
         """Remove leased messages; see `primitives.Queue`."""
         number = self._db.known(queue)
-        keys = [_parse_receipt(receipt) for receipt in receipts]
+        keys = [parse_receipt(receipt) for receipt in receipts]
         gone: dict[int, int] = {}
         if number is not None and not self._db.is_ordered(number):
             known = [(key[0], number, key[1]) for key in keys if key is not None]
@@ -434,44 +457,6 @@ class SqliteQueue:
         return min(due, default=None)
 
 
-def _row(queue: int, message: NewMessage, now: int, sequence: int) -> tuple[Any, ...]:
-    """A new message as `put_message` takes it."""
-    return (
-        sequence,
-        queue,
-        message.visible_at,
-        message.leases,
-        now if message.sent_at is None else message.sent_at,
-        message.id,
-        message.group,
-        message.tenant,
-        message.dedup,
-        message.source,
-        message.attributes,
-        message.body,
-    )
-
-
-def _leased(row: tuple[Any, ...], leases: int, now: int) -> Leased:
-    """The message of a row, as it is leased for that many times."""
-    sequence, id_, _, sent_at, first, body, attributes, group, dedup, source = row
-    return Leased(
-        id_,
-        f"{sequence}-{leases}",
-        sequence,
-        body,
-        attributes,
-        sent_at,
-        first or now,
-        leases,
-        group,
-        dedup,
-        source,
-    )
-
-
-def _parse_receipt(receipt: str) -> tuple[int, int] | None:
-    sequence, _, leases = receipt.partition("-")
-    if sequence.isascii() and sequence.isdigit() and leases.isascii() and leases.isdigit():
-        return int(sequence), int(leases)
-    return None
+def _is_plain(messages: Sequence[NewMessage]) -> bool:
+    """Whether messages have neither group nor tenant nor key."""
+    return all(m.group is m.tenant is m.dedup is None for m in messages)
