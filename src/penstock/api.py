@@ -59,6 +59,11 @@ class Context:
         """Whether nobody is there any more to hear the answer."""
         return self.connection is not None and self.connection.closed
 
+    @property
+    def source_ip(self) -> str:
+        """The client's address."""
+        return _address(self.connection)
+
     def child(self, **changes: Any) -> "Context":
         """The context of a call made on behalf of this one."""
         values = {name: getattr(self, name) for name in Context.__slots__}
@@ -87,6 +92,11 @@ class Connection(Protocol):
     def client(self) -> str: ...  # noqa: D102
     @property
     def http_version(self) -> str: ...  # noqa: D102
+
+
+def _address(connection: Connection | None) -> str:
+    """Where a request came in from; from here, if it came from inside."""
+    return "127.0.0.1" if connection is None else connection.client.rsplit(":", 1)[0]
 
 
 class BodyStream(Protocol):
@@ -141,7 +151,7 @@ class HttpRequest:
     @property
     def source_ip(self) -> str:
         """The client's address."""
-        return "127.0.0.1" if self.connection is None else self.connection.client.rsplit(":", 1)[0]
+        return _address(self.connection)
 
     @property
     def http_version(self) -> str:

@@ -38,19 +38,6 @@ def handler(event, context):
 """
 
 
-@pytest.fixture(scope="module")
-def frozen(launch: Callable[..., Server]) -> Server:
-    """A Penstock whose time stands still."""
-    return launch(":memory:")
-
-
-@pytest.fixture
-def application(frozen: Server, connect: Callable[..., Any], unique: str) -> Application:
-    made = Application(frozen.endpoint, connect, unique)
-    made.steer("clock", {"freeze": True})
-    return made
-
-
 def failures_to(application: Application, function: str, arn: str, **config: Any) -> None:
     """Tell a recipient of failures."""
     application.functions.put_function_event_invoke_config(

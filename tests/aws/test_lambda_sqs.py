@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from tests.aws.lambda_application import Application, until
-from tests.conftest import Server
 
 # Tells a queue of every batch; a body that is a document with `fail` fails alone, one with `raise` fails them all.
 CONSUMER = """
@@ -50,19 +49,6 @@ def handler(event, context):
 PARTIAL = ["ReportBatchItemFailures"]
 
 
-@pytest.fixture(scope="module")
-def frozen(launch: Callable[..., Server]) -> Server:
-    """A Penstock whose time stands still."""
-    return launch(":memory:")
-
-
-@pytest.fixture
-def steered(frozen: Server, connect: Callable[..., Any], unique: str) -> Application:
-    made = Application(frozen.endpoint, connect, unique)
-    made.steer("clock", {"freeze": True})
-    return made
-
-
 @pytest.fixture
 def flowing(endpoint: str, connect: Callable[..., Any], unique: str) -> Application:
     """An application in the machine's time, for functions that take time."""
@@ -76,32 +62,32 @@ def consumer(application: Application, suffix: str = "f", **options: Any) -> tup
     return application.function(CONSUMER, suffix, Environment=environment, **options), told
 
 
-def test_window_size_and_partial_failure(steered: Application) -> None:
+def test_window_size_and_partial_failure(application: Application) -> None:
     """A batch waits for its window or until it is full, and only what failed in it comes back."""
-    function, told = consumer(steered)
-    url, queue = steered.queue(VisibilityTimeout="60")
-    steered.feed(
+    function, told = consumer(application)
+    url, queue = application.queue(VisibilityTimeout="60")
+    application.feed(
         queue,
         function,
         BatchSize=4,
         MaximumBatchingWindowInSeconds=20,
         FunctionResponseTypes=PARTIAL,
     )
-    steered.send(url, "a", '{"fail": 1}', "c")
-    steered.advance(19)
-    assert [] == steered.bodies(told)
-    steered.advance(1)
-    (batch,) = steered.bodies(told)
+    application.send(url, "a", '{"fail": 1}', "c")
+    application.advance(19)
+    assert [] == application.bodies(told)
+    application.advance(1)
+    (batch,) = application.bodies(told)
     assert ["a", "c", '{"fail": 1}'] == sorted(batch["bodies"])
-    assert (0, 1) == steered.counts(url)
+    assert (0, 1) == application.counts(url)
 
-    steered.send(url, *"defg")
-    steered.advance(0)
-    (batch,) = steered.bodies(told)
+    application.send(url, *"defg")
+    application.advance(0)
+    (batch,) = application.bodies(told)
     assert [*"defg"] == sorted(batch["bodies"])
 
-    steered.advance(60)
-    (batch,) = steered.bodies(told)
+    application.advance(60)
+    (batch,) = application.bodies(told)
     assert (['{"fail": 1}'], ["2"]) == (batch["bodies"], batch["counts"])
 
 
@@ -125,38 +111,38 @@ def test_large_batch_is_within_six_megabytes(flowing: Application) -> None:
     until(lambda: flowing.counts(url) == (0, 0))
 
 
-def test_thousands_in_one_batch(steered: Application) -> None:
+def test_thousands_in_one_batch(application: Application) -> None:
     """Many small messages that came within the window are one event."""
-    function, told = consumer(steered, MemorySize=256)
-    url, queue = steered.queue()
-    steered.feed(queue, function, BatchSize=10_000, MaximumBatchingWindowInSeconds=5)
+    function, told = consumer(application, MemorySize=256)
+    url, queue = application.queue()
+    application.feed(queue, function, BatchSize=10_000, MaximumBatchingWindowInSeconds=5)
     for number in range(200):
         entries = [{"Id": str(n), "MessageBody": str(number)} for n in range(10)]
-        steered.sqs.send_message_batch(QueueUrl=url, Entries=entries)
-    steered.advance(6)
-    (batch,) = steered.bodies(told)
+        application.sqs.send_message_batch(QueueUrl=url, Entries=entries)
+    application.advance(6)
+    (batch,) = application.bodies(told)
     assert 2_000 == batch["bodies"]
-    assert (0, 0) == steered.counts(url)
+    assert (0, 0) == application.counts(url)
 
 
-def test_fifo_keeps_order_under_failure(steered: Application) -> None:
+def test_fifo_keeps_order_under_failure(application: Application) -> None:
     """A failing group comes back from where it failed, in order, and holds up no other group."""
-    function, told = consumer(steered)
+    function, told = consumer(application)
     fifo = {"FifoQueue": "true", "ContentBasedDeduplication": "true", "VisibilityTimeout": "30"}
-    url, queue = steered.queue("q.fifo", **fifo)
+    url, queue = application.queue("q.fifo", **fifo)
     for number in range(4):
-        steered.send(url, json.dumps({"a": number, "raise": 1}), MessageGroupId="a")
-        steered.send(url, json.dumps({"b": number}), MessageGroupId="b")
-    steered.feed(queue, function, BatchSize=2)
-    steered.advance(0)
-    seen = [[json.loads(body) for body in batch["bodies"]] for batch in steered.bodies(told)]
+        application.send(url, json.dumps({"a": number, "raise": 1}), MessageGroupId="a")
+        application.send(url, json.dumps({"b": number}), MessageGroupId="b")
+    application.feed(queue, function, BatchSize=2)
+    application.advance(0)
+    seen = [[json.loads(body) for body in batch["bodies"]] for batch in application.bodies(told)]
     ours = [[document["a"] for document in batch] for batch in seen if "a" in batch[0]]
     others = [document["b"] for batch in seen if "b" in batch[0] for document in batch]
     assert [[0, 1]] == ours
     assert [0, 1, 2, 3] == others
 
-    steered.advance(30)
-    (again,) = steered.bodies(told)
+    application.advance(30)
+    (again,) = application.bodies(told)
     assert [0, 1] == [json.loads(body)["a"] for body in again["bodies"]]
     assert ["2"] == again["counts"]
 
@@ -178,35 +164,37 @@ def test_fifo_keeps_order_under_failure(steered: Application) -> None:
     ],
 )
 def test_filter_criteria(
-    steered: Application, pattern: dict[str, Any], matching: str, other: str
+    application: Application, pattern: dict[str, Any], matching: str, other: str
 ) -> None:
     """Only what matches reaches the function; what does not is deleted, as AWS does."""
-    function, told = consumer(steered)
-    url, queue = steered.queue()
-    steered.send(url, matching, other)
-    steered.feed(queue, function, FilterCriteria={"Filters": [{"Pattern": json.dumps(pattern)}]})
-    steered.advance(0)
-    assert [[matching]] == [batch["bodies"] for batch in steered.bodies(told)]
-    assert (0, 0) == steered.counts(url)
+    function, told = consumer(application)
+    url, queue = application.queue()
+    application.send(url, matching, other)
+    application.feed(
+        queue, function, FilterCriteria={"Filters": [{"Pattern": json.dumps(pattern)}]}
+    )
+    application.advance(0)
+    assert [[matching]] == [batch["bodies"] for batch in application.bodies(told)]
+    assert (0, 0) == application.counts(url)
 
 
-def test_any_of_the_filters(steered: Application) -> None:
+def test_any_of_the_filters(application: Application) -> None:
     """Filters are alternatives; attributes can be asked for as well; new ones are in force at once."""
-    function, told = consumer(steered)
-    url, queue = steered.queue()
+    function, told = consumer(application)
+    url, queue = application.queue()
     patterns = ['{"body": {"a": [1]}}', '{"messageAttributes": {"k": {"stringValue": ["v"]}}}']
     filters = {"Filters": [{"Pattern": pattern} for pattern in patterns]}
-    uuid = steered.feed(queue, function, BatchSize=1, FilterCriteria=filters)
+    uuid = application.feed(queue, function, BatchSize=1, FilterCriteria=filters)
     attributes = {"k": {"DataType": "String", "StringValue": "v"}}
-    steered.send(url, '{"a": 1}', "neither")
-    steered.send(url, "attribute", MessageAttributes=attributes)
-    steered.advance(0)
-    assert [["attribute"], ['{"a": 1}']] == sorted(b["bodies"] for b in steered.bodies(told))
+    application.send(url, '{"a": 1}', "neither")
+    application.send(url, "attribute", MessageAttributes=attributes)
+    application.advance(0)
+    assert [["attribute"], ['{"a": 1}']] == sorted(b["bodies"] for b in application.bodies(told))
 
-    steered.functions.update_event_source_mapping(UUID=uuid, FilterCriteria={"Filters": []})
-    steered.send(url, "neither")
-    steered.advance(0)
-    assert [["neither"]] == [batch["bodies"] for batch in steered.bodies(told)]
+    application.functions.update_event_source_mapping(UUID=uuid, FilterCriteria={"Filters": []})
+    application.send(url, "neither")
+    application.advance(0)
+    assert [["neither"]] == [batch["bodies"] for batch in application.bodies(told)]
 
 
 @pytest.mark.parametrize(
@@ -229,73 +217,73 @@ def test_any_of_the_filters(steered: Application) -> None:
         ("text", 2),
     ],
 )
-def test_partial_batch_responses(steered: Application, answer: Any, left: int) -> None:
+def test_partial_batch_responses(application: Application, answer: Any, left: int) -> None:
     """A malformed answer must not delete a message that was not processed: the whole batch fails."""
     environment = {"Variables": {"ANSWER": json.dumps(answer)}}
-    function = steered.function(RETURNS, Environment=environment)
-    url, queue = steered.queue()
-    steered.send(url, "a", "b")
-    steered.feed(queue, function, FunctionResponseTypes=PARTIAL)
-    steered.advance(0)
-    assert (0, left) == steered.counts(url)
+    function = application.function(RETURNS, Environment=environment)
+    url, queue = application.queue()
+    application.send(url, "a", "b")
+    application.feed(queue, function, FunctionResponseTypes=PARTIAL)
+    application.advance(0)
+    assert (0, left) == application.counts(url)
 
 
-def test_throttled_batch_is_held_then_given_back(steered: Application) -> None:
+def test_throttled_batch_is_held_then_given_back(application: Application) -> None:
     """A function without a free place: its batch waits inside the visibility timeout, then counts as received again."""
-    function, told = consumer(steered)
-    url, queue = steered.queue(VisibilityTimeout="60")
-    steered.functions.put_function_concurrency(
+    function, told = consumer(application)
+    url, queue = application.queue(VisibilityTimeout="60")
+    application.functions.put_function_concurrency(
         FunctionName=function, ReservedConcurrentExecutions=0
     )
-    steered.feed(queue, function)
-    steered.send(url, "a")
-    steered.advance(5)
-    assert (0, 1) == steered.counts(url)
-    steered.functions.delete_function_concurrency(FunctionName=function)
-    steered.advance(20)
-    (batch,) = steered.bodies(told)
+    application.feed(queue, function)
+    application.send(url, "a")
+    application.advance(5)
+    assert (0, 1) == application.counts(url)
+    application.functions.delete_function_concurrency(FunctionName=function)
+    application.advance(20)
+    (batch,) = application.bodies(told)
     assert ["1"] == batch["counts"]
 
-    steered.functions.put_function_concurrency(
+    application.functions.put_function_concurrency(
         FunctionName=function, ReservedConcurrentExecutions=0
     )
-    steered.send(url, "b")
-    steered.advance(61)
-    steered.functions.delete_function_concurrency(FunctionName=function)
-    steered.advance(60)
-    (batch,) = steered.bodies(told)
+    application.send(url, "b")
+    application.advance(61)
+    application.functions.delete_function_concurrency(FunctionName=function)
+    application.advance(60)
+    (batch,) = application.bodies(told)
     assert ["2"] == batch["counts"]
 
 
-def test_throttling_leads_to_the_dead_letter_queue(steered: Application) -> None:
+def test_throttling_leads_to_the_dead_letter_queue(application: Application) -> None:
     """Messages that a throttled function never takes are received too often in the end: so it is on AWS."""
-    function, told = consumer(steered)
-    dead, dead_arn = steered.queue("dead")
+    function, told = consumer(application)
+    dead, dead_arn = application.queue("dead")
     redrive = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": "2"})
-    url, queue = steered.queue(VisibilityTimeout="30", RedrivePolicy=redrive)
-    steered.functions.put_function_concurrency(
+    url, queue = application.queue(VisibilityTimeout="30", RedrivePolicy=redrive)
+    application.functions.put_function_concurrency(
         FunctionName=function, ReservedConcurrentExecutions=0
     )
-    steered.feed(queue, function)
-    steered.send(url, "a")
-    steered.advance(100)
-    assert ["a"] == [message["Body"] for message in steered.messages(dead)]
-    assert [] == steered.bodies(told)
+    application.feed(queue, function)
+    application.send(url, "a")
+    application.advance(100)
+    assert ["a"] == [message["Body"] for message in application.messages(dead)]
+    assert [] == application.bodies(told)
 
 
-def test_visibility_outlasts_window_and_function(steered: Application) -> None:
+def test_visibility_outlasts_window_and_function(application: Application) -> None:
     """Where window and timeout exceed the visibility timeout, messages are hidden for both and thirty seconds more."""
-    function, told = consumer(steered, Timeout=20)
-    url, queue = steered.queue(VisibilityTimeout="30")
-    steered.feed(queue, function, MaximumBatchingWindowInSeconds=25)
-    steered.send(url, '{"raise": 1}')
-    steered.advance(25)
-    assert 1 == len(steered.bodies(told))
+    function, told = consumer(application, Timeout=20)
+    url, queue = application.queue(VisibilityTimeout="30")
+    application.feed(queue, function, MaximumBatchingWindowInSeconds=25)
+    application.send(url, '{"raise": 1}')
+    application.advance(25)
+    assert 1 == len(application.bodies(told))
     # Received at 0 s, hidden until 25 + 20 + 30 s.
-    steered.advance(49)
-    assert (0, 1) == steered.counts(url)
-    steered.advance(26)
-    (batch,) = steered.bodies(told)
+    application.advance(49)
+    assert (0, 1) == application.counts(url)
+    application.advance(26)
+    (batch,) = application.bodies(told)
     assert ["2"] == batch["counts"]
 
 
@@ -336,33 +324,33 @@ def test_states(flowing: Application) -> None:
     until(lambda: flowing.state(uuid) == "")
 
 
-def test_function_deleted(steered: Application) -> None:
+def test_function_deleted(application: Application) -> None:
     """Messages are not received in vain while there is no function; one of the same name goes on with them."""
-    function, told = consumer(steered)
-    url, queue = steered.queue()
-    uuid = steered.feed(queue, function)
-    steered.functions.delete_function(FunctionName=function)
-    steered.send(url, "a")
-    steered.advance(300)
-    assert ((1, 0), "Enabled") == (steered.counts(url), steered.state(uuid))
-    steered.function(CONSUMER, Environment={"Variables": {"TOLD": told}})
-    steered.advance(60)
-    (batch,) = steered.bodies(told)
+    function, told = consumer(application)
+    url, queue = application.queue()
+    uuid = application.feed(queue, function)
+    application.functions.delete_function(FunctionName=function)
+    application.send(url, "a")
+    application.advance(300)
+    assert ((1, 0), "Enabled") == (application.counts(url), application.state(uuid))
+    application.function(CONSUMER, Environment={"Variables": {"TOLD": told}})
+    application.advance(60)
+    (batch,) = application.bodies(told)
     assert ["1"] == batch["counts"]
 
 
-def test_queue_deleted(steered: Application) -> None:
+def test_queue_deleted(application: Application) -> None:
     """A mapping outlives its queue, and feeds from the next one of that name."""
-    function, told = consumer(steered)
-    url, queue = steered.queue()
-    uuid = steered.feed(queue, function)
-    steered.sqs.delete_queue(QueueUrl=url)
-    steered.advance(100)
-    assert "Enabled" == steered.state(uuid)
-    url, _ = steered.queue()
-    steered.send(url, "a")
-    steered.advance(60)
-    assert [["a"]] == [batch["bodies"] for batch in steered.bodies(told)]
+    function, told = consumer(application)
+    url, queue = application.queue()
+    uuid = application.feed(queue, function)
+    application.sqs.delete_queue(QueueUrl=url)
+    application.advance(100)
+    assert "Enabled" == application.state(uuid)
+    url, _ = application.queue()
+    application.send(url, "a")
+    application.advance(60)
+    assert [["a"]] == [batch["bodies"] for batch in application.bodies(told)]
 
 
 def test_slow_function_delays_no_other(flowing: Application) -> None:
@@ -419,32 +407,32 @@ def test_maximum_concurrency(flowing: Application) -> None:
     assert 2 == max(in_flight)
 
 
-def test_changes_while_running(steered: Application) -> None:
+def test_changes_while_running(application: Application) -> None:
     """Another function, another size: from the next batch on."""
-    first, first_told = consumer(steered, "first")
-    second, second_told = consumer(steered, "second")
-    url, queue = steered.queue()
-    uuid = steered.feed(queue, first, BatchSize=10)
-    steered.send(url, "a")
-    steered.advance(0)
-    steered.functions.update_event_source_mapping(UUID=uuid, FunctionName=second, BatchSize=1)
-    steered.send(url, "b", "c")
-    steered.advance(0)
-    assert [["a"]] == [batch["bodies"] for batch in steered.bodies(first_told)]
-    assert [["b"], ["c"]] == sorted(batch["bodies"] for batch in steered.bodies(second_told))
+    first, first_told = consumer(application, "first")
+    second, second_told = consumer(application, "second")
+    url, queue = application.queue()
+    uuid = application.feed(queue, first, BatchSize=10)
+    application.send(url, "a")
+    application.advance(0)
+    application.functions.update_event_source_mapping(UUID=uuid, FunctionName=second, BatchSize=1)
+    application.send(url, "b", "c")
+    application.advance(0)
+    assert [["a"]] == [batch["bodies"] for batch in application.bodies(first_told)]
+    assert [["b"], ["c"]] == sorted(batch["bodies"] for batch in application.bodies(second_told))
 
 
-def test_endless_recursion_is_stopped(steered: Application) -> None:
+def test_endless_recursion_is_stopped(application: Application) -> None:
     """A function that sends its messages back to its own queue is stopped; the message ends in the dead-letter queue."""
-    dead, dead_arn = steered.queue("dead")
+    dead, dead_arn = application.queue("dead")
     redrive = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": "1"})
-    url, queue = steered.queue(RedrivePolicy=redrive)
-    function = steered.function(SENDS_BACK, Environment={"Variables": {"TOLD": url}})
-    steered.feed(queue, function)
-    steered.send(url, "round")
-    steered.advance(100)
-    assert ["round"] == [message["Body"] for message in steered.messages(dead)]
-    assert (0, 0) == steered.counts(url)
+    url, queue = application.queue(RedrivePolicy=redrive)
+    function = application.function(SENDS_BACK, Environment={"Variables": {"TOLD": url}})
+    application.feed(queue, function)
+    application.send(url, "round")
+    application.advance(100)
+    assert ["round"] == [message["Body"] for message in application.messages(dead)]
+    assert (0, 0) == application.counts(url)
 
 
 @pytest.mark.parametrize(
@@ -465,13 +453,13 @@ def test_endless_recursion_is_stopped(steered: Application) -> None:
     ],
 )
 def test_create_refuses(
-    steered: Application, options: dict[str, Any], code: str, text: str
+    application: Application, options: dict[str, Any], code: str, text: str
 ) -> None:
     """What no mapping can be is refused when it is asked for, in AWS's words."""
-    function, _ = consumer(steered)
-    _, queue = steered.queue()
-    with pytest.raises(steered.functions.exceptions.ClientError) as refused:
-        steered.functions.create_event_source_mapping(
+    function, _ = consumer(application)
+    _, queue = application.queue()
+    with pytest.raises(application.functions.exceptions.ClientError) as refused:
+        application.functions.create_event_source_mapping(
             **{"EventSourceArn": queue, "FunctionName": function, **options}
         )
     error = refused.value.response["Error"]

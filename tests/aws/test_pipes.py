@@ -46,18 +46,6 @@ def handler(event, context):
 """
 
 
-@pytest.fixture(scope="module")
-def frozen(launch: Callable[..., Server]) -> Server:
-    return launch(":memory:")
-
-
-@pytest.fixture
-def application(frozen: Server, connect: Callable[..., Any], unique: str) -> Application:
-    made = Application(frozen.endpoint, connect, unique)
-    made.steer("clock", {"freeze": True})
-    return made
-
-
 @pytest.fixture
 def pipes(frozen: Server, connect: Callable[..., Any]) -> Any:
     return connect(frozen.endpoint, "pipes")
@@ -339,6 +327,35 @@ def test_other_targets(application: Application, pipes: Any, connect: Callable[.
     assert ['{"kind": "paid", "n": 7}'] in bodies
     (log_event,) = logs.get_log_events(logGroupName=application.name, logStreamName="s")["events"]
     assert log_event["message"] == "n is 7"
+
+
+def test_log_events_that_the_group_refuses_come_back(
+    application: Application, pipes: Any, connect: Callable[..., Any]
+) -> None:
+    """An instant that is too old is refused alone: the others of the batch are stored once."""
+    logs = connect(application.endpoint, "logs")
+    logs.create_log_group(logGroupName=application.name)
+    dead, dead_arn = application.queue("dead")
+    policy = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": 2})
+    url, source = application.queue("source", RedrivePolicy=policy, VisibilityTimeout="60")
+    pipes.create_pipe(
+        Name=application.name,
+        Source=source,
+        Target=f"arn:aws:logs:us-east-1:000000000000:log-group:{application.name}",
+        RoleArn=ROLE,
+        SourceParameters={
+            "SqsQueueParameters": {"BatchSize": 2, "MaximumBatchingWindowInSeconds": 5}
+        },
+        TargetParameters={
+            "InputTemplate": "<$.body.n>",
+            "CloudWatchLogsParameters": {"LogStreamName": "s", "Timestamp": "$.body.at"},
+        },
+    )
+    application.send(url, '{"n": 1, "at": ""}', '{"n": 2, "at": "1000"}')
+    application.advance(300)
+    found = logs.get_log_events(logGroupName=application.name, logStreamName="s")["events"]
+    assert [one["message"] for one in found] == ["1"]
+    assert [json.loads(one["Body"])["n"] for one in application.messages(dead)] == [2]
 
 
 @pytest.fixture

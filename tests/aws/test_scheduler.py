@@ -54,11 +54,6 @@ class Clock:
         return [message["Body"] for message in self.received(url)]
 
 
-@pytest.fixture(scope="module")
-def frozen(launch: Callable[..., Server]) -> Server:
-    return launch(":memory:")
-
-
 @pytest.fixture
 def clock(frozen: Server, connect: Callable[..., Any]) -> Clock:
     return Clock(frozen, connect)

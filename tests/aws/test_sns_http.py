@@ -71,14 +71,6 @@ def webhook() -> Iterator[Webhook]:
     made.close()
 
 
-@pytest.fixture(scope="module")
-def frozen(launch: Callable[..., Server]) -> Server:
-    """A Penstock whose time stands still."""
-    server = launch(":memory:")
-    server.steer("clock", {"freeze": True})
-    return server
-
-
 class Hooked:
     """A topic with a confirmed webhook and a dead-letter queue."""
 

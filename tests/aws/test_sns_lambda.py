@@ -27,19 +27,6 @@ def handler(event, context):
 """
 
 
-@pytest.fixture(scope="module")
-def frozen(launch: Callable[..., Server]) -> Server:
-    """A Penstock whose time stands still."""
-    return launch(":memory:")
-
-
-@pytest.fixture
-def application(frozen: Server, connect: Callable[..., Any], unique: str) -> Application:
-    made = Application(frozen.endpoint, connect, unique)
-    made.steer("clock", {"freeze": True})
-    return made
-
-
 @pytest.fixture
 def sns(frozen: Server, connect: Callable[..., Any]) -> Any:
     """The client."""

@@ -8,6 +8,7 @@ from penstock.fanout.delivery import Delivery
 from penstock.fanout.hand_over import SENDERS, NotYetError, Sender
 from penstock.fanout.lane import Engine, Fanout, Lane, Packed, put
 from penstock.fanout.letters import Letters, QueueExists
+from penstock.fanout.log_events import put_log_events
 from penstock.fanout.outbound import Outbound, OutboundAnswer
 from penstock.fanout.pace import Pace
 from penstock.fanout.policy import Letter, LetterOf, ScheduleOf
@@ -32,4 +33,5 @@ __all__ = [
     "Sender",
     "Work",
     "put",
+    "put_log_events",
 ]

@@ -1,37 +1,27 @@
 """How those targets take events whose services the fan-out does not know."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
 from penstock.api import Context, Dispatcher
 from penstock.core.arn import parse_arn
 from penstock.core.errors import AwsError
-from penstock.fanout import Delivery, Sender
+from penstock.fanout import Delivery, Sender, put_log_events
 from penstock.storage.primitives import Leased
 
 
 async def _to_logs(
     dispatcher: Dispatcher, ctx: Context, delivery: Delivery, message: Leased
 ) -> None:
-    group = parse_arn(delivery.to).resource.removeprefix("log-group:").removesuffix(":*")
     # AWS: a stream of its own for each delivery, named by a UUID (seen in the console).
-    stream = message.id
-    where = {"logGroupName": group, "logStreamName": stream}
-    try:
-        await dispatcher.call(ctx, "logs", "CreateLogStream", where)
-    except AwsError as error:
-        if error.code != "ResourceAlreadyExistsException":
-            raise
     entry = _log_event(message.body, ctx.now)
-    result = await dispatcher.call(ctx, "logs", "PutLogEvents", {**where, "logEvents": [entry]})
-    if result.get("rejectedLogEventsInfo"):
-        raise AwsError("InvalidParameterException", "The log group does not take such an instant.")
+    await put_log_events(dispatcher, ctx, delivery.to, message.id, [entry])
 
 
-def _log_event(body: bytes, now: int) -> dict[str, Any]:
-    """A log event of a payload, which may say itself what it is."""
+def _log_event(body: bytes, now: int) -> tuple[int, str]:
+    """Instant (ms) and message of a payload, which may say itself what it is."""
     try:
         given = orjson.loads(body)
     except ValueError:
@@ -42,8 +32,8 @@ def _log_event(body: bytes, now: int) -> dict[str, Any]:
         if isinstance(timestamp, int):
             text = given["message"]
             text = text if isinstance(text, str) else orjson.dumps(text).decode()
-            return {"timestamp": timestamp, "message": text}
-    return {"timestamp": now, "message": body.decode()}
+            return timestamp, text
+    return now, body.decode()
 
 
 async def _to_stream(

@@ -10,7 +10,7 @@ from penstock.api import Context, Dispatcher, Result
 from penstock.core.arn import parse_arn
 from penstock.core.errors import AwsError
 from penstock.core.pipe_template import resolved
-from penstock.fanout import Delivery
+from penstock.fanout import Delivery, put_log_events
 from penstock.services.pipes.definition import DESTINATION, Pipe
 
 
@@ -155,21 +155,20 @@ def _entry(pipe: Pipe, parameters: dict[str, Any], event: Any, payload: bytes) -
 
 async def _to_logs(dispatcher: Dispatcher, ctx: Context, pipe: Pipe, events: Events) -> Taken:
     parameters = pipe.parameters("TargetParameters", "CloudWatchLogsParameters")
-    group = parse_arn(pipe.given["Target"]).resource.removeprefix("log-group:").removesuffix(":*")
-    by_stream: dict[str, list[dict[str, Any]]] = {}
-    for event, payload in events.pairs:
+    by_stream: dict[str, list[tuple[int, tuple[int, str]]]] = {}
+    for index, (event, payload) in enumerate(events.pairs):
         stream = resolved(parameters.get("LogStreamName", pipe.name), event)
         instant = resolved(parameters.get("Timestamp", ""), event)
-        timestamp = int(instant) if instant.isdigit() else ctx.now
-        log_event = {"timestamp": timestamp, "message": payload.decode()}
-        by_stream.setdefault(stream, []).append(log_event)
-    for stream, log_events in by_stream.items():
-        where = {"logGroupName": group, "logStreamName": stream}
+        at = int(instant) if instant.isdigit() else ctx.now
+        by_stream.setdefault(stream, []).append((index, (at, payload.decode())))
+    failed: list[int] = []
+    for stream, entries in by_stream.items():
+        given = [entry for _, entry in entries]
         try:
-            await dispatcher.call(ctx, "logs", "CreateLogStream", where)
-        except AwsError as error:
-            if error.code != "ResourceAlreadyExistsException":
+            refused = await put_log_events(dispatcher, ctx, pipe.given["Target"], stream, given)
+        except AwsError:
+            refused = list(range(len(given)))
+            if len(failed) + len(refused) == len(events.pairs):
                 raise
-        ordered = sorted(log_events, key=lambda one: one["timestamp"])
-        await dispatcher.call(ctx, "logs", "PutLogEvents", {**where, "logEvents": ordered})
-    return []
+        failed += [entries[index][0] for index in refused]
+    return failed

@@ -140,7 +140,7 @@ def message(
         "eventTime": iso(ctx.now),
         "eventName": happening.kind,
         "userIdentity": {"principalId": f"AWS:{ctx.principal_id}"},
-        "requestParameters": {"sourceIPAddress": source_ip(ctx)},
+        "requestParameters": {"sourceIPAddress": ctx.source_ip},
         "responseElements": {"x-amz-request-id": request_id, "x-amz-id-2": host_id},
         "s3": {
             "s3SchemaVersion": "1.0",
@@ -190,7 +190,7 @@ def bus_detail(
         "object": thing,
         "request-id": s3_request_ids(ctx.request_id)[0],
         "requester": ctx.account,
-        "source-ip-address": source_ip(ctx),
+        "source-ip-address": ctx.source_ip,
     }
     if family in _NAMES and family != "ObjectCreated":
         marker = manner == "DeleteMarkerCreated"
@@ -209,11 +209,6 @@ def bus_detail(
 def owner_principal(account: str) -> str:
     """The id that a bucket's owner has in records."""
     return f"A{account[::-1]}EXAMPLE"[:14].ljust(14, "0")
-
-
-def source_ip(ctx: Context) -> str:
-    """Where the request came from."""
-    return "127.0.0.1" if ctx.connection is None else ctx.connection.client.rsplit(":", 1)[0]
 
 
 def iso(at: int) -> str:
