@@ -15,7 +15,7 @@ from penstock.core.errors import PenstockError
 from penstock.runtime.model import LogLine, LogSink
 
 _log: Final = logging.getLogger("penstock.runtime")
-_REST_MS: Final = 50
+_REST_MS: Final = 100
 _MOST_HELD: Final = 8 * 1024 * 1024
 
 Stream: TypeAlias = tuple[str, str, str, str]

@@ -92,6 +92,11 @@ class Streams:
         document: dict[str, Any] = orjson.loads(row.document)
         return document
 
+    async def has_stream(self, account: str, region: str, group: str, name: str) -> bool:
+        """Whether there is a stream."""
+        where = self._streams(account, region, group)
+        return await self.store.table.get(STREAMS, where, name.encode()) is not None
+
     async def streams(
         self, account: str, region: str, group: str, prefix: str = "", limit: int = 100_000
     ) -> list[dict[str, Any]]:
@@ -160,9 +165,7 @@ class StoreLogSink:
     ) -> None:
         """Append lines to a stream."""
         now = self._clock.now()
-        try:
-            await self._streams.stream(account, region, group, stream)
-        except AwsError:
+        if not await self._streams.has_stream(account, region, group, stream):
             await self._make(account, region, group, stream, now)
         log = Streams.log(account, region, group, stream)
         await self._streams.append(log, [(line.at, line.message) for line in lines], now)

@@ -1,8 +1,9 @@
 """Group commit: many verbs share one transaction and one `fdatasync`.
 
-The first write of a group begins a transaction; the end of the event loop's tick commits it. The write-ahead log is
-then flushed: by a thread while the next group fills, so that groups grow with the load, or, where the disk
-flushes faster than a thread takes over, at once. Nothing is acknowledged before its own flush.
+The first write of a group begins a transaction; the end of the event loop's tick commits it, or the end of a later one
+when nobody waits for it yet. The write-ahead log is then flushed: by a thread while the next group fills, so that groups
+grow with the load, or, where the disk flushes faster than a thread takes over, at once. Nothing is acknowledged before
+its own flush.
 """
 
 import asyncio
@@ -23,6 +24,8 @@ QUICK_FLUSH_US: Final = 300.0
 """Below this mean a flush is done on the event loop."""
 _PROBE_EVERY: Final = 64
 """Of so many flushes by the thread one is done on the loop, to see how quick the disk is."""
+UNAWAITED_S: Final = 0.005
+"""So long a group that nobody waits for stays open for those who may, and whose flush it then shares."""
 TRUNCATE_PAGES: Final = 32_000
 """From this length the copy is finished between two groups, so that the log starts over."""
 
@@ -40,6 +43,9 @@ class GroupCommit:
         self._execute = connection.cursor().execute
         self._open = False
         self._flushing = False
+        self._due = False
+        """Whether the end of the tick commits."""
+        self._rest: asyncio.TimerHandle | None = None
         self._filling: list[Told] = []
         self._flushed: list[Told] = []
         self._broken: Unavailable | None = None
@@ -80,8 +86,24 @@ class GroupCommit:
         except apsw.Error as error:
             raise translate(error) from error
         self._open = True
-        if not self._flushing:
-            asyncio.get_running_loop().call_soon(self._commit)
+        self._commit_soon()
+
+    def _commit_soon(self) -> None:
+        """Commit at the end of the tick; while a flush goes on, its end does."""
+        if not self._due and not self._flushing:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._end_tick)
+
+    def _end_tick(self) -> None:
+        self._due = False
+        if self._filling:
+            self._commit()
+        elif self._open and self._rest is None:
+            self._rest = asyncio.get_running_loop().call_later(UNAWAITED_S, self._end_rest)
+
+    def _end_rest(self) -> None:
+        self._rest = None
+        self._commit()
 
     def failed(self, error: apsw.Error) -> Exception:
         """Account for a failed statement. Returns what to raise."""
@@ -101,6 +123,7 @@ class GroupCommit:
             told(None)
         elif self._open:
             self._filling.append(told)
+            self._commit_soon()
         elif self._flushing:
             self._flushed.append(told)
         else:
@@ -156,6 +179,9 @@ class GroupCommit:
             # A logical transaction is waiting for something; its group waits for it.
             asyncio.get_running_loop().call_soon(self._commit)
             return
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
         try:
             if self._broken is not None:
                 raise self._broken
@@ -225,9 +251,10 @@ class GroupCommit:
         error = result.exception()
         if error is not None:
             self._break(waiters, error)
+            self._commit()  # which loses what is open
         else:
             self._settle(waiters)
-        self._commit()
+            self._end_tick()
 
     def _settle(self, waiters: list[Told]) -> None:
         """What was committed is on disk."""
