@@ -576,6 +576,25 @@ def test_versions_are_deleted_more_than_once(aws: Callable[..., Any], bucket: st
     assert "NoSuchVersion" == told["Errors"][0]["Code"]
 
 
+def test_delete_markers_are_told(aws: Callable[..., Any], bucket: str) -> None:
+    """In header fields, by what the marker covers and by the marker itself."""
+    s3 = aws("s3")
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    marker = s3.delete_object(Bucket=bucket, Key="k")["VersionId"]
+
+    def told(call: Callable[..., Any], **more: Any) -> tuple[int, str | None, str | None]:
+        with pytest.raises(ClientError) as caught:
+            call(Bucket=bucket, **{"Key": "k", **more})
+        found = caught.value.response["ResponseMetadata"]
+        names = ("x-amz-delete-marker", "x-amz-version-id")
+        return found["HTTPStatusCode"], *(found["HTTPHeaders"].get(name) for name in names)
+
+    assert (404, "true", marker) == told(s3.head_object) == told(s3.get_object)
+    assert (405, "true") == told(s3.head_object, VersionId=marker)[:2]
+    assert (404, None, None) == told(s3.get_object, Key="other")
+
+
 def test_numbers_that_are_none(endpoint: str, bucket: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"{endpoint}/{bucket}?max-keys=many")

@@ -94,6 +94,23 @@ def test_policy_is_kept(told: Told) -> None:
         assert f"<Code>{code}</Code>" in post(form, body, **more)[2]
 
 
+def test_a_policy_is_about_the_whole_key(told: Told) -> None:
+    """The name of the file is part of it; bounds that cannot be are no policy."""
+    form = told.s3.generate_presigned_post(
+        told.bucket, "${filename}", Conditions=[["starts-with", "$key", "a"]]
+    )
+    assert 204 == post(form, b"1")[0]
+    assert b"1" == told.s3.get_object(Bucket=told.bucket, Key="a b.txt")["Body"].read()
+    form = told.s3.generate_presigned_post(
+        told.bucket, "${filename}", Conditions=[["starts-with", "$key", "b"]]
+    )
+    assert "<Code>AccessDenied</Code>" in post(form, b"1")[2]
+    form = told.s3.generate_presigned_post(
+        told.bucket, "k", Conditions=[["content-length-range", -1, 4]]
+    )
+    assert "<Code>InvalidPolicyDocument</Code>" in post(form, b"1")[2]
+
+
 def test_policy_is_signed(launch: Callable[..., Server], tmp_path: Path) -> None:
     """With signatures on, whoever changes the policy or has no key is refused; either version of signing counts."""
     server = launch(tmp_path, "--auth", "sigv4")

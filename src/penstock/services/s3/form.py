@@ -102,7 +102,7 @@ def require_allowed(fields: Fields, bucket: str, size: int, now: int) -> None:
         raise _invalid("Invalid JSON.") from None
     if ends.timestamp() * 1000 <= now:
         raise _denied("Policy expired.")
-    values = {**fields, "bucket": bucket}
+    values = {**fields, "bucket": bucket, **({"key": _key(fields)} if "key" in fields else {})}
     named = set(_FREE)
     for condition in conditions:
         named.add(_require(condition, values, size))
@@ -124,6 +124,8 @@ def _require(condition: Any, values: Fields, size: int) -> str:
             holds = values.get(name.lower()) == wanted
             shown: list[Any] = ["eq", f"${name}", wanted]
         case ["content-length-range", int() | str() as least, int() | str() as most]:
+            if any(isinstance(bound, int) and bound < 0 for bound in (least, most)):
+                raise _invalid("Invalid content-length-range.")
             if not (str(least).isdecimal() and str(most).isdecimal()):
                 raise _failed(condition)
             _require_size(size, int(least), int(most))

@@ -306,8 +306,7 @@ class Objects:
             )
         hidden = version_id is None and not ctx.operation.endswith("Tagging")
         if document is None or (document.get("delete_marker") and hidden):
-            message = "The specified key does not exist."
-            raise AwsError("NoSuchKey", message, status=404, fields={"Key": key})
+            raise _missing(key, document)
         if document.get("delete_marker"):
             raise marked(ctx)
         require_readable(request, document, ctx.now)
@@ -383,6 +382,15 @@ def _require_change(request: Request, source: Request) -> None:
             "object's metadata, storage class, website redirect location or encryption attributes.",
             status=400,
         )
+
+
+def _missing(key: str, marker: Document | None) -> AwsError:
+    # AWS: a marker that covers the object is told in header fields (S3 user guide, "Working with delete markers").
+    told = {}
+    if marker is not None:
+        told = {"x-amz-delete-marker": "true", "x-amz-version-id": marker["version_id"]}
+    message = "The specified key does not exist."
+    return AwsError("NoSuchKey", message, status=404, fields={"Key": key, **told})
 
 
 def _copied(source: Document, request: Request, now: int) -> Document:

@@ -13,7 +13,11 @@ def marked(ctx: Context) -> AwsError:
         "MethodNotAllowed",
         "The specified method is not allowed against this resource.",
         status=405,
-        fields={"Method": method.upper(), "ResourceType": "DeleteMarker"},
+        fields={
+            "Method": method.upper(),
+            "ResourceType": "DeleteMarker",
+            "x-amz-delete-marker": "true",
+        },
     )
 
 
