@@ -30,6 +30,7 @@ RATES: dict[str, tuple[Callable[[System], Any], int, float, float | None]] = {
 WHOLE: dict[str, tuple[Callable[[System], float], float]] = {
     "orders pipeline": (work.pipeline, 3),
     "SNS to five queues": (fanout.publish, 8),
+    "SNS to five queues, raw": (fanout.publish_raw, 8),
     "EventBridge to a queue": (fanout.put_events, 8),
 }
 

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -161,6 +162,7 @@ def confirm_url(endpoint: str, topic_arn: str, token: str) -> str:
     return f"{endpoint}/?Action=ConfirmSubscription&TopicArn={topic_arn}&Token={token}"
 
 
+@lru_cache(maxsize=10_000)
 def unsubscribe_url(endpoint: str, subscription_arn: str) -> str:
     """Where a subscription is ended."""
     return f"{endpoint}/?Action=Unsubscribe&SubscriptionArn={quote(subscription_arn, safe=':')}"

@@ -45,21 +45,18 @@ class Topic:
     archived_since: int = 0
     """Since when messages are archived (ms); 0 for not at all."""
     version: int = 0
+    account: str = field(init=False)
+    """The owner."""
+    region: str = field(init=False)
+    """Where it is."""
+
+    def __post_init__(self) -> None:
+        self.region, self.account = self.arn.split(":")[3:5]
 
     @property
     def name(self) -> str:
         """The last part of the ARN."""
         return self.arn.rsplit(":", 1)[1]
-
-    @property
-    def account(self) -> str:
-        """The owner."""
-        return self.arn.split(":")[4]
-
-    @property
-    def region(self) -> str:
-        """Where it is."""
-        return self.arn.split(":")[3]
 
     @property
     def fifo(self) -> bool:

@@ -378,6 +378,7 @@ def _check_allowed(record: QueueRecord, target: QueueRecord, start: str) -> None
         )
 
 
+@lru_cache(maxsize=10_000)
 def _queue_arn(arn: str) -> Arn | None:
     try:
         parsed = parse_arn(arn)
