@@ -111,6 +111,18 @@ def test_a_policy_is_about_the_whole_key(told: Told) -> None:
     assert "<Code>InvalidPolicyDocument</Code>" in post(form, b"1")[2]
 
 
+def test_metadata_that_is_no_ascii(told: Told) -> None:
+    """It is told as RFC 2047 says; what another header field cannot tell is a space."""
+    fields = {"Cache-Control": "a—é", "x-amz-meta-who": "Ä—b", "x-amz-meta-q": "=?UTF-8?Q?a?="}
+    form = told.s3.generate_presigned_post(
+        told.bucket, "k", Fields=fields, Conditions=[{name: fields[name]} for name in fields]
+    )
+    assert 204 == post(form, b"1")[0]
+    found = told.s3.head_object(Bucket=told.bucket, Key="k")
+    assert {"who": "=?UTF-8?Q?=C3=84=E2=80=94b?=", "q": "=?UTF-8?Q?a?="} == found["Metadata"]
+    assert "a é" == found["CacheControl"]
+
+
 def test_policy_is_signed(launch: Callable[..., Server], tmp_path: Path) -> None:
     """With signatures on, whoever changes the policy or has no key is refused; either version of signing counts."""
     server = launch(tmp_path, "--auth", "sigv4")

@@ -28,7 +28,9 @@ def with_fields_of_query(request: HttpRequest) -> HttpRequest:
     for raw, value in query_pairs(request.query):
         name = raw.decode("latin-1").lower()
         if name in _PLAIN or (name.startswith("x-amz-") and name not in _SIGNING):
-            found[name] = value.decode("latin-1")
+            # AWS: there metadata is UTF-8, unlike in header fields (recorded by LocalStack).
+            metadata = name.startswith("x-amz-meta-")
+            found[name] = value.decode("utf-8" if metadata else "latin-1", "replace")
     if not found:
         return request
     fields: dict[str, str] = {}

@@ -11,6 +11,7 @@ import orjson
 
 from penstock.api import Request
 from penstock.core.errors import AwsError
+from penstock.services.s3.metadata import written
 
 Fields = Mapping[str, str]
 
@@ -52,7 +53,8 @@ def put_of(bucket: str, fields: Fields, body: bytes) -> Request:
         "Key": _key(fields),
         "Body": body,
         "Metadata": {
-            name.removeprefix(_META): value
+            # AWS: a form's values are what they are (recorded by LocalStack).
+            name.removeprefix(_META): written(value)
             for name, value in fields.items()
             if name.startswith(_META)
         },

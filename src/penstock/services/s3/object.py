@@ -17,6 +17,8 @@ from penstock.services.s3.condition import copy_failed, require_readable
 from penstock.services.s3.content import Contents
 from penstock.services.s3.expiry import expiration_header
 from penstock.services.s3.form import put_of, require_allowed, tags_of
+from penstock.services.s3.metadata import field, require_latin, told
+from penstock.services.s3.metadata import kept as kept_metadata
 from penstock.services.s3.refusal import marked, no_version_id, require_no_bypass
 from penstock.services.s3.tag import parse_tags, require_tags
 from penstock.services.s3.version import Document, Versions, was_given
@@ -138,6 +140,7 @@ class Objects:
         result["ContentLength"] = end - start
         for name, value in request.items():
             if name.startswith("Response"):
+                require_latin(name, value)
                 result[name.removeprefix("Response")] = value
         return result
 
@@ -328,7 +331,9 @@ def described(request: Request, now: int) -> Document:
             status=400,
             fields={"StorageClassRequested": storage_class},
         )
-    metadata = {name.lower(): value for name, value in request.get("Metadata", {}).items()}
+    metadata = {
+        name.lower(): kept_metadata(value) for name, value in request.get("Metadata", {}).items()
+    }
     # AWS: user metadata is limited to 2 KB (S3 user guide, "Object metadata").
     if sum(len(name) + len(value.encode()) for name, value in metadata.items()) > _MAX_METADATA:
         raise AwsError(
@@ -411,11 +416,11 @@ def _copied(source: Document, request: Request, now: int) -> Document:
 
 def _description(document: Document, request: Request, bucket: Document) -> Result:
     result: Result = {
-        **document["headers"],
+        **{name: field(value) for name, value in document["headers"].items()},
         "AcceptRanges": "bytes",
         "LastModified": document["modified_at"],
         "ETag": document["etag"],
-        "Metadata": document["metadata"],
+        "Metadata": {name: told(value) for name, value in document["metadata"].items()},
         "ServerSideEncryption": "AES256",
     }
     if document["storage_class"] != "STANDARD":
