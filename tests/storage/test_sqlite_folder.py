@@ -135,6 +135,13 @@ async def test_who_speaks_of_older_records_only_does_not_wait(tmp_path: Path) ->
     assert "since reopening" == told[-1]
     await store.close()
 
+    store = await SqliteStore.open(tmp_path)
+    first = await store.table.put("t", b"p", b"first", b"")
+    store.when_durable(store.epoch, lambda _: told.append("first"), first)
+    assert "first" not in told
+    await store.close()
+    assert "first" == told[-1]
+
 
 async def test_who_speaks_of_a_lost_record_is_told(tmp_path: Path) -> None:
     """What was written after the last flush may be gone, and nothing that rests on it is true."""

@@ -71,9 +71,9 @@ class GroupCommit:
             connection.set_wal_hook(self._measure_wal)
 
     def _used(self) -> int:
-        """Up to which number earlier runs may have used the store's sequence."""
+        """Up to which number earlier runs may have used the store's sequence: what is reserved ends before the counter."""
         row = self._execute("SELECT value FROM counter WHERE name = 'sequence'").fetchone()
-        return 0 if row is None else int(row[0])
+        return 0 if row is None else int(row[0]) - 1
 
     def begin(self) -> None:
         """Open a group if none is open. Every write calls this first."""
