@@ -366,7 +366,7 @@ def test_log_lines_reach_cloudwatch(aws: Aws, functions: Any, create: Callable[.
             logGroupName=f"/aws/lambda/{name}", filterPattern="needle"
         )
         found = answer["events"]
-    assert [event["message"] for event in found] == ["a needle"]
+    assert [event["message"] for event in found] == ["a needle\n"]
 
 
 def test_permissions_and_tags(functions: Any, create: Callable[..., str]) -> None:

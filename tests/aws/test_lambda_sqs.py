@@ -444,7 +444,7 @@ def test_endless_recursion_is_stopped(application: Application) -> None:
             "InvalidParameterValueException",
             "Invalid filter pattern definition.",
         ),
-        ({"FunctionName": "missing"}, "ResourceNotFoundException", "Function does not exist"),
+        ({"FunctionName": "missing"}, "InvalidParameterValueException", "Function does not exist"),
         (
             {"ProvisionedPollerConfig": {"MinimumPollers": 2}},
             "NotImplemented",

@@ -79,7 +79,7 @@ def invoke(tmp_path: Path) -> Callable[..., tuple[Any, Bench]]:
             await bench.runtime.flush_logs()
             found["result"] = result
             found["document"] = json.loads(result.payload)
-            found["log"] = [line.message for line in bench.sink.lines]
+            found["log"] = [line.message.removesuffix("\n") for line in bench.sink.lines]
 
         play(tmp_path, scenario)
         return found

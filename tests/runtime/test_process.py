@@ -75,7 +75,8 @@ def test_log_lines(play: Play) -> None:
     async def scenario(bench: Bench) -> None:
         result = await bench.run({"do": "print"})
         await bench.runtime.flush_logs()
-        messages = [line.message for line in bench.sink.lines]
+        assert all(line.message.endswith("\n") for line in bench.sink.lines)
+        messages = [line.message[:-1] for line in bench.sink.lines]
         assert messages[0].startswith("INIT_START Runtime Version: python:3.")
         assert messages[1] == "START RequestId: request-1 Version: $LATEST"
         assert messages[2] == "one"
@@ -101,7 +102,7 @@ def test_a_flood_of_lines_waits_in_the_pipe(play: Play) -> None:
         bench.sink.open.set()
         result = await flood
         await bench.runtime.flush_logs()
-        assert 400 == sum(line.message == "x" * 65535 for line in bench.sink.lines)
+        assert 400 == sum(line.message == "x" * 65535 + "\n" for line in bench.sink.lines)
         assert 4096 == len(result.log_tail)
         assert b"\nREPORT RequestId: request-1" in result.log_tail
 

@@ -107,7 +107,7 @@ def executable(path: Path, text: str) -> None:
 
 
 def messages(bench: Bench) -> list[str]:
-    return [line.message for line in bench.sink.lines]
+    return [line.message.removesuffix("\n") for line in bench.sink.lines]
 
 
 @curl

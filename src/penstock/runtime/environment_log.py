@@ -30,7 +30,7 @@ class EnvironmentLog:
     def say(self, *messages: str) -> None:
         """Write lines of Lambda's own, after what was collected so far."""
         now = self._clock.now()
-        self._take([LogLine(now, message) for message in messages])
+        self._take([LogLine(now, f"{message}\n") for message in messages])
 
     def collect(self, *, flush: bool = False) -> None:
         """Take what was printed; with `flush` also a last line that has no end yet."""
@@ -86,7 +86,7 @@ class EnvironmentLog:
         """Keep of the recent messages what may be asked for."""
         size = 0
         for number, message in enumerate(reversed(self._recent), 1):
-            size += len(message) + 1
+            size += len(message)
             if size >= LOG_TAIL:
                 self._recent = self._recent[-number:]
                 break

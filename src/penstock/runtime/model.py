@@ -83,12 +83,13 @@ class InvocationResult:
     @property
     def log_tail(self) -> bytes:
         """The last 4 KB of the log."""
-        return "".join(f"{message}\n" for message in self.log).encode()[-LOG_TAIL:]
+        lines = (message if message.endswith("\n") else f"{message}\n" for message in self.log)
+        return "".join(lines).encode()[-LOG_TAIL:]
 
 
 @dataclass(slots=True)
 class LogLine:
-    """One event for CloudWatch Logs; `at` in ms."""
+    """One event for CloudWatch Logs, with the line break at its end; `at` in ms."""
 
     at: int
     message: str

@@ -80,7 +80,7 @@ class OutputReader:
                 _add(lines, now, data[at:frame])
                 at = frame
             elif end >= 0:
-                _add(lines, now, data[at:end])
+                _add(lines, now, data[at : end + 1])
                 at = end + 1
             elif flush or len(data) - at > _LONGEST:
                 _add(lines, now, data[at:])
@@ -92,8 +92,8 @@ class OutputReader:
 
 
 def _add(lines: list[LogLine], at: int, text: bytes) -> None:
-    # AWS: an event has at least one character; the Python client joins the lines of a traceback by CR
-    # where it does not frame.
-    message = text.decode("utf-8", "replace").rstrip("\n").replace("\r", "\n")
-    if message:
+    # AWS: an event keeps the line break at its end (recorded by LocalStack), and is never that alone; the Python client
+    # joins the lines of a traceback by CR where it does not frame.
+    message = text.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+    if message.strip("\n"):
         lines.append(LogLine(at, message))

@@ -19,7 +19,7 @@ from penstock.delivery.model import BatchPolicy, Scaling, Subscription
 from penstock.delivery.sqs_event import SqsBatchPolicy, SqsFilter, record_size
 from penstock.services.lambda_.asynchronous import RunsFunctions
 from penstock.services.lambda_.configuration import invalid
-from penstock.services.lambda_.repository import Ref, Repository, parse_ref, scope
+from penstock.services.lambda_.repository import Function, Ref, Repository, parse_ref, scope
 from penstock.services.lambda_.sqs_batch import SqsBatchSource, SqsBatchTarget
 from penstock.services.lambda_.surroundings import Surroundings
 
@@ -31,7 +31,6 @@ _NOT_BUILT: Final = (
     "ParallelizationFactor",
     "StartingPosition",
     "StartingPositionTimestamp",
-    "DestinationConfig",
     "MaximumRecordAgeInSeconds",
     "BisectBatchOnFunctionError",
     "MaximumRetryAttempts",
@@ -86,8 +85,12 @@ class Mappings:
             if source.startswith("arn:"):
                 raise refuse(f"Lambda event sources of {parse_arn(source).service}")
             raise invalid("Unrecognized event source.")
+        if request.get("DestinationConfig"):
+            raise invalid(
+                "Unsupported DestinationConfig parameter for given event source mapping type."
+            )
         ref = parse_ref(ctx, request["FunctionName"])
-        function = await self._repository.describe(ref, missing="Function does not exist")
+        function = await self._function(ref)
         mapping: dict[str, Any] = {
             "UUID": self._ids.uuid(),
             "BatchSize": 10,
@@ -158,7 +161,7 @@ class Mappings:
         mapping |= {name: request[name] for name in _MEMBERS if request.get(name) is not None}
         if request.get("FunctionName"):
             ref = parse_ref(ctx, request["FunctionName"])
-            function = await self._repository.describe(ref, missing="Function does not exist")
+            function = await self._function(ref)
             await self._check_queue(ctx, mapping["EventSourceArn"], function.config["Timeout"])
             mapping["FunctionArn"] = ref.qualified_arn
         _check(mapping)
@@ -266,6 +269,14 @@ class Mappings:
     async def _all_of(self, ctx: Context) -> list[dict[str, Any]]:
         rows = await self._table.range(MAPPINGS, scope(ctx.account, ctx.region), limit=10_000)
         return [orjson.loads(row.document)["mapping"] for row in rows]
+
+    async def _function(self, ref: Ref) -> Function:
+        """The function that a mapping shall feed. Raises InvalidParameterValueException."""
+        try:
+            return await self._repository.describe(ref)
+        except AwsError as error:
+            # AWS: here that is no missing resource but a wrong parameter (recorded by LocalStack).
+            raise invalid("Function does not exist") from error
 
     async def _check_queue(self, ctx: Context, source: str, timeout: int) -> None:
         arn = parse_arn(source)
