@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+import orjson
+
 from penstock.storage.primitives import Counts, Hold, Leased, LeaseTerms, NewMessage, Stored
 from penstock.storage.sql import load_queries
 from penstock.storage.sqlite.connection import Connection
@@ -383,22 +385,32 @@ class SqliteQueue:
         """Remove leased messages; see `primitives.Queue`."""
         number = self._db.known(queue)
         keys = [parse_receipt(receipt) for receipt in receipts]
-        gone: dict[int, int] = {}
+        gone: set[tuple[int, int] | None] = set()
         if number is not None and not self._db.is_ordered(number):
-            known = [(key[0], number, key[1]) for key in keys if key is not None]
-            rows = self._db.run_all(self._sql["settle_messages"], known)
-            gone = {sequence: leases for sequence, leases, _ in rows}
-            tally = self._tallies.get(number)
-            if tally is not None:
-                for _, leases, visible_at in rows:
-                    tally.gone(visible_at, leases)
-                tally.stamp = self._db.writes
-        return [
-            Hold.DONE
-            if key is not None and gone.pop(key[0], None) == key[1]
-            else await self.settle(queue, receipt, now)
-            for key, receipt in zip(keys, receipts, strict=True)
-        ]
+            for leases in {key[1] for key in keys if key is not None}:
+                known = [key[0] for key in keys if key is not None and key[1] == leases]
+                gone.update(self._settle_alike(number, known, leases))
+        held = []
+        for key, receipt in zip(keys, receipts, strict=True):
+            if key in gone:
+                gone.remove(key)
+                held.append(Hold.DONE)
+            else:
+                held.append(await self.settle(queue, receipt, now))
+        return held
+
+    def _settle_alike(
+        self, queue: int, sequences: Sequence[int], leases: int
+    ) -> list[tuple[int, int]]:
+        """Remove messages that were leased so often. Returns the keys of those that there were."""
+        bindings = (orjson.dumps(sequences).decode(), queue, leases)
+        rows = self._db.write(self._sql["settle_messages"], bindings)
+        tally = self._tallies.get(queue)
+        if tally is not None:
+            for _, visible_at in rows:
+                tally.gone(visible_at, leases)
+            tally.stamp = self._db.writes
+        return [(sequence, leases) for sequence, _ in rows]
 
     async def count(self, queue: str, now: int) -> Counts:
         """Count messages by state; see `primitives.Queue`."""
