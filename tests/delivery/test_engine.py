@@ -118,6 +118,7 @@ class World:
         policy: QueuePolicy | AsyncPolicy | None = None,
         scaling: Scaling | None = None,
         renew_ms: int = 0,
+        singly: bool = False,
         faults: Faults | None = None,
     ) -> None:
         async def terms(now: int) -> LeaseTerms:
@@ -134,6 +135,7 @@ class World:
                 batch=batch,
                 scaling=scaling or Scaling(start=concurrency, most=concurrency),
                 renew_ms=renew_ms,
+                singly=singly,
                 arns=frozenset("x"),
             )
         )

@@ -84,6 +84,26 @@ async def test_cap_holds_at_every_moment(w: World) -> None:
 
 
 @scenario
+async def test_single_messages_for_all_places_are_leased_together(w: World) -> None:
+    """Each is a batch of its own, and no more are leased than there are places for."""
+    receiver = Receiver(w.clock, gate=asyncio.Event())
+    await w.put(*"abcdefg")
+    w.subscribe(receiver, BatchPolicy(), concurrency=5, singly=True)
+    await w.settle()
+    assert [[id_] for id_ in "abcde"] == [ids for _, ids in receiver.batches]
+    counts = await w.store.queue.count("q", w.clock.now())
+    assert (5, 2) == (counts.leased, counts.visible)
+    assert receiver.gate is not None
+    receiver.gate.set()
+    await w.settle()
+    assert [[id_] for id_ in "abcdefg"] == [ids for _, ids in receiver.batches]
+    assert 0 == await w.left()
+    await w.put("h")
+    await w.settle()
+    assert ["h"] == receiver.batches[-1][1]
+
+
+@scenario
 async def test_throttled_batch_is_held(w: World) -> None:
     """A batch that finds no place is kept and tried again, without being received again."""
     answers = iter([Throttled(), Throttled(), Delivered()])

@@ -138,6 +138,8 @@ class Subscription:
     scaling: Scaling = field(default_factory=Scaling)
     renew_ms: int = 0
     """Leases are renewed for so long at a time while the target has the batch; 0 for leases that end when they end."""
+    singly: bool = False
+    """Whether batches are of one message and none has a group: those for all free places are then leased together."""
     arns: frozenset[str] = frozenset()
     """What users call it by: the source, the target, the subscription itself."""
     arns_of: Callable[[Leased], Collection[str]] | None = None

@@ -136,10 +136,14 @@ class Runner:
                 await self._clock.sleep_until(self._clock.now() + 1_000)
                 self._waiting = False
 
-    def _full(self) -> bool:
+    def _free(self) -> int:
+        """How many places are not taken."""
         cap = self.subscription.scaling.cap
         limit = self._limit if cap is None else min(self._limit, cap())
-        return len(self._batches) >= limit
+        return limit - len(self._batches)
+
+    def _full(self) -> bool:
+        return self._free() <= 0
 
     async def _take_one_batch(self, subscription: Subscription) -> None:
         while self._full():
@@ -147,13 +151,24 @@ class Runner:
             self._freed.clear()
             await self._freed.wait()
         epoch = self._store.epoch
+        if subscription.singly:
+            for batch in await self._take_singly(subscription):
+                self._begin_delivery(batch, epoch)
+            # Places that become free meanwhile are filled together.
+            with suppress(PenstockError):
+                await self._store.durable(epoch)
+            return
         batch = await self._gather(subscription)
         if batch.messages:
-            task = asyncio.create_task(self._deliver(batch, epoch))
-            self._batches[task] = batch
-            task.add_done_callback(self._done)
-            if subscription.renew_ms and self._renewing is None:
-                self._renewing = asyncio.create_task(self._renew(subscription.renew_ms))
+            self._begin_delivery(batch, epoch)
+
+    def _begin_delivery(self, batch: _Batch, epoch: int) -> None:
+        task = asyncio.create_task(self._deliver(batch, epoch))
+        self._batches[task] = batch
+        task.add_done_callback(self._done)
+        renew_ms = batch.subscription.renew_ms
+        if renew_ms and self._renewing is None:
+            self._renewing = asyncio.create_task(self._renew(renew_ms))
 
     def _done(self, task: asyncio.Task[None]) -> None:
         del self._batches[task]
@@ -185,9 +200,22 @@ class Runner:
             self._growing.cancel()
             self._growing = None
 
+    async def _take_singly(self, subscription: Subscription) -> list[_Batch]:
+        """Lease a message for each free place, each a batch of its own; none when there was nothing until just now."""
+        now = self._clock.now()
+        leased = _Batch(subscription, [], 0)
+        if await self._lease(leased, now, self._free()):
+            weigh = subscription.batch.weigh
+            return [
+                _Batch(subscription, [one], leased.until, weigh(one)) for one in leased.messages
+            ]
+        self._shrink()
+        await self._await_messages(subscription, now + self._pause_ms(), now)
+        return []
+
     async def _gather(self, subscription: Subscription) -> _Batch:
         """Lease until the batch is full by count or bytes, or nothing more comes within its window."""
-        policy, source = subscription.batch, subscription.source
+        policy, queue = subscription.batch, subscription.source.queue
         batch = _Batch(subscription, [], 0)
         closes_at = None
         try:
@@ -199,28 +227,35 @@ class Runner:
                     break
                 else:
                     self._shrink()
-                    until = closes_at or now + (_BARRED_MS if self._barred else _EMPTY_MS)
-                    self._waiting = True
-                    await arrival(self._store, self._clock, source.queue, until, now)
-                    self._waiting = False
+                    until = closes_at or now + self._pause_ms()
+                    await self._await_messages(subscription, until, now)
         except BaseException:
             # Stopped, or the store is at fault: what was taken goes back, if it can, before its lease ends.
             with suppress(PenstockError):
                 for message in batch.messages:
                     now = self._clock.now()
-                    await self._store.queue.extend(source.queue, message.receipt, 0, now)
+                    await self._store.queue.extend(queue, message.receipt, 0, now)
             raise
         return batch
 
-    async def _lease(self, batch: _Batch, now: int) -> bool:
-        """Add messages to a batch. False when there are none."""
+    def _pause_ms(self) -> int:
+        """For how long nobody looks unless something comes."""
+        return _BARRED_MS if self._barred else _EMPTY_MS
+
+    async def _await_messages(self, subscription: Subscription, until: int, now: int) -> None:
+        self._waiting = True
+        await arrival(self._store, self._clock, subscription.source.queue, until, now)
+        self._waiting = False
+
+    async def _lease(self, batch: _Batch, now: int, most: int | None = None) -> bool:
+        """Add messages to a batch, up to its size or `most`. False when there are none."""
         policy, source = batch.subscription.batch, batch.subscription.source
         terms = await source.terms(now)
         self._barred = terms is None
         if terms is None:
             return False
         so_far = len(batch.messages)
-        limit = min(_FIRST_LOOK, policy.size)
+        limit = min(_FIRST_LOOK, policy.size) if most is None else most
         if so_far:
             # As many more as there is room for, if they are like those before.
             fitting = (policy.max_bytes - batch.size) * so_far // max(batch.size, 1)

@@ -161,6 +161,7 @@ class AsyncInvocations:
                     start=_IN_FLIGHT, most=_IN_FLIGHT, cap=lambda: self._places_for(ref)
                 ),
                 renew_ms=_LEASE_MS,
+                singly=True,
                 arns=frozenset((ref.arn, ref.qualified_arn)),
             )
         )

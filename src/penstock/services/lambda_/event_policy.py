@@ -218,5 +218,5 @@ def _dead_letter_attributes(message: Leased, outcome: Outcome) -> dict[str, Any]
 
 
 def _iso(now: int) -> str:
-    instant = datetime.fromtimestamp(now // 1000, UTC)
-    return instant.strftime("%Y-%m-%dT%H:%M:%S.") + f"{now % 1000:03d}Z"
+    instant = datetime.fromtimestamp(now // 1000, UTC).replace(tzinfo=None)
+    return f"{instant.isoformat()}.{now % 1000:03d}Z"
