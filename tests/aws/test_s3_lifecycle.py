@@ -140,6 +140,14 @@ def test_uploads_that_are_never_completed(told: Told, frozen: Server) -> None:
         ({"ID": "a", "Expiration": {"Days": 1}}, "MalformedXML"),
         ({"ID": "a", "Filter": {}}, "MalformedXML"),
         ({"ID": "a", "Filter": {}, "Expiration": {"Days": 0}}, "InvalidArgument"),
+        (
+            {
+                "ID": "a",
+                "Filter": {"And": {"Tags": [{"Key": "k", "Value": v} for v in "12"]}},
+                "Expiration": {"Days": 1},
+            },
+            "Duplicate Tag Keys",
+        ),
         ({"ID": "a" * 256, "Filter": {}, "Expiration": {"Days": 1}}, "limit of 255"),
         (
             {"ID": "a", "Filter": {}, "Transitions": [{"Days": 1, "StorageClass": "GLACIER"}]},

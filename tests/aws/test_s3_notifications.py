@@ -111,7 +111,8 @@ def test_every_kind_of_change(told: Told) -> None:
     s3.delete_object_tagging(**name, Key="k")
     s3.delete_object(**name, Key="k")
     s3.delete_object(**name, Key="never-there")
-    s3.delete_objects(**name, Delete={"Objects": [{"Key": "copy"}, {"Key": "parts"}]})
+    gone = [{"Key": key} for key in ("copy", "parts", "never-there-either")]
+    s3.delete_objects(**name, Delete={"Objects": gone})
     assert {
         ("ObjectCreated:Put", "k"),
         ("ObjectCreated:Copy", "copy"),
@@ -121,6 +122,7 @@ def test_every_kind_of_change(told: Told) -> None:
         ("ObjectRemoved:Delete", "k"),
         ("ObjectRemoved:Delete", "copy"),
         ("ObjectRemoved:Delete", "parts"),
+        ("ObjectRemoved:Delete", "never-there-either"),
     } == set(told.happened())
 
 

@@ -129,8 +129,6 @@ _SHARED: Final[dict[str, _Row]] = {
 
 # AWS: what S3's own front end says where that of the others has one text for all (S3 API reference, "Error responses").
 _NOT_MODIFIED: Final = 304
-# What is named so is told in a header field, not in the body.
-_FIELD: Final = "x-amz-"
 _S3_TEXTS: Final = {
     "ExpiredTokenException": "The provided token has expired.",
     "InvalidToken": "The provided token is malformed or otherwise invalid.",
@@ -285,11 +283,12 @@ class ErrorCompiler:
             # There is no body: what is told is header fields.
             return HttpResponse(told.status, [*headers, *error.fields.items()])
         message = _S3_TEXTS.get(error.code, error.message)
-        headers += [item for item in error.fields.items() if item[0].startswith(_FIELD)]
+        # What is named in lower case is told in a header field, not in the body.
+        headers += [item for item in error.fields.items() if item[0].islower()]
         fields = "".join(
             f"<{name}>{escape(str(item))}</{name}>"
             for name, item in error.fields.items()
-            if not name.startswith(_FIELD)
+            if not name.islower()
         )
         text = (
             f"{DECLARATION}<Error><Code>{escape(told.code)}</Code>"

@@ -3,7 +3,7 @@
 from penstock.api import Context, Request, Result, operation, refuse
 from penstock.core.errors import AwsError
 from penstock.services.s3.bucket import Buckets
-from penstock.services.s3.refusal import marked
+from penstock.services.s3.refusal import marked, no_key
 from penstock.services.s3.version import Document, Versions
 
 _OWNERS = ("private", "bucket-owner-full-control")
@@ -46,10 +46,9 @@ class Acls:
         document = await self._versions.find(bucket["name"], key, version_id)
         put = ctx.operation.startswith("Put")
         if document is not None and document.get("delete_marker") and (put or version_id):
-            raise marked(ctx)
+            raise marked(ctx, document["version_id"])
         if document is None or document.get("delete_marker"):
-            message = "The specified key does not exist."
-            raise AwsError("NoSuchKey", message, status=404, fields={"Key": key})
+            raise no_key(key, document)
 
 
 def _owned(bucket: Document) -> Result:

@@ -67,10 +67,12 @@ class Changes:
         request: Request,
         entries: Sequence[Request],
         family: str = "ObjectRemoved",
+        *,
+        absent: bool = False,
     ) -> tuple[Document, list[Document | AwsError | None]]:
         """Delete for good or cover by a marker what each entry names (`Key`, `VersionId`, `IfMatch`).
 
-        Listeners are told under `family`. Returns the bucket and, in order, the version removed or the marker made, None where nothing was, or why not.
+        Listeners are told under `family`, with `absent` also of what was not there. Returns the bucket and, in order, the version removed or the marker made, None where nothing was, or why not.
         """
         while True:
             bucket = await self._buckets.find(ctx, request)
@@ -79,7 +81,7 @@ class Changes:
             happenings = [
                 happening
                 for entry, found, new in zip(entries, seen, ids, strict=True)
-                if (happening := _removal(family, bucket, entry, found, new)) is not None
+                if (happening := _removal(family, bucket, entry, found, new, absent)) is not None
             ]
             packed = await self._notifications.pack(ctx, bucket, happenings)
             async with self._store.transaction() as tx:
@@ -155,7 +157,7 @@ class _Refused(AwsError):
 
 
 def _removal(
-    family: str, bucket: Document, entry: Request, found: Any, new_id: str
+    family: str, bucket: Document, entry: Request, found: Any, new_id: str, absent: bool
 ) -> Happening | None:
     """What listeners are told of a removal; None where nothing is removed."""
     if isinstance(found, AwsError):
@@ -163,4 +165,7 @@ def _removal(
     covers = entry.get("VersionId") is None and bool(bucket.get("versioning"))
     if covers:
         return removed(f"{family}:DeleteMarkerCreated", entry["Key"], {"version_id": new_id})
+    # AWS: DeleteObjects deletes what is not there, and tells so (recorded by LocalStack).
+    if found is None and absent and entry.get("VersionId") is None:
+        found = {"version_id": "null"}
     return None if found is None else removed(f"{family}:Delete", entry["Key"], found)

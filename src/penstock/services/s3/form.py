@@ -4,6 +4,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 
@@ -62,7 +63,17 @@ def put_of(bucket: str, fields: Fields, body: bytes) -> Request:
     for name, member in _MEMBERS.items():
         if name in fields:
             request[member] = fields[name]
+    if (expires := _instant(fields.get("expires", ""))) is not None:
+        request["Expires"] = expires
     return request
+
+
+def _instant(text: str) -> int | None:
+    """An HTTP date in ms; None for what is none."""
+    try:
+        return int(parsedate_to_datetime(text).timestamp()) * 1000
+    except ValueError:
+        return None
 
 
 def _key(fields: Fields) -> str:

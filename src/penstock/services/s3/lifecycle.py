@@ -30,6 +30,7 @@ from penstock.services.s3.expiry import (
 from penstock.services.s3.version import Document, older
 from penstock.storage.primitives import Leased, LeaseTerms, NewMessage, Store
 
+_LEAST: Final = ("all_storage_classes_128K", "varies_by_storage_class")
 _LONGEST_ID: Final = 255
 _QUEUE: Final = "s3/lifecycle"
 _LEASE_MS: Final = 600_000
@@ -61,7 +62,10 @@ class Lifecycles:
             raise malformed()
         if len({rule["ID"] for rule in rules}) != len(rules):
             raise _invalid("Rule ID must be unique. Found same ID for more than one rule")
-        least = request.get("TransitionDefaultMinimumObjectSize", "all_storage_classes_128K")
+        least = request.get("TransitionDefaultMinimumObjectSize", _LEAST[0])
+        if least not in _LEAST:
+            text = f"Invalid TransitionDefaultMinimumObjectSize found: {least}"
+            raise AwsError("InvalidRequest", text, status=400)
         lifecycle = {"rules": rules, "token": self._ids.uuid(), "minimum": least}
         async with self._store.transaction() as tx:
             bucket = await self._buckets.find(ctx, request, tx)
@@ -113,6 +117,9 @@ class Lifecycles:
         # AWS: one condition, or several within And (API reference, LifecycleRuleFilter).
         if len(given) > 1 or ("And" in given and len(given["And"]) == 0):
             raise malformed()
+        names = [tag["Key"] for tag in given.get("And", {}).get("Tags", ())]
+        if len(set(names)) < len(names):
+            raise AwsError("InvalidRequest", "Duplicate Tag Keys are not allowed.", status=400)
         _require_expiration(rule)
         ending = rule.get("NoncurrentVersionExpiration")
         if ending is not None and "NoncurrentDays" not in ending:

@@ -19,7 +19,7 @@ from penstock.services.s3.expiry import expiration_header
 from penstock.services.s3.form import put_of, require_allowed, tags_of
 from penstock.services.s3.metadata import field, require_latin, told
 from penstock.services.s3.metadata import kept as kept_metadata
-from penstock.services.s3.refusal import marked, no_version_id, require_no_bypass
+from penstock.services.s3.refusal import marked, no_key, no_version_id, require_no_bypass
 from penstock.services.s3.tag import parse_tags, require_tags
 from penstock.services.s3.version import Document, Versions, was_given
 from penstock.storage.primitives import Primitives
@@ -216,7 +216,7 @@ class Objects:
             {**entry, **({"IfMatch": entry["ETag"]} if "ETag" in entry else {})}
             for entry in entries
         ]
-        _, outcomes = await self._changes.remove(ctx, request, conditions)
+        _, outcomes = await self._changes.remove(ctx, request, conditions, absent=True)
         deleted, failures = [], []
         for entry, outcome in zip(entries, outcomes, strict=True):
             if outcome is None and not was_given(entry.get("VersionId", "null")):
@@ -309,9 +309,9 @@ class Objects:
             )
         hidden = version_id is None and not ctx.operation.endswith("Tagging")
         if document is None or (document.get("delete_marker") and hidden):
-            raise _missing(key, document)
+            raise no_key(key, document)
         if document.get("delete_marker"):
-            raise marked(ctx)
+            raise marked(ctx, document["version_id"])
         require_readable(request, document, ctx.now)
         return document, bucket
 
@@ -389,15 +389,6 @@ def _require_change(request: Request, source: Request) -> None:
         )
 
 
-def _missing(key: str, marker: Document | None) -> AwsError:
-    # AWS: a marker that covers the object is told in header fields (S3 user guide, "Working with delete markers").
-    told = {}
-    if marker is not None:
-        told = {"x-amz-delete-marker": "true", "x-amz-version-id": marker["version_id"]}
-    message = "The specified key does not exist."
-    return AwsError("NoSuchKey", message, status=404, fields={"Key": key, **told})
-
-
 def _copied(source: Document, request: Request, now: int) -> Document:
     """The document of a copy: the storage class is the request's, the rest as the directives say."""
     document = described(request, now)
@@ -427,7 +418,9 @@ def _description(document: Document, request: Request, bucket: Document) -> Resu
         result["StorageClass"] = document["storage_class"]
     if bucket.get("versioning"):
         result["VersionId"] = document["version_id"]
-    result |= expiration(bucket, request["Key"], document)
+    # AWS: a version that is asked for by its id does not tell (recorded by LocalStack).
+    if "VersionId" not in request:
+        result |= expiration(bucket, request["Key"], document)
     if document["tags"]:
         result["TagCount"] = len(document["tags"])
     # AWS: in any case of letters (recorded by LocalStack).

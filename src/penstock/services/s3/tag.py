@@ -20,7 +20,8 @@ def parse_tags(text: str | None) -> list[dict[str, str]]:
     """Tags of a `x-amz-tagging` header, encoded as URL query parameters. Raises InvalidArgument, InvalidTag."""
     pairs = parse_qsl(text or "", keep_blank_values=True)
     tags = [{"Key": key, "Value": value} for key, value in pairs]
-    if len({tag["Key"] for tag in tags}) != len(tags):
+    unencoded = any(pair.count("=") > 1 for pair in (text or "").split("&"))
+    if unencoded or len({tag["Key"] for tag in tags}) != len(tags):
         raise AwsError(
             "InvalidArgument",
             "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters "
