@@ -21,7 +21,6 @@ from penstock.wire.xml import XmlReaderCompiler, read_xml
 Params: TypeAlias = dict[str, Any]
 Values: TypeAlias = dict[str, list[str]]
 BodyReader: TypeAlias = Callable[[bytes, Params], None]
-HeaderRow: TypeAlias = tuple[str, str, Callable[[str], Any]]
 
 _LABEL: Final = re.compile(r"\{([^}]+?)(\+?)\}")
 _ITEM: Final = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^,]*))\s*(?:,|$)')
@@ -181,10 +180,10 @@ def _first(convert: Callable[[str], Any]) -> Callable[[list[str]], Any]:
 def _header_reader(
     model: Model, shape: Shape
 ) -> Callable[[HttpRequest, dict[str, str], Params], None] | None:
-    rows: list[HeaderRow] = [
-        (name, member.get("locationName", name).lower(), _header_value(model, member))
+    rows = {
+        member.get("locationName", name).lower(): (name, _header_value(model, member))
         for name, member in _located(model, shape, "header")
-    ]
+    }
     prefixes = [
         (name, member.get("locationName", "").lower())
         for name, member in _located(model, shape, "headers")
@@ -193,14 +192,15 @@ def _header_reader(
         return None
 
     def read(request: HttpRequest, trailers: dict[str, str], params: Params) -> None:
-        headers = request.headers
-        for name, wire_name, convert in rows:
-            text = headers.get(wire_name) or trailers.get(wire_name)
-            if text:
-                params[name] = convert(text)
+        # A model knows dozens of fields, a request has a few; the first of several of a name counts.
+        fields = request.headers.items()
+        for wire_name, text in (*fields, *trailers.items()):
+            row = rows.get(wire_name)
+            if row is not None and text and row[0] not in params:
+                params[row[0]] = row[1](text)
         for name, prefix in prefixes:
             params[name] = {
-                key[len(prefix) :]: text for key, text in headers.items() if key.startswith(prefix)
+                key[len(prefix) :]: text for key, text in fields if key.startswith(prefix)
             }
 
     return read

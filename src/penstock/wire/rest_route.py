@@ -91,9 +91,12 @@ class RestTable:
         loose = None
         for candidate in candidates:
             # AWS: a key without value in the URI (`?uploads`) may be sent with one (`?uploads=`).
-            fits = all(
-                (key in keys) if not value else ((key, value) in pairs)
-                for key, value in candidate.static
+            fits = not candidate.static or (
+                bool(keys)
+                and all(
+                    (key in keys) if not value else ((key, value) in pairs)
+                    for key, value in candidate.static
+                )
             )
             if not fits:
                 continue
