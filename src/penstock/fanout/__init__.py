@@ -10,6 +10,7 @@ from penstock.fanout.lane import Engine, Fanout, Lane, Packed, put
 from penstock.fanout.letters import Letters, QueueExists
 from penstock.fanout.log_events import put_log_events
 from penstock.fanout.outbound import Outbound, OutboundAnswer
+from penstock.fanout.own_lanes import OwnLanes
 from penstock.fanout.pace import Pace
 from penstock.fanout.policy import Letter, LetterOf, ScheduleOf
 from penstock.fanout.work import Work
@@ -26,6 +27,7 @@ __all__ = [
     "NotYetError",
     "Outbound",
     "OutboundAnswer",
+    "OwnLanes",
     "Pace",
     "Packed",
     "QueueExists",

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from penstock.api import Context
-from penstock.fanout import Delivery, Fanout, Lane, Packed, Sender
+from penstock.fanout import Delivery, Fanout, Lane, OwnLanes, Packed, Sender
 from penstock.services.events.letters import letter_of, schedule_of
 from penstock.services.events.senders import SENDERS
 
@@ -30,8 +30,7 @@ class Lanes:
         """Senders of targets that can be slow: API destinations by `events`, stages by `execute-api`."""
         self._exists = exists
         self._main = fanout.lane(DELIVERIES, schedule_of, letter_of, senders={**SENDERS, **senders})
-        self._own: dict[str, Lane] = {}
-        """By queue."""
+        self._own = OwnLanes(fanout.store, self._make)
         self._retired: set[str] = set()
         """The queues of destinations that are gone, where something waited when it was last looked."""
 
@@ -40,23 +39,14 @@ class Lanes:
         self._main.start()
         empty = []
         for name in (STAGES, *own):
-            if await self._waiting(_queue(name), now):
-                self._lane(_queue(name)).start()
+            if await self._own.waiting(_queue(name), now):
+                self._own.start(_queue(name))
             else:
                 empty.append(name)
         return empty
 
-    async def _waiting(self, queue: str, now: int) -> bool:
-        counts = await self._fanout.store.queue.count(queue, now)
-        return bool(counts.visible or counts.leased or counts.delayed)
-
-    def _lane(self, queue: str) -> Lane:
-        lane = self._own.get(queue)
-        if lane is None:
-            # A slow endpoint holds up nobody but those who wait for it.
-            lane = self._fanout.lane(queue, schedule_of, letter_of, senders=self._http)
-            self._own[queue] = lane
-        return lane
+    def _make(self, queue: str) -> Lane:
+        return self._fanout.lane(queue, schedule_of, letter_of, senders=self._http)
 
     def reset(self) -> None:
         """Begin anew, when the store is emptied."""
@@ -68,11 +58,9 @@ class Lanes:
         """A destination is gone: its lane stops, and so do those of before, unless something waits in it."""
         self._retired.add(_queue(arn))
         for queue in sorted(self._retired):
-            if not await self._waiting(queue, self._fanout.clock.now()):
+            if not await self._own.waiting(queue, self._fanout.clock.now()):
                 self._retired.discard(queue)
-                lane = self._own.pop(queue, None)
-                if lane is not None:
-                    lane.stop()
+                self._own.stop(queue)
 
     async def pack(
         self, ctx: Context, deliveries: Sequence[tuple[Delivery, bytes]]
@@ -83,7 +71,7 @@ class Lanes:
             by_lane.setdefault(await self._queue_of(delivery), []).append((delivery, body))
         packed = []
         for queue, found in by_lane.items():
-            lane = self._lane(queue) if queue else self._main
+            lane = self._own.lane(queue) if queue else self._main
             packed.append(await lane.pack(ctx, found))
         return packed
 
@@ -91,7 +79,7 @@ class Lanes:
         """Deliver what was just put."""
         for queue in packed:
             if queue.startswith(_OWN):
-                self._lane(queue).start()
+                self._own.start(queue)
 
     async def _queue_of(self, delivery: Delivery) -> str:
         """The queue of its own that a delivery has; empty for the one that all have in common."""

@@ -96,6 +96,7 @@ class Router:
                 await self.store_in(tx, routed, now)
         elif routed.packed:
             await put(self._store, routed.packed, now)
+            self._lanes.start_for(routed.packed)
 
     async def store_in(self, tx: Primitives, routed: Routed, now: int) -> None:
         """The same within a transaction."""

@@ -13,7 +13,7 @@ from penstock.core.retry import DeadLetter
 from penstock.core.sns_filter import attribute_values, body_value
 from penstock.core.sqs_message import binary_values
 from penstock.delivery.model import Failed, Scaling
-from penstock.fanout import Delivery, Fanout, Lane, Letter, NotYetError, Pace, Packed, put
+from penstock.fanout import Delivery, Fanout, Lane, Letter, NotYetError, OwnLanes, Pace, Packed, put
 from penstock.services.sns.delivery_policy import DEFAULT_RETRY, schedule_of
 from penstock.services.sns.envelope import Envelope, function_event
 from penstock.services.sns.message import Message, plain_attributes
@@ -71,7 +71,7 @@ class Deliveries:
         self._senders = {"http": self._to_endpoint, "lambda": _to_function}
         self._shared = self._lane(_SHARED)
         self._confirmations = self._lane(_CONFIRMATIONS)
-        self._own: dict[str, Lane] = {}
+        self._own = OwnLanes(fanout.store, lambda queue: self._lane(queue, _ONE_ENDPOINT))
         self._paces: dict[str, Pace] = {}
         """By subscription with a rate."""
 
@@ -91,8 +91,8 @@ class Deliveries:
         """Go on with what waits for single subscriptions."""
         self.start()
         for record in await self._repository.everything():
-            if await self._waiting(record.arn, now):
-                self._lane_of(record.arn)
+            if await self._own.waiting(lane_of(record.arn), now):
+                self._own.start(lane_of(record.arn))
 
     def reset(self) -> None:
         """Begin anew."""
@@ -103,21 +103,7 @@ class Deliveries:
     def drop(self, subscription_arn: str) -> None:
         """A subscription is gone."""
         self._paces.pop(subscription_arn, None)
-        lane = self._own.pop(subscription_arn, None)
-        if lane is not None:
-            lane.stop()
-
-    def _lane_of(self, subscription_arn: str) -> Lane:
-        lane = self._own.get(subscription_arn)
-        if lane is None:
-            lane = self._lane(lane_of(subscription_arn), _ONE_ENDPOINT)
-            self._own[subscription_arn] = lane
-            lane.start()
-        return lane
-
-    async def _waiting(self, subscription_arn: str, now: int) -> bool:
-        counts = await self._fanout.store.queue.count(lane_of(subscription_arn), now)
-        return bool(counts.visible or counts.leased or counts.delayed)
+        self._own.stop(lane_of(subscription_arn))
 
     def draft(self, topic: Topic, message: Message) -> Draft:
         """A message of which nothing is written yet."""
@@ -161,7 +147,7 @@ class Deliveries:
     async def _to_own_lane(
         self, ctx: Context, route: Route, delivery: Delivery, body: bytes
     ) -> Packed:
-        packed = await self._lane_of(delivery.arn).pack(ctx, [(delivery, body)])
+        packed = await self._own.start(lane_of(delivery.arn)).pack(ctx, [(delivery, body)])
         if route.rate:
             pace = self._paces.setdefault(delivery.arn, Pace())
             for messages in packed.values():
@@ -173,11 +159,12 @@ class Deliveries:
         self, ctx: Context, delivery: Delivery, body: bytes, message: Message
     ) -> Packed:
         """A message of a FIFO topic: it must not overtake those that wait for the same subscription."""
-        if not await self._waiting(delivery.arn, ctx.now):
+        queue = lane_of(delivery.arn)
+        if not await self._own.waiting(queue, ctx.now):
             packed = await self._shared.pack(ctx, [(delivery, body)])
             if _SHARED not in packed:
                 return packed
-        self._lane_of(delivery.arn)
+        self._own.start(queue)
         kept = NewMessage(
             id=self._fanout.ids.uuid(),
             body=body,
@@ -185,7 +172,7 @@ class Deliveries:
             visible_at=ctx.now,
             group=message.group,
         )
-        return {lane_of(delivery.arn): [kept]}
+        return {queue: [kept]}
 
     async def confirm(
         self, ctx: Context, topic: Topic, record: SubscriptionRecord, body: bytes, kind: str
