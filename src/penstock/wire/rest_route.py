@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from penstock.api import Headers
 from penstock.wire.model import Model
+
+_KEPT: Final = 1024
+_KEPT_LENGTH: Final = 256
 
 
 @dataclass(slots=True)
@@ -42,6 +45,8 @@ class RestTable:
         self._root = _Node()
         # AWS: S3 knows its operations by their parameters; other services tell which one is missing.
         self._tells_missing = model.name != "s3"
+        self._known: dict[tuple[str, str], str] = {}
+        """What some methods and paths mean whatever else a request says: clients ask for the same few over and over."""
         for name, operation in model.operations.items():
             self._add(model, name, operation)
 
@@ -70,13 +75,21 @@ class RestTable:
 
     def find(self, method: str, path: str, query: str, headers: Headers) -> str | None:
         """The operation's name: fixed components go before labels, labels before greedy ones."""
+        known = self._known.get((method, path))
+        if known is not None:
+            return known
         pairs: frozenset[tuple[str, str]] | None = None
         for node in _walk(self._root, _split(path), 0):
             candidates = node.ends.get(method)
             if not candidates:
                 continue
             if len(candidates) == 1 and not candidates[0].static and self._tells_missing:
-                return candidates[0].name
+                name = candidates[0].name
+                if pairs is None and len(path) <= _KEPT_LENGTH:
+                    if len(self._known) >= _KEPT:
+                        self._known.clear()
+                    self._known[method, path] = name
+                return name
             if pairs is None:
                 pairs = _pairs(query)
             found = self._choose(candidates, pairs, headers)
