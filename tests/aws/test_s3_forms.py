@@ -113,7 +113,13 @@ def test_a_policy_is_about_the_whole_key(told: Told) -> None:
 
 def test_metadata_that_is_no_ascii(told: Told) -> None:
     """It is told as RFC 2047 says; what another header field cannot tell is a space."""
-    fields = {"Cache-Control": "a—é", "x-amz-meta-who": "Ä—b", "x-amz-meta-q": "=?UTF-8?Q?a?="}
+    expires = "Wed, 21 Oct 2037 07:28:00 GMT"
+    fields = {
+        "Cache-Control": "a—é",
+        "Expires": expires,
+        "x-amz-meta-who": "Ä—b",
+        "x-amz-meta-q": "=?UTF-8?Q?a?=",
+    }
     form = told.s3.generate_presigned_post(
         told.bucket, "k", Fields=fields, Conditions=[{name: fields[name]} for name in fields]
     )
@@ -121,6 +127,9 @@ def test_metadata_that_is_no_ascii(told: Told) -> None:
     found = told.s3.head_object(Bucket=told.bucket, Key="k")
     assert {"who": "=?UTF-8?Q?=C3=84=E2=80=94b?=", "q": "=?UTF-8?Q?a?="} == found["Metadata"]
     assert "a é" == found["CacheControl"]
+    assert expires == found["ResponseMetadata"]["HTTPHeaders"]["expires"]
+    told.s3.put_object(Bucket=told.bucket, Key="put", Expires=expires)
+    assert found["Expires"] == told.s3.head_object(Bucket=told.bucket, Key="put")["Expires"]
 
 
 def test_policy_is_signed(launch: Callable[..., Server], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import re
 import string
 import unicodedata
 from binascii import Error
+from collections.abc import Mapping
 from email.errors import HeaderParseError
 from email.header import decode_header
 from typing import Any, Final
@@ -49,6 +50,11 @@ def told(value: str) -> str:
     if "\ufffd" in value or any(unicodedata.category(one).startswith("C") for one in value):
         return _base64(value)
     return f"=?UTF-8?Q?{''.join(map(_quoted, value.encode()))}?="
+
+
+def fields_of(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Other header fields as they can be told; instants are what they are."""
+    return {name: field(value) if isinstance(value, str) else value for name, value in kept.items()}
 
 
 def field(value: str) -> str:

@@ -17,7 +17,7 @@ from penstock.services.s3.condition import copy_failed, require_readable
 from penstock.services.s3.content import Contents
 from penstock.services.s3.expiry import expiration_header
 from penstock.services.s3.form import put_of, require_allowed, tags_of
-from penstock.services.s3.metadata import field, require_latin, told
+from penstock.services.s3.metadata import fields_of, require_latin, told
 from penstock.services.s3.metadata import kept as kept_metadata
 from penstock.services.s3.refusal import marked, no_key, no_version_id, require_no_bypass
 from penstock.services.s3.tag import parse_tags, require_tags
@@ -407,7 +407,7 @@ def _copied(source: Document, request: Request, now: int) -> Document:
 
 def _description(document: Document, request: Request, bucket: Document) -> Result:
     result: Result = {
-        **{name: field(value) for name, value in document["headers"].items()},
+        **fields_of(document["headers"]),
         "AcceptRanges": "bytes",
         "LastModified": document["modified_at"],
         "ETag": document["etag"],
