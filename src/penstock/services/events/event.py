@@ -1,7 +1,6 @@
 """Events: what PutEvents makes of an entry, and how large it is."""
 
 import json
-from contextlib import suppress
 from typing import Any, Final
 
 import orjson
@@ -75,13 +74,14 @@ def new_document(  # noqa: PLR0913 -- the members of an event
 
 def parse_detail(text: str) -> dict[str, Any]:
     """The detail of an entry. Raises MalformedDetail for what is no JSON object."""
-    detail: Any = None
-    with suppress(ValueError, RecursionError):
+    try:
         large = _LARGE in text.encode().translate(_DIGITS)
-        detail = _parse_large(text) if large else orjson.loads(text)
+        detail: Any = _parse_large(text) if large else orjson.loads(text)
         if text.count("{") + text.count("[") > _DEEP:
             # What is nested too deeply for anybody to look at is refused before it is taken.
             _require_shallow(detail)
+    except (ValueError, RecursionError) as error:
+        raise _malformed() from error
     if not isinstance(detail, dict):
         raise _malformed()
     return detail

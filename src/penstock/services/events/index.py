@@ -9,7 +9,6 @@ import orjson
 from penstock.core.pattern import Pattern
 from penstock.core.pattern_index import PatternIndex
 from penstock.services.events.documents import Document
-from penstock.services.events.event import Event
 from penstock.services.events.names import BusKey
 from penstock.services.events.patterns import pattern_of
 from penstock.services.events.shape import Target, compile_target
@@ -69,8 +68,8 @@ class RuleIndexes:
         self._kept.clear()
         self._compiled.clear()
 
-    async def find(self, bus: BusKey, event: Event) -> list[Rule]:
-        """The enabled rules of a bus that an event matches."""
+    async def of(self, bus: BusKey) -> PatternIndex[Rule]:
+        """The enabled rules of a bus."""
         kept = self._kept.get(bus)
         # What was lost before it was on disk was lost here, too.
         if kept is None or kept[0] != self._store.epoch:
@@ -78,7 +77,7 @@ class RuleIndexes:
             kept = (self._store.epoch, PatternIndex(await self._entries(bus)))
             if changes == self._changes[bus]:
                 self._kept[bus] = kept
-        return kept[1].find(event.document)
+        return kept[1]
 
     async def _entries(self, bus: BusKey) -> list[_Entry]:
         """The patterns of a bus's rules; only those are compiled that have changed."""

@@ -66,9 +66,12 @@ class Lanes:
         self, ctx: Context, deliveries: Sequence[tuple[Delivery, bytes]]
     ) -> list[Packed]:
         """What to put where. Whoever puts it calls `start_for` then."""
+        queues: dict[str, str] = {}
         by_lane: dict[str, list[tuple[Delivery, bytes]]] = {}
         for delivery, body in deliveries:
-            by_lane.setdefault(await self._queue_of(delivery), []).append((delivery, body))
+            if delivery.to not in queues:
+                queues[delivery.to] = await self._queue_of(delivery)
+            by_lane.setdefault(queues[delivery.to], []).append((delivery, body))
         packed = []
         for queue, found in by_lane.items():
             lane = self._own.lane(queue) if queue else self._main

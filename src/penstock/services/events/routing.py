@@ -11,6 +11,7 @@ from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
 from penstock.core.input_transformer import TransformError
 from penstock.core.json_path import MISSING, compile_path
+from penstock.core.pattern_index import PatternIndex
 from penstock.delivery.model import Failed
 from penstock.fanout import Delivery, Packed, QueueExists, put
 from penstock.services.events.archive_log import append
@@ -70,8 +71,11 @@ class Router:
         """What follows from events. `only` are the ARNs of the rules that may match, if not all."""
         routed = Routed()
         deliveries: list[tuple[Delivery, bytes]] = []
+        indexes: dict[BusKey, PatternIndex[Rule]] = {}
         for bus, event in events:
-            for rule in await self._indexes.find(bus, event):
+            if bus not in indexes:
+                indexes[bus] = await self._indexes.of(bus)
+            for rule in indexes[bus].find(event.document):
                 if only is not None and rule.arn not in only:
                     continue
                 if rule.archive is not None:
