@@ -574,6 +574,7 @@ def test_versions_are_deleted_more_than_once(aws: Callable[..., Any], bucket: st
     never = [{"Key": "k", "VersionId": "HPniJFCxqTsMuIH9KX8K8wEjNUgmABCD"}]
     told = s3.delete_objects(Bucket=bucket, Delete={"Objects": never})
     assert "NoSuchVersion" == told["Errors"][0]["Code"]
+    assert "InvalidArgument" == code(s3.delete_object, Bucket=bucket, **never[0])
 
 
 def test_delete_markers_are_told(aws: Callable[..., Any], bucket: str) -> None:

@@ -19,6 +19,7 @@ from penstock.delivery.sources import QueueSource
 from penstock.services.s3.bucket import BUCKETS, NAMESPACE, OBJECTS, UPLOADS, Buckets
 from penstock.services.s3.change import Changes
 from penstock.services.s3.configuration import malformed
+from penstock.services.s3.event import iso
 from penstock.services.s3.expiry import (
     DAY,
     ends_at,
@@ -239,7 +240,9 @@ def _require_expiration(rule: dict[str, Any]) -> None:
     if expiration.get("Days", 1) < 1:
         raise _invalid("'Days' for Expiration action must be a positive integer")
     if expiration.get("Date", 0) % DAY:
-        raise _invalid("'Date' must be at midnight GMT")
+        fields = {"ArgumentName": "Date", "ArgumentValue": iso(expiration["Date"])}
+        text = "'Date' must be at midnight GMT"
+        raise AwsError("InvalidArgument", text, status=400, fields=fields)
     wanted = rule.get("Filter", {})
     if "ExpiredObjectDeleteMarker" in expiration and (
         "Tag" in wanted or "Tags" in wanted.get("And", {})

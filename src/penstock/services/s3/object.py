@@ -182,7 +182,8 @@ class Objects:
         """Remove an object or cover it by a delete marker; no error if there is none."""
         bucket = await self._buckets.find(ctx, request)
         require_no_bypass(request)
-        if "versioning" not in bucket and request.get("VersionId", "null") != "null":
+        version_id = request.get("VersionId", "null")
+        if not was_given(version_id) or ("versioning" not in bucket and version_id != "null"):
             raise no_version_id(request)
         bucket, (removed,) = await self._changes.remove(ctx, request, [request])
         if isinstance(removed, AwsError):
