@@ -34,10 +34,9 @@ class EnvironmentLog:
 
     def collect(self, *, flush: bool = False) -> None:
         """Take what was printed; with `flush` also a last line that has no end yet."""
-        if self._reader is not None:
+        if self._reader is not None and self._reader.holds:
             lines, _ = self._reader.drain(self._clock.now(), flush=flush)
-            if lines:
-                self._take(lines)
+            self._take(lines)
 
     def take_lines(self) -> list[LogLine]:
         """What was said and collected since the last call."""

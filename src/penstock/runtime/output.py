@@ -31,13 +31,17 @@ class OutputReader:
         self._left = 0
         self._framed_at = 0
 
+    @property
+    def holds(self) -> bool:
+        """Whether there is anything to drain. Most looks find nothing, and this is the cheapest one."""
+        return bool(self._buffer) or bool(self._poll.poll(0))
+
     def drain(self, now: int, *, flush: bool = False) -> tuple[list[LogLine], bool]:
         """What is in the pipe, 256 KB at most, as lines of the instant `now`; and whether the pipe has ended.
 
         With `flush` also a last line that has no end yet.
         """
-        # Most looks find nothing, and this is the cheapest way to find it.
-        ended = bool(self._poll.poll(0)) and self._read()
+        ended = self._read()
         if not self._buffer:
             return [], ended
         return self._cut(now, flush=flush or ended), ended

@@ -17,6 +17,8 @@ _WITHOUT: Final = {"/2020-08-15/logs": "Logs", "/2022-07-01/telemetry": "Telemet
 # AWS: what a function may answer, 6 MB and 100 bytes.
 MAX_RESPONSE: Final = 6_291_556
 _MAX_BUFFERED: Final = MAX_RESPONSE + 65_536
+_INITIALS: Final = b"LlEe"
+"""What the names of the fields begin with that mean something here."""
 _REASONS: Final = {
     200: "OK",
     202: "Accepted",
@@ -104,6 +106,8 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Parser: a header field."""
+        if name[:1] not in _INITIALS:
+            return
         lower = name.lower()
         if lower.startswith(b"lambda-"):
             self.headers[lower] = value.decode("latin-1")
