@@ -29,6 +29,7 @@ class System:
     port: int
     process: subprocess.Popen[bytes]
     ready_s: float
+    folder: Path
 
     @property
     def endpoint(self) -> str:
@@ -52,18 +53,13 @@ class System:
 
 def commands(name: str, port: int, folder: str) -> tuple[list[str], dict[str, str], str]:
     """The command, extra environment and the path that tells readiness."""
+    up = [sys.executable, "-m", "penstock", "up", "--port", str(port), "--data", f"{folder}/data"]
     if name == "penstock":
-        command = [
-            sys.executable,
-            "-m",
-            "penstock",
-            "up",
-            "--port",
-            str(port),
-            "--data",
-            f"{folder}/data",
-        ]
-        return command, {}, "/_penstock/health"
+        return up, {}, "/_penstock/health"
+    if name == "counted":
+        counter = ["valgrind", "--tool=callgrind", "--instr-atstart=no"]
+        out = f"--callgrind-out-file={folder}/callgrind"
+        return [*counter, out, *up], {}, "/_penstock/health"
     if name == "limit":
         return (
             [sys.executable, str(ROOT / "bench" / "limit.py"), str(port), f"{folder}/data"],
@@ -107,7 +103,7 @@ def running(name: str) -> Iterator[System]:
                 if process.poll() is not None or time.perf_counter() - started > 60:
                     raise RuntimeError(f"{name} did not start:\n{log.read_text()}")
                 time.sleep(0.005)
-            yield System(name, port, process, time.perf_counter() - started)
+            yield System(name, port, process, time.perf_counter() - started, Path(folder))
         finally:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
