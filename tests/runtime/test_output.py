@@ -35,7 +35,7 @@ def test_frame_that_arrives_in_pieces(pipe: tuple[OutputReader, int]) -> None:
     for at in range(len(whole)):
         os.write(fd, whole[at : at + 1])
         lines += reader.drain(7)[0]
-    assert [LogLine(7, "before\n"), LogLine(5, "one\ntwo\n"), LogLine(7, "after\n")] == lines
+    assert [LogLine(7, "before\n"), LogLine(5, "one\ntwo\r\n"), LogLine(7, "after\n")] == lines
 
 
 def test_frame_of_any_length_is_handed_on_in_pieces(pipe: tuple[OutputReader, int]) -> None:

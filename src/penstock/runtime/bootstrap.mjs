@@ -15,7 +15,8 @@ const [host, port] = env.AWS_LAMBDA_RUNTIME_API.split(":");
 const root = process.cwd();
 const major = Number(process.versions.node.split(".")[0]);
 const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
-const stdout = (text) => fs.writeSync(1, text);
+
+const PAUSE = new Int32Array(new SharedArrayBuffer(4));
 
 let requestId;
 
@@ -47,16 +48,31 @@ function failure(parts) {
 
 function log(level, ...parts) {
   if (LEVELS.indexOf(level) < least) return;
-  // One event is one line in the pipe; the server turns carriage returns back into lines.
-  const text = asJson
-    ? record(level, parts)
-    : `${new Date().toISOString()}\t${requestId}\t${level}\t${format(...parts).replaceAll("\n", "\r")}\n`;
-  try {
-    stdout(text);
-  } catch (error) {
-    if (error.code !== "EAGAIN") throw error;
+  print(
+    asJson
+      ? record(level, parts)
+      : `${new Date().toISOString()}\t${requestId}\t${level}\t${format(...parts)}\n`,
+  );
+}
+
+function print(text) {
+  // In a frame, as the other runtimes' clients write it: what has several lines stays one event.
+  const body = Buffer.from(text);
+  const frame = Buffer.alloc(16 + body.length);
+  frame.writeUInt32BE(0xa55a0003, 0);
+  frame.writeUInt32BE(body.length, 4);
+  frame.writeBigUInt64BE(BigInt(Date.now()) * 1000n, 8);
+  body.copy(frame, 16);
+  for (let at = 0; at < frame.length; ) {
+    try {
+      at += fs.writeSync(1, frame, at);
+    } catch (error) {
+      if (error.code !== "EAGAIN") throw error;
+      Atomics.wait(PAUSE, 0, 0, 1);
+    }
   }
 }
+
 
 for (const [method, level] of Object.entries({
   log: "INFO", info: "INFO", debug: "DEBUG", trace: "TRACE", warn: "WARN", error: "ERROR",

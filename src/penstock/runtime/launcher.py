@@ -82,6 +82,8 @@ class Parent:
             request |= {"handler": spec.handler, "path": path, "memory_mb": spec.memory_mb}
             if request["command"]:
                 variables["PYTHONPATH"] = ":".join([*path, place.runtime])
+                # The runtime client frames its log records, so that one of several lines stays one event.
+                variables["_LAMBDA_TELEMETRY_LOG_FD"] = "1"
         return await self._spawn(spec, request, place, variables, scratch, output)
 
     async def start_extension(
@@ -188,7 +190,8 @@ class Parent:
         elif self.runtime.family == "nodejs":
             modules = f"{place.opt}/nodejs/node{self.runtime.version}/node_modules"
             variables["NODE_PATH"] = (
-                f"{modules}:{place.opt}/nodejs/node_modules:{place.runtime}/node_modules:{place.task}"
+                f"{modules}:{place.opt}/nodejs/node_modules:{place.runtime}/node_modules:"
+                f"{place.runtime}:{place.task}"
             )
         return variables
 

@@ -96,8 +96,7 @@ class OutputReader:
 
 
 def _add(lines: list[LogLine], at: int, text: bytes) -> None:
-    # AWS: an event keeps the line break at its end (recorded by LocalStack), and is never that alone; the Python client
-    # joins the lines of a traceback by CR where it does not frame.
-    message = text.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+    # AWS: an event keeps the line break at its end (recorded by LocalStack), and is never that alone.
+    message = text.decode("utf-8", "replace")
     if message.strip("\n"):
         lines.append(LogLine(at, message))
