@@ -1,6 +1,7 @@
 """Log lines on their way to the sink: at once when it is quiet, gathered when it is busy.
 
-No answer waits for its log. One write takes all that came while the write before it rested. When functions print
+No answer waits for its log. One write takes all that came while the write before it rested; a stream that was not in
+that write does not wait for the end of the rest, so that whoever calls a function finds its log. When functions print
 faster than the sink writes, the buffer is `full`: whoever fills it stops to read, and the functions wait at their pipes.
 """
 
@@ -8,14 +9,18 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Final, TypeAlias
 
-from penstock.clock import SystemClock
+from penstock.clock import SystemClock, finished_by
 from penstock.core.errors import PenstockError
 from penstock.runtime.model import LogLine, LogSink
 
 _log: Final = logging.getLogger("penstock.runtime")
-_REST_MS: Final = 100
+# A rest is so many times as long as the write before it took, within these limits.
+_REST_SHARE: Final = 20
+_SHORTEST_REST_MS: Final = 20
+_LONGEST_REST_MS: Final = 100
 _MOST_HELD: Final = 8 * 1024 * 1024
 
 Stream: TypeAlias = tuple[str, str, str, str]
@@ -39,6 +44,9 @@ class LogBuffer:
         self._clock = SystemClock()
         self._pending: dict[Stream, _Held] = {}
         self._task: asyncio.Task[None] | None = None
+        self._written: set[Stream] = set()
+        """The streams that the last write was of."""
+        self._rest: asyncio.Future[None] | None = None
 
     def add(self, stream: Stream, lines: Sequence[LogLine]) -> None:
         """Take lines of a function's log stream."""
@@ -53,6 +61,8 @@ class LogBuffer:
         self._held += size
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
+        elif self._rest is not None and stream not in self._written and not self._rest.done():
+            self._rest.set_result(None)
 
     @property
     def full(self) -> bool:
@@ -72,8 +82,14 @@ class LogBuffer:
 
     async def _run(self) -> None:
         while self._pending:
+            began = perf_counter()
+            self._written = set(self._pending)
             await self._write()
-            await self._clock.sleep_until(self._clock.now() + _REST_MS)
+            took = int((perf_counter() - began) * 1000 * _REST_SHARE)
+            rest_ms = min(max(_SHORTEST_REST_MS, took), _LONGEST_REST_MS)
+            self._rest = asyncio.get_running_loop().create_future()
+            await finished_by(self._clock, self._rest, self._clock.now() + rest_ms)
+            self._rest = None
 
     async def _write(self) -> None:
         pending, self._pending = self._pending, {}
