@@ -3,7 +3,6 @@
 import hashlib
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 from penstock.api import Context, Request, Result, operation
@@ -91,12 +90,14 @@ class Messages:
         """The messages that SendMessage would store in `queue`, for those who put them themselves; None where it refuses."""
         messages: list[NewMessage | None] = []
         for request in requests:
-            message = None
-            with suppress(AwsError):
+            try:
                 message = self._message(queue, request, sender, trace, now)
                 if queue.fifo:
                     self._rates.take(queue, "SendMessage", now, (str(message.group),))
-            messages.append(message)
+            except AwsError:
+                messages.append(None)
+            else:
+                messages.append(message)
         return messages
 
     @operation("SendMessageBatch")
