@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Protocol
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class NewMessage:
     """A message to put. `attributes` is the owner's own encoding, opaque to storage."""
 
     id: str
     body: bytes
-    attributes: bytes = b""
     visible_at: int
     """Hidden until then; the present instant for a message without delay."""
+    attributes: bytes = b""
     group: str | None = None
     """Messages of one group are leased in order, and wait for the ones before them."""
     tenant: str | None = None

@@ -168,14 +168,15 @@ class Messages:
             dedup = self._dedup(queue, request, group, body)
         delay = self._delay(queue, request)
         tenant = None if queue.fifo else group
+        # By position: by keyword it takes several times as long.
         return NewMessage(
-            id=self._ids.uuid(),
-            body=body,
-            attributes=encode_attributes(sender, attributes, trace, tenant),
-            visible_at=now + delay,
-            group=group if queue.fifo else None,
-            tenant=tenant,
-            dedup=dedup,
+            self._ids.uuid(),
+            body,
+            now + delay,
+            encode_attributes(sender, attributes, trace, tenant),
+            group if queue.fifo else None,
+            tenant,
+            dedup,
         )
 
     @staticmethod
