@@ -270,7 +270,6 @@ def test_delete_version(functions: Any, create: Create) -> None:
         {"SnapStart": {"ApplyOn": "PublishedVersions"}},
         {"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}},
         {"TracingConfig": {"Mode": "Active"}},
-        {"LoggingConfig": {"LogFormat": "JSON"}},
     ],
 )
 def test_what_is_not_built_is_refused_by_name(create: Create, options: dict[str, Any]) -> None:
