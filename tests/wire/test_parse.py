@@ -92,6 +92,9 @@ def test_unknown_and_null_members_are_dropped():
     """SDKs newer than the model must not fail."""
     body = {"QueueUrl": "u", "MessageBody": "b", "Nonsense": 1, "DelaySeconds": None}
     assert parse("sqs", "SendMessage", body) == {"QueueUrl": "u", "MessageBody": "b"}
+    values = {"a": {"B": None, "S": "x"}, "b": {"B": None}, "c": {"New": "x"}, "d": {"N": "1"}}
+    read = parse("dynamodb", "PutItem", {"TableName": "t", "Item": values})
+    assert read["Item"] == {"a": {"S": "x"}, "b": {}, "c": {}, "d": {"N": "1"}}
 
 
 def test_query_compatible_error():

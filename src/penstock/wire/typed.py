@@ -5,7 +5,7 @@ right class passes through; everything else goes to the converter, which convert
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from penstock.core.errors import AwsError
@@ -168,6 +168,7 @@ class ReaderCompiler:
         if known is not None:
             return known
         table: dict[str, tuple[str, type, Convert]] = {}
+        scalars: dict[str, type] = {}
 
         def read(value: Any) -> dict[str, Any]:
             if value.__class__ is not dict:
@@ -176,6 +177,12 @@ class ReaderCompiler:
                     if value.__class__ is list
                     else malformed("Unexpected value type in payload")
                 )
+            # Most structures within structures have plain values only, and are what they shall be.
+            for wire_name, item in value.items():
+                if scalars.get(wire_name) is not item.__class__:
+                    break
+            else:
+                return value
             out = {}
             for wire_name, item in value.items():
                 entry = table.get(wire_name)
@@ -186,10 +193,18 @@ class ReaderCompiler:
             return out
 
         self._structures[shape.name] = read
+        for wire_name, entry in self._members(shape):
+            table[wire_name] = entry
+            name, passes, _ = entry
+            if wire_name == name and passes is not type(None):
+                scalars[name] = passes
+        return read
+
+    def _members(self, shape: Shape) -> Iterator[tuple[str, tuple[str, type, Convert]]]:
+        """The wire's name, the member's own, the class that passes and the converter."""
         for name, member in self._model.members(shape):
             if member.get("location") not in REQUEST_LOCATIONS:
-                table[member.get("locationName", name)] = (name, *self._entry(member))
-        return read
+                yield member.get("locationName", name), (name, *self._entry(member))
 
     def _list(self, shape: Shape) -> Convert:
         passes, convert = self._entry(self._model.element(shape))
