@@ -56,3 +56,26 @@ def test_one_turn_reads_a_bounded_amount(pipe: tuple[OutputReader, int]) -> None
     os.write(fd, b"x\n" * PIECE)
     lines, ended = reader.drain(7)
     assert (PIECE // 2, False) == (len(lines), ended)
+
+
+def test_text_with_the_bytes_of_a_mark(pipe: tuple[OutputReader, int]) -> None:
+    """A character that ends with A5 and a Z behind it are text."""
+    reader, fd = pipe
+    os.write(fd, "¥Zero and then\nmore\nåZ\n".encode() + frame(4, 5_000) + b"told")
+    lines, _ = reader.drain(7)
+    assert [
+        LogLine(7, "¥Zero and then\n"),
+        LogLine(7, "more\n"),
+        LogLine(7, "åZ\n"),
+        LogLine(5, "told"),
+    ] == lines
+
+
+@pytest.mark.parametrize("begun", [frame(500_000, 5_000) + b"so far", frame(9, 5_000)[:11]])
+def test_frame_that_is_never_finished(pipe: tuple[OutputReader, int], begun: bytes) -> None:
+    """What was stopped in the middle of a frame does not take along what the next process prints."""
+    reader, fd = pipe
+    os.write(fd, begun)
+    reader.drain(7, flush=True)
+    os.write(fd, b"next\n")
+    assert ([LogLine(8, "next\n")], False) == reader.drain(8)

@@ -7,7 +7,7 @@ from typing import Final
 
 from penstock.runtime.model import LogLine
 
-_FRAME: Final = b"\xa5\x5a"
+_FRAME: Final = b"\xa5\x5a\x00"
 _HEADER: Final = 16
 _CHUNK: Final = 65_536
 _LONGEST: Final = 256 * 1024
@@ -18,9 +18,9 @@ _READS: Final = 4
 class OutputReader:
     """Cuts the bytes of a log pipe into lines.
 
-    A frame is a type whose first bytes are A5 5A (no UTF-8 text has them at the start of a character), a length, a
-    time in microseconds, and one message that may span lines. A line or message that is longer than 256 KB comes in
-    pieces, so that little is held whatever a function prints.
+    A frame is a type of four bytes whose first are A5 5A 00 (A5 5A alone may be the end of one character and a `Z`), a
+    length, a time in microseconds, and one message that may span lines. A line or message that is longer than 256 KB
+    comes in pieces, so that little is held whatever a function prints.
     """
 
     def __init__(self, fd: int) -> None:
@@ -39,7 +39,7 @@ class OutputReader:
     def drain(self, now: int, *, flush: bool = False) -> tuple[list[LogLine], bool]:
         """What is in the pipe, 256 KB at most, as lines of the instant `now`; and whether the pipe has ended.
 
-        With `flush` also a last line that has no end yet.
+        With `flush` also a last line that has no end yet, and what there is of a frame: its rest is not waited for.
         """
         ended = self._read()
         if not self._buffer:
@@ -73,6 +73,7 @@ class OutputReader:
                 continue
             if data.startswith(_FRAME, at):
                 if len(data) - at < _HEADER:
+                    at = len(data) if flush else at
                     break
                 self._left = int.from_bytes(data[at + 4 : at + 8], "big")
                 self._framed_at = int.from_bytes(data[at + 8 : at + 16], "big") // 1000
@@ -92,6 +93,9 @@ class OutputReader:
             else:
                 break
         self._buffer = data[at:]
+        if flush:
+            # Whoever was in the middle of a frame was stopped there: what follows is somebody else's.
+            self._left = 0
         return lines
 
 
