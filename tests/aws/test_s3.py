@@ -607,6 +607,29 @@ def test_numbers_that_are_none(endpoint: str, bucket: str) -> None:
         assert "<MaxKeys>1000</MaxKeys>" in answer.read().decode()
 
 
+@pytest.mark.parametrize(
+    ("operation", "argument", "name"),
+    [
+        ("list_objects", "MaxKeys", "maxKeys"),
+        ("list_objects_v2", "MaxKeys", "maxKeys"),
+        ("list_object_versions", "MaxKeys", "maxKeys"),
+        ("list_multipart_uploads", "MaxUploads", "max-uploads"),
+    ],
+)
+def test_pages_of_negative_length(
+    aws: Callable[..., Any], bucket: str, operation: str, argument: str, name: str
+) -> None:
+    with pytest.raises(ClientError) as refused:
+        getattr(aws("s3"), operation)(Bucket=bucket, **{argument: -1})
+    error = refused.value.response["Error"]
+    assert ("InvalidArgument", name, "-1") == (
+        error["Code"],
+        error["ArgumentName"],
+        error["ArgumentValue"],
+    )
+    assert f"Argument {name} must be an integer between 0 and 2147483647" == error["Message"]
+
+
 def test_tags_that_are_not_encoded(aws: Callable[..., Any], bucket: str) -> None:
     told = code(aws("s3").put_object, Bucket=bucket, Key="k", Tagging="a=1,b=2")
     assert "InvalidArgument" == told

@@ -127,8 +127,8 @@ _SHARED: Final[dict[str, _Row]] = {
 }
 
 
-# AWS: what S3's own front end says where that of the others has one text for all (S3 API reference, "Error responses").
 _NOT_MODIFIED: Final = 304
+# AWS: what S3's own front end says where that of the others has one text for all (S3 API reference, "Error responses").
 _S3_TEXTS: Final = {
     "ExpiredTokenException": "The provided token has expired.",
     "InvalidToken": "The provided token is malformed or otherwise invalid.",

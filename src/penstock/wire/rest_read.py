@@ -22,6 +22,12 @@ Params: TypeAlias = dict[str, Any]
 Values: TypeAlias = dict[str, list[str]]
 BodyReader: TypeAlias = Callable[[bytes, Params], None]
 
+_PAGE_SIZES: Final = {
+    "max-keys": "maxKeys",
+    "max-parts": "max-parts",
+    "max-uploads": "max-uploads",
+}
+"""Parameters of S3 that say how long a page is, as its errors call them."""
 _LABEL: Final = re.compile(r"\{([^}]+?)(\+?)\}")
 _ITEM: Final = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^,]*))\s*(?:,|$)')
 _DATE_COMMA: Final = re.compile(r",\s*(?=[A-Z][a-z]{2},)")
@@ -156,17 +162,24 @@ def _integer_argument(name: str, convert: Callable[[str], Any]) -> Callable[[str
     def read(text: str) -> Any:
         try:
             # AWS: one without a value is as if it were not there (recorded by LocalStack).
-            return convert(text) if text else None
+            value = convert(text) if text else None
         except AwsError as error:
             # AWS: S3 has words of its own for these (API reference, "error responses").
-            raise AwsError(
-                "InvalidArgument",
-                f"Provided {name} not an integer or within integer range",
-                status=400,
-                fields={"ArgumentName": name, "ArgumentValue": text},
-            ) from error
+            problem = f"Provided {name} not an integer or within integer range"
+            raise _refused_argument(problem, name, text) from error
+        if value is not None and value < 0 and name in _PAGE_SIZES:
+            # AWS: seen by users of other gateways to S3, who compared.
+            told = _PAGE_SIZES[name]
+            problem = f"Argument {told} must be an integer between 0 and 2147483647"
+            raise _refused_argument(problem, told, text)
+        return value
 
     return read
+
+
+def _refused_argument(problem: str, name: str, text: str) -> AwsError:
+    fields = {"ArgumentName": name, "ArgumentValue": text}
+    return AwsError("InvalidArgument", problem, status=400, fields=fields)
 
 
 def _each(convert: Callable[[str], Any]) -> Callable[[list[str]], list[Any]]:

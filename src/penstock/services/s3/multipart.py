@@ -25,6 +25,8 @@ _UNBUILT: Final = ("SSECustomerAlgorithm", "SSECustomerKey")
 # AWS: every part but the last has at least 5 MiB; parts are numbered 1 to 10,000 (S3 user guide, "Multipart upload limits").
 _MIN_PART: Final = 5 * 1024**2
 _MAX_PART_NUMBER: Final = 10_000
+# AWS: a page has 1,000 entries at most, whatever was asked for (API reference, ListParts, ListMultipartUploads).
+_LONGEST_PAGE: Final = 1000
 
 
 _RANGE: Final = re.compile(r"bytes=(\d+)-(\d+)")
@@ -199,7 +201,7 @@ class Multipart:
         """A page of an upload's parts by number."""
         upload = await self._find(ctx, request)
         after = request.get("PartNumberMarker", 0)
-        limit = request.get("MaxParts", 1000)
+        limit = min(request.get("MaxParts", _LONGEST_PAGE), _LONGEST_PAGE)
         kept = await parts_of(self._store, request["UploadId"])
         parts = [part for part in kept if part["number"] > after]
         page = parts[:limit]
@@ -226,7 +228,7 @@ class Multipart:
         documents = [(orjson.loads(row.document), row.sort.decode()) for row in rows]
         require_encoding(request)
         prefix = request.get("Prefix", "")
-        limit = request.get("MaxUploads", 1000)
+        limit = min(request.get("MaxUploads", _LONGEST_PAGE), _LONGEST_PAGE)
         # AWS: uploads of a key are in the order in which they were begun (recorded by LocalStack).
         documents.sort(key=lambda pair: (pair[0]["key"].encode(), pair[0]["modified_at"], pair[1]))
         after = request.get("KeyMarker", "")
