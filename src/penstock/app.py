@@ -263,7 +263,7 @@ class App:
 
     async def settle(self) -> None:
         """Return when every delivery waits for messages or for time, and nothing is on its way to the disk."""
-        await quiet(self.engine.idle)
+        await quiet(lambda: self.s3.idle() and self.engine.idle())
         await self.store.durable()
 
     async def reset(self, _: Context, __: object) -> dict[str, str]:

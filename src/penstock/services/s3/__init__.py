@@ -77,6 +77,10 @@ class S3:
         self.start()
         self._sweep = asyncio.create_task(self._contents.sweep(self._clock.now()))
 
+    def idle(self) -> bool:
+        """Whether all that a crash may have left behind has been looked at."""
+        return self._sweep is None or self._sweep.done()
+
     async def close(self) -> None:
         """Stop to look."""
         if self._sweep is not None:
