@@ -324,6 +324,25 @@ def test_a_flexible_window_start_and_end(clock: Clock, unique: str) -> None:
     assert clock.received(url) == []
 
 
+def test_an_update_keeps_what_is_due_within_its_window(clock: Clock, unique: str) -> None:
+    """Nothing but the target has changed: the run of this hour is still to come, and comes once."""
+    url, arn = clock.queue(unique)
+    due = clock.now + timedelta(hours=1)
+    given: dict[str, Any] = {
+        "Name": unique,
+        "ScheduleExpression": f"at({due:%Y-%m-%dT%H:%M:%S})",
+        "FlexibleTimeWindow": {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 1440},
+    }
+    clock.scheduler.create_schedule(**given, Target=target(arn, Input="x"))
+    clock.advance(3600)
+    clock.scheduler.update_schedule(**given, Target=target(arn, Input="x"), Description="same")
+    clock.advance(86_400)
+    assert clock.bodies(url) == ["x"]
+    clock.scheduler.update_schedule(**given, Target=target(arn, Input="x"))
+    clock.advance(3600)
+    assert clock.bodies(url) == []
+
+
 def test_an_update_makes_what_was_due_void(clock: Clock, unique: str) -> None:
     url, arn = clock.queue(unique)
     given: dict[str, Any] = {"Name": unique, "FlexibleTimeWindow": OFF}

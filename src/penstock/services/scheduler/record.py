@@ -1,5 +1,6 @@
 """What a schedule is as it is stored, and when it is due. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -13,6 +14,7 @@ GROUPS: Final = "scheduler/groups"
 DEFAULT_GROUP: Final = "default"
 # AWS: a schedule runs within the minute that it names (Scheduler guide, "schedule types").
 _PRECISION_MS: Final = 60_000
+_TIMES: Final = ("ScheduleExpression", "ScheduleExpressionTimezone", "State")
 
 
 class Place(NamedTuple):
@@ -54,7 +56,7 @@ class Record:
     created_at: int
     modified_at: int
     generation: str
-    """Another one after each change: what is due for an older one is void."""
+    """Another one after each change of its times: what is due for an older one is void."""
     client_token: str | None = None
 
     def dump(self) -> bytes:
@@ -104,7 +106,13 @@ class Record:
 
     def runs_as(self, other: "Record") -> bool:
         """Whether another record names the same times."""
-        names = ("ScheduleExpression", "ScheduleExpressionTimezone", "State")
+        return self._agrees(other, _TIMES)
+
+    def is_due_as(self, other: "Record") -> bool:
+        """Whether what is due for another record is due for this one, too."""
+        return self._agrees(other, (*_TIMES, "FlexibleTimeWindow", "StartDate", "EndDate"))
+
+    def _agrees(self, other: "Record", names: Sequence[str]) -> bool:
         return all(self.given.get(name) == other.given.get(name) for name in names)
 
     def following(self, base: int, now: int) -> int | None:

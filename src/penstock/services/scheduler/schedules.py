@@ -67,9 +67,14 @@ class Schedules:
         # What has run once does not do so again because something else about it has changed.
         same = before.runs_as(record)
         due = record.next_after(ctx.now - 1) if same else record.first(ctx.now)
+        stays = before.is_due_as(record)
+        if stays:
+            # What is due at this moment, or later in its window, is not lost.
+            record.generation = before.generation
         async with self._store.transaction() as tx:
             await tx.table.put(SCHEDULES, place.partition, place.sort, record.dump())
-            await self._due.put(tx, place, record, due, ctx.now)
+            if not stays:
+                await self._due.put(tx, place, record, due, ctx.now)
         return {"ScheduleArn": place.arn}
 
     @operation("GetSchedule")
