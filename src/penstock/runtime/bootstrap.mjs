@@ -73,7 +73,6 @@ function print(text) {
   }
 }
 
-
 for (const [method, level] of Object.entries({
   log: "INFO", info: "INFO", debug: "DEBUG", trace: "TRACE", warn: "WARN", error: "ERROR",
 })) {

@@ -27,8 +27,6 @@ _MIN_PART: Final = 5 * 1024**2
 _MAX_PART_NUMBER: Final = 10_000
 # AWS: a page has 1,000 entries at most, whatever was asked for (API reference, ListParts, ListMultipartUploads).
 _LONGEST_PAGE: Final = 1000
-
-
 _RANGE: Final = re.compile(r"bytes=(\d+)-(\d+)")
 FindSource = Callable[[Context, Request], Awaitable[tuple[Document, Request]]]
 """Finds the object that a copy's request names."""
