@@ -277,9 +277,13 @@ def test_a_mock_answers_with_headers_and_overrides(deploy: Any) -> None:
     assert reply.headers["X-Made"] == "by "
 
 
-def test_a_request_template_can_override_the_status(deploy: Any) -> None:
+@pytest.mark.parametrize(
+    "change",
+    ["$context.responseOverride.status = 444", '$context.responseOverride = {"status": 444}'],
+)
+def test_a_request_template_can_override_the_status(deploy: Any, change: str) -> None:
     """AWS honours `$context.responseOverride` also where the request is mapped."""
-    template = '#set($context.responseOverride.status = 444){"statusCode": 200}'
+    template = f'#set({change}){{"statusCode": 200}}'
     operation = mock("x", requestTemplates={"application/json": template})
     assert deploy({"/": {"get": operation}}).send("GET", "/").status == 444
 

@@ -188,10 +188,13 @@ class Context(dict[str, Any]):
         make = _CONTEXT.get(name)
         if make is None:
             raise KeyError(name)
-        if name in _OVERRIDES:
-            self._call.overridden = True
         value = self[name] = make(self._call)
         return value
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name in _OVERRIDES:
+            self._call.overridden = True
+        super().__setitem__(name, value)
 
 
 def request_time(now: int) -> str:
