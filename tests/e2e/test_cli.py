@@ -103,6 +103,13 @@ def test_logs(aws: Aws, penstock: Any, unique: str, eventually: Any) -> None:
     kinds = [line.split()[1] for line in shown.stdout.splitlines()]
     assert ["INIT_START", "START", "hello", "END", "REPORT"] == kinds
 
+    group = {"LogGroup": f"/team/{unique}"}
+    functions.update_function_configuration(FunctionName=unique, LoggingConfig=group)
+    functions.get_waiter("function_updated_v2").wait(FunctionName=unique)
+    functions.invoke(FunctionName=unique, Payload=b'"there"')
+    moved = eventually(lambda: penstock("logs", unique), lambda ended: "there" in ended.stdout)
+    assert "you" not in moved.stdout
+
 
 def test_logs_of_nothing(penstock: Any, unique: str) -> None:
     """A function that never ran has no log, which is said in one line."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from penstock.runtime.model import LogLine
-from penstock.runtime.output import OutputReader
+from penstock.runtime.output import OutputReader, in_order
 
 PIECE = 256 * 1024
 
@@ -79,3 +79,16 @@ def test_frame_that_is_never_finished(pipe: tuple[OutputReader, int], begun: byt
     reader.drain(7, flush=True)
     os.write(fd, b"next\n")
     assert ([LogLine(8, "next\n")], False) == reader.drain(8)
+
+
+def test_lines_keep_their_order_in_time() -> None:
+    """Prints have the instant of a look, records one of their own: sorted by it, a log must read as it was written."""
+    read = [
+        LogLine(9, "print\n"),
+        LogLine(5, "record\n"),
+        LogLine(9, "print\n"),
+        LogLine(7, "late\n"),
+    ]
+    in_order(read, 6, 8)
+    assert [6, 6, 7, 7] == [line.at for line in read]
+    assert ["print\n", "record\n", "print\n", "late\n"] == [line.message for line in read]

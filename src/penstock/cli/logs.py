@@ -13,7 +13,7 @@ _POLL_S = 0.5
 def lines(endpoint: str, name: str, *, follow: bool) -> Iterator[str]:
     """The log of a function, or of a log group by its full name; with `follow`, as it grows."""
     logs = make_client("logs", endpoint)
-    group = name if name.startswith("/") else f"/aws/lambda/{name}"
+    group = name if name.startswith("/") else _group_of(name, endpoint)
     # What was shown of the newest instant: the next look begins with it.
     seen: set[str] = set()
     start = 0
@@ -31,6 +31,15 @@ def lines(endpoint: str, name: str, *, follow: bool) -> Iterator[str]:
         if not follow:
             return
         time.sleep(_POLL_S)
+
+
+def _group_of(function: str, endpoint: str) -> str:
+    """Where a function writes its log; also of one that is gone, if it never chose another place."""
+    try:
+        config = make_client("lambda", endpoint).get_function_configuration(FunctionName=function)
+    except ClientError:
+        return f"/aws/lambda/{function}"
+    return str(config["LoggingConfig"]["LogGroup"])
 
 
 def _events(logs: Any, group: str, start: int, *, missing_ok: bool) -> Iterator[dict[str, Any]]:

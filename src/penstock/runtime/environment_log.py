@@ -7,7 +7,7 @@ from typing import Final
 
 from penstock.clock import SystemClock
 from penstock.runtime.model import LOG_TAIL, LogLine
-from penstock.runtime.output import OutputReader
+from penstock.runtime.output import OutputReader, in_order
 
 _MOST_RECENT: Final = 65_536
 
@@ -20,6 +20,8 @@ class EnvironmentLog:
         self._loop = asyncio.get_running_loop()
         self._clock = SystemClock()
         self._lines: list[LogLine] = []
+        self._latest = 0
+        """The instant of the last line."""
         self._recent: list[str] = []
         self._recent_size = 0
         read_end, self.output = os.pipe()
@@ -29,13 +31,15 @@ class EnvironmentLog:
 
     def say(self, *messages: str) -> None:
         """Write lines of Lambda's own, after what was collected so far."""
-        now = self._clock.now()
+        now = max(self._clock.now(), self._latest)
         self._take([LogLine(now, f"{message}\n") for message in messages])
 
     def collect(self, *, flush: bool = False) -> None:
         """Take what was printed; with `flush` also a last line that has no end yet."""
         if self._reader is not None and self._reader.holds:
-            lines, _ = self._reader.drain(self._clock.now(), flush=flush)
+            now = max(self._clock.now(), self._latest)
+            lines, _ = self._reader.drain(now, flush=flush)
+            in_order(lines, self._latest, now)
             self._take(lines)
 
     def take_lines(self) -> list[LogLine]:
@@ -73,6 +77,8 @@ class EnvironmentLog:
             self._reader = None
 
     def _take(self, lines: Sequence[LogLine]) -> None:
+        if lines:
+            self._latest = lines[-1].at
         self._lines += lines
         for line in lines:
             message = line.message

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import select
+from collections.abc import Sequence
 from typing import Final
 
 from penstock.runtime.model import LogLine
@@ -13,6 +14,15 @@ _CHUNK: Final = 65_536
 _LONGEST: Final = 256 * 1024
 # More than a pipe holds: what was printed before a drain began is read by it.
 _READS: Final = 4
+
+
+def in_order(lines: Sequence[LogLine], earliest: int, latest: int) -> None:
+    """Correct the instants of lines that were read together: within these two, and none before one that it follows.
+
+    What is printed has the instant of the look, which comes after all of it; a record has that of its making.
+    """
+    for line in reversed(lines):
+        line.at = latest = max(min(line.at, latest), earliest)
 
 
 class OutputReader:
