@@ -67,6 +67,7 @@ function print(text) {
     try {
       at += fs.writeSync(1, frame, at);
     } catch (error) {
+      if (error.code === "EPIPE") process.exit(1); // nobody is left to hear it
       if (error.code !== "EAGAIN") throw error;
       Atomics.wait(PAUSE, 0, 0, 1);
     }

@@ -148,6 +148,8 @@ class Spawner:
         if self._channel is not None:
             asyncio.get_running_loop().remove_reader(self._channel.fileno())
             self._channel.close()
+        if self._process is not None:
+            asyncio.get_running_loop().run_in_executor(None, self._process.wait)
         self._channel = self._process = None
         for answer in self._answers.values():
             if not answer.done():

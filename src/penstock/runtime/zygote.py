@@ -122,6 +122,8 @@ class Enclosure:
 
     def enter(self, request: dict[str, Any]) -> None:
         """In the child: the function's own files under Lambda's names, and no way to those of others."""
+        # bwrap has the parent killed together with the server, and this process takes all of its own along.
+        self._call("prctl", 1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
         self._mount("none", "/", None, self.RECURSIVE | self.PRIVATE)
         for source, target in request["mounts"].items():
             self._mount(source, target, None, self.BIND)

@@ -1,0 +1,59 @@
+"""Functions do not outlive the server, however it ends and whatever they are doing."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.runtime.bench import Bench, play, why_no_sandbox
+
+BUSY = """
+import time
+def handler(event, context):
+    while True:
+        time.sleep(0.01)
+"""
+
+
+def descendants(pid: int) -> set[int]:
+    """Every process below one."""
+    found: set[int] = set()
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, path.read_text().split()):
+            found |= {child} | descendants(child)
+    return found
+
+
+def alive(pids: set[int]) -> list[int]:
+    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.parametrize("mode", ["none", "bwrap"])
+def test_processes_end_with_their_parent(tmp_path: Path, mode: str) -> None:
+    """bubblewrap has the parent killed together with the server: it cannot end its children itself."""
+    if mode == "bwrap" and (why := why_no_sandbox(tmp_path)):
+        pytest.skip(why)
+
+    async def scenario(bench: Bench) -> None:
+        (bench.code / "busy.py").write_text(BUSY)
+        event = asyncio.create_task(bench.run({}, handler="busy.handler", timeout_ms=60_000))
+        while len(below := descendants(os.getpid())) < (3 if mode == "bwrap" else 2):
+            await asyncio.wait([event], timeout=0.05)
+        parent = min(below)
+        children = descendants(parent)
+        assert children
+        if mode == "bwrap":
+            os.kill(parent, signal.SIGKILL)
+        else:
+            await bench.runtime.close()
+        for _ in range(200):
+            if not alive(children):
+                break
+            await asyncio.sleep(0.05)
+        assert not alive(children)
+        event.cancel()
+        await asyncio.wait([event])
+
+    play(tmp_path, scenario, mode=mode)
