@@ -37,7 +37,8 @@ Told = Callable[[Exception | None], None]
 class GroupCommit:
     """The transaction that is open on a connection, and who waits for it to be on disk."""
 
-    def __init__(self, connection: apsw.Connection, path: Path | None) -> None:
+    def __init__(self, connection: apsw.Connection, path: Path | None, used: int = 0) -> None:
+        """`used` is the number up to which earlier runs may have used the store's sequence."""
         self._path = path
         self._connection = connection
         self._execute = connection.cursor().execute
@@ -60,7 +61,7 @@ class GroupCommit:
         self._checkpointing = False
         self._descriptor = -1
         self._committed = 0
-        self._on_disk = self._used()
+        self._on_disk = used
         """Up to which number of the store's sequence all is on disk."""
         # One thread flushes, one copies the log back; statements never leave the event loop.
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="penstock-disk")
@@ -69,11 +70,6 @@ class GroupCommit:
         """The last number of the store's sequence that was drawn."""
         if path is not None:
             connection.set_wal_hook(self._measure_wal)
-
-    def _used(self) -> int:
-        """Up to which number earlier runs may have used the store's sequence: what is reserved ends before the counter."""
-        row = self._execute("SELECT value FROM counter WHERE name = 'sequence'").fetchone()
-        return 0 if row is None else int(row[0]) - 1
 
     def begin(self) -> None:
         """Open a group if none is open. Every write calls this first."""

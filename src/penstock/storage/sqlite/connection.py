@@ -13,6 +13,12 @@ _ROWS: Final = 10
 """So many rows at most are inserted by one statement."""
 
 
+def used_numbers(driver: apsw.Connection) -> int:
+    """Up to which number earlier runs may have used the store's sequence: what they reserved ends before the counter."""
+    row = driver.execute("SELECT value FROM counter WHERE name = 'sequence'").fetchone()
+    return 0 if row is None else int(row[0]) - 1
+
+
 class Connection:
     """Executes statements inside the open group. Everything here is synchronous and runs on the event loop."""
 

@@ -17,7 +17,7 @@ from penstock.storage.notifier import LocalNotifier
 from penstock.storage.primitives import Primitives
 from penstock.storage.sql import load_migrations
 from penstock.storage.sqlite.commit import GroupCommit, translate
-from penstock.storage.sqlite.connection import Atomic, Connection
+from penstock.storage.sqlite.connection import Atomic, Connection, used_numbers
 from penstock.storage.sqlite.lease import SqliteLeases
 from penstock.storage.sqlite.log import SqliteLog
 from penstock.storage.sqlite.queue import SqliteQueue
@@ -38,7 +38,7 @@ class SqliteStore:
         self._folder = folder
         self._lock = lock
         file = None if lock is None else folder / "penstock.db"
-        self._group = GroupCommit(driver, file)
+        self._group = GroupCommit(driver, file, used_numbers(driver))
         connection = Connection(driver, self._group)
         self._connection = connection
         self.notifier = LocalNotifier()
