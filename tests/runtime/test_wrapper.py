@@ -39,12 +39,13 @@ def test_wrapper_script(tmp_path: Path, runtime: str, mode: str) -> None:
         (bench.code / "index.js").write_text(NODE)
         (bench.code / "wrapper").write_text(WRAPPER)
         (bench.code / "wrapper").chmod(0o755)
-        chosen = {"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/wrapper"}
+        chosen = {"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/wrapper", "PYTHONPATH": "/opt/mine"}
         kind = {"runtime": runtime, "handler": "index.handler", "environment": chosen}
         for number in (1, 2):
             document = json.loads((await bench.run({"n": number}, **kind)).payload)
             assert {"n": number} == document["echo"]
         assert document["variables"]["WRAPPED"].startswith(("python", "node"))
+        assert "/opt/mine" in document["variables"]["PYTHONPATH"].split(":")
 
     play(tmp_path, scenario, mode=mode)
 

@@ -81,7 +81,8 @@ class Parent:
             path = self._layer_path(spec, place)
             request |= {"handler": spec.handler, "path": path, "memory_mb": spec.memory_mb}
             if request["command"]:
-                variables["PYTHONPATH"] = ":".join([*path, place.runtime])
+                own = [spec.environment["PYTHONPATH"]] if "PYTHONPATH" in spec.environment else []
+                variables["PYTHONPATH"] = ":".join([*path, *own, place.runtime])
                 # The runtime client frames its log records, so that one of several lines stays one event.
                 variables["_LAMBDA_TELEMETRY_LOG_FD"] = "1"
         return await self._spawn(spec, request, place, variables, scratch, output)
