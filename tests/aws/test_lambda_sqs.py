@@ -465,3 +465,18 @@ def test_create_refuses(
     error = refused.value.response["Error"]
     assert code == error["Code"]
     assert text in error["Message"]
+
+
+def test_queues_have_no_destinations(application: Application) -> None:
+    """What failed goes to the queue's dead letters; a mapping cannot be given, nor updated to, another place."""
+    function, _ = consumer(application)
+    _, queue = application.queue()
+    functions = application.functions
+    elsewhere = {"DestinationConfig": {"OnFailure": {"Destination": queue}}}
+    with pytest.raises(functions.exceptions.InvalidParameterValueException):
+        functions.create_event_source_mapping(
+            EventSourceArn=queue, FunctionName=function, **elsewhere
+        )
+    made = functions.create_event_source_mapping(EventSourceArn=queue, FunctionName=function)
+    with pytest.raises(functions.exceptions.InvalidParameterValueException):
+        functions.update_event_source_mapping(UUID=made["UUID"], **elsewhere)

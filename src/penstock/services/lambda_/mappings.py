@@ -85,10 +85,7 @@ class Mappings:
             if source.startswith("arn:"):
                 raise refuse(f"Lambda event sources of {parse_arn(source).service}")
             raise invalid("Unrecognized event source.")
-        if request.get("DestinationConfig"):
-            raise invalid(
-                "Unsupported DestinationConfig parameter for given event source mapping type."
-            )
+        _check_destinations(request)
         ref = parse_ref(ctx, request["FunctionName"])
         function = await self._function(ref)
         mapping: dict[str, Any] = {
@@ -156,6 +153,7 @@ class Mappings:
     @operation("UpdateEventSourceMapping", refuses=_NOT_BUILT)
     async def update_event_source_mapping(self, ctx: Context, request: Request) -> Result:
         """Change a mapping; batches in flight are finished as they began."""
+        _check_destinations(request)
         document = await self._find(ctx, request["UUID"])
         mapping = document["mapping"]
         mapping |= {name: request[name] for name in _MEMBERS if request.get(name) is not None}
@@ -315,6 +313,14 @@ def _scaling(most: int | None, cap: Callable[[], int]) -> Scaling:
 
 def _described(mapping: dict[str, Any], state: str) -> dict[str, Any]:
     return {**mapping, "State": state, "StateTransitionReason": "USER_INITIATED"}
+
+
+def _check_destinations(request: Request) -> None:
+    """Refuse what only mappings of streams have."""
+    if request.get("DestinationConfig"):
+        raise invalid(
+            "Unsupported DestinationConfig parameter for given event source mapping type."
+        )
 
 
 def _check(mapping: dict[str, Any]) -> None:
