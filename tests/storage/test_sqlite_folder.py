@@ -102,6 +102,30 @@ async def test_full_disk(tmp_path: Path) -> None:
     await store.close()
 
 
+async def test_full_disk_at_the_end_of_a_transaction(tmp_path: Path) -> None:
+    """A transaction whose only write finds no room raises, and leaves what was there."""
+    store = await SqliteStore.open(tmp_path)
+    await store.table.put("t", b"p", b"s", b"kept")
+    await store.durable()
+    store._driver.pragma("max_page_count", store._driver.pragma("page_count") + 5)
+    with pytest.raises(StoreFull):
+        async with store.transaction() as tx:
+            await tx.table.put("t", b"p", b"s", b"x" * 1_000_000)
+    store._driver.pragma("max_page_count", 1_000_000)
+    with pytest.raises(StoreFull):
+        async with store.transaction() as tx:
+            store._driver.pragma("max_page_count", store._driver.pragma("page_count") + 5)
+            await tx.table.put("t", b"p", b"s", b"x" * 8_000)
+            await tx.table.put("t", b"p", b"t", b"x" * 1_000_000)
+    store._driver.pragma("max_page_count", 1_000_000)
+
+    row = await store.table.get("t", b"p", b"s")
+    assert row is not None
+    assert b"kept" == row.document
+    assert 1 == await store.table.size("t")
+    await store.close()
+
+
 async def test_many_writers_share_a_group(tmp_path: Path) -> None:
     """Concurrent writers are all answered, each after its own write is there."""
     store = await SqliteStore.open(tmp_path)

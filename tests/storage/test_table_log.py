@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from penstock.core.errors import Conflict
-from penstock.storage.primitives import Store
+from penstock.storage.primitives import NewMessage, Store
 
 
 async def keys(store: Store, **options: object) -> list[bytes]:
@@ -144,3 +144,48 @@ async def test_the_same_bytes_at_once(store: Store) -> None:
 
     assert 1 == len(set(digests))
     assert b"same" * 100_000 == await store.blob.open(digests[0])
+
+
+async def test_transaction_of_one_write(store: Store) -> None:
+    """One write alone is seen within its transaction and after it, and is undone when the block raises."""
+    old = await store.table.put("t", b"p", b"s", b"old")
+    async with store.transaction() as tx:
+        await tx.table.put("t", b"p", b"s", b"new", expect=old)
+        assert [b"s"] == [row.sort for row in await tx.table.range("t", b"p")]
+        assert b"new" == (await tx.table.range("t", b"p"))[0].document
+    async with store.transaction() as tx:
+        newer = await tx.table.put("t", b"p", b"s", b"newer")
+    assert b"newer" == (await store.table.range("t", b"p"))[0].document
+
+    with pytest.raises(KeyError):
+        async with store.transaction() as tx:
+            await tx.table.put("t", b"p", b"s", b"undone", expect=newer)
+            raise KeyError
+    for row in (await store.table.get("t", b"p", b"s"), *await store.table.range("t", b"p")):
+        assert row is not None
+        assert (b"newer", newer) == (row.document, row.version)
+
+
+async def test_writes_of_a_transaction_are_in_order(store: Store) -> None:
+    """A later write of a transaction meets what the first has done, also within verbs that are blocks of their own."""
+    many = [NewMessage(id=str(n), body=b"", visible_at=0) for n in range(25)]
+    await store.queue.put("first", many[:1], 0)
+    await store.table.put("t", b"p", b"known", b"")
+    async with store.transaction() as tx:
+        await tx.table.put("t", b"p", b"a", b"first")
+        assert await tx.table.delete("t", b"p", b"a")
+        await tx.table.put("t", b"p", b"a", b"second")
+        await tx.queue.put("first", many[1:], 0)
+
+    row = await store.table.get("t", b"p", b"a")
+    assert row is not None
+    assert b"second" == row.document
+    assert 25 == (await store.queue.count("first", 0)).visible
+
+    with pytest.raises(Conflict):
+        async with store.transaction() as tx:
+            await tx.table.put("t", b"p", b"a", b"third")
+            await tx.queue.put("first", many, 0)
+            await tx.table.put("t", b"p", b"a", b"fourth", expect=row.version)
+    assert [b"second"] == [row.document for row in await store.table.range("t", b"p", high=b"b")]
+    assert 25 == (await store.queue.count("first", 0)).visible

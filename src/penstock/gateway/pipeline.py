@@ -262,7 +262,7 @@ def find_handler(
             "NotImplemented", f"Penstock does not implement {service}:{operation} yet.", status=501
         )
     refused = handler.aws_refuses  # type: ignore[attr-defined]
-    if refused:
+    if not refused.isdisjoint(params):
         for name in params:
             if name in refused and params[name] not in (None, "", [], {}):
                 raise AwsError(

@@ -1,6 +1,7 @@
 """Bodies before they are documents: gzip, aws-chunked, JSON text; and the bucket that a host name carries."""
 
 import zlib
+from functools import lru_cache
 from typing import Any, Final, cast
 from urllib.parse import quote
 
@@ -143,6 +144,7 @@ def incomplete() -> AwsError:
     )
 
 
+@lru_cache(maxsize=1024)
 def host_bucket(host: str) -> str | None:
     """The bucket of a virtual-hosted S3 address: `b.localhost:4566`, `b.s3.region.amazonaws.com`, `b.s3-x...`; else None."""
     name = host.partition(":")[0].lower() if not host.startswith("[") else ""

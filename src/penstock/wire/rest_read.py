@@ -4,6 +4,7 @@ import re
 from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Callable
+from itertools import chain
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
@@ -207,7 +208,7 @@ def _header_reader(
     def read(request: HttpRequest, trailers: dict[str, str], params: Params) -> None:
         # A model knows dozens of fields, a request has a few; the first of several of a name counts.
         fields = request.headers.items()
-        for wire_name, text in (*fields, *trailers.items()):
+        for wire_name, text in chain(fields, trailers.items()) if trailers else fields:
             row = rows.get(wire_name)
             if row is not None and text and row[0] not in params:
                 params[row[0]] = row[1](text)

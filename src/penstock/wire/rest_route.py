@@ -1,6 +1,6 @@
 """Which REST operation a method, path and query mean: a trie of path components for each service."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -10,6 +10,7 @@ from penstock.wire.model import Model
 
 _KEPT: Final = 1024
 _KEPT_LENGTH: Final = 256
+_NO_PAIRS: Final[frozenset[tuple[str, str]]] = frozenset()
 
 
 @dataclass(slots=True)
@@ -36,6 +37,8 @@ class _Node:
     greedy: "_Node | None" = None
     ends: dict[str, list[_Candidate]] = field(default_factory=dict)
     """Candidates by method."""
+    bare: dict[str, list[_Candidate]] = field(default_factory=dict)
+    """Those of them that a request without a query can mean."""
 
 
 class RestTable:
@@ -45,10 +48,16 @@ class RestTable:
         self._root = _Node()
         # AWS: S3 knows its operations by their parameters; other services tell which one is missing.
         self._tells_missing = model.name != "s3"
+        self._bucket_nodes: tuple[_Node, _Node] | None = None
+        """Where `/bucket` and `/bucket/key` lead, in a service that has nothing else below a label."""
         self._known: dict[tuple[str, str], str] = {}
         """What some methods and paths mean whatever else a request says: clients ask for the same few over and over."""
         for name, operation in model.operations.items():
             self._add(model, name, operation)
+        bucket = self._root.label
+        key = None if bucket is None else bucket.greedy
+        if bucket and key and not (bucket.fixed or bucket.label or key.fixed or key.label):
+            self._bucket_nodes = bucket, key
 
     def _add(self, model: Model, name: str, operation: dict[str, Any]) -> None:
         http = operation["http"]
@@ -72,6 +81,11 @@ class RestTable:
         candidates = node.ends.setdefault(http["method"], [])
         candidates.append(candidate)
         candidates.sort(key=_Candidate.rank)
+        node.bare[http["method"]] = [
+            each
+            for each in candidates
+            if not each.static and (self._tells_missing or not each.query)
+        ]
 
     def find(self, method: str, path: str, query: str, headers: Headers) -> str | None:
         """The operation's name: fixed components go before labels, labels before greedy ones."""
@@ -79,7 +93,7 @@ class RestTable:
         if known is not None:
             return known
         pairs: frozenset[tuple[str, str]] | None = None
-        for node in _walk(self._root, _split(path), 0):
+        for node in self._nodes(path):
             candidates = node.ends.get(method)
             if not candidates:
                 continue
@@ -91,11 +105,20 @@ class RestTable:
                     self._known[method, path] = name
                 return name
             if pairs is None:
-                pairs = _pairs(query)
-            found = self._choose(candidates, pairs, headers)
+                pairs = _pairs(query) if query else _NO_PAIRS
+            found = self._choose(candidates if query else node.bare[method], pairs, headers)
             if found is not None:
                 return found
         return None
+
+    def _nodes(self, path: str) -> Iterable[_Node]:
+        """Every node that a path leads to, the most specific first."""
+        if self._bucket_nodes is not None:
+            first, _, rest = path[1:].partition("/")
+            if first and first not in self._root.fixed:
+                # A slash at the end does not begin another component, so it takes two for a key.
+                return (self._bucket_nodes[bool(rest)],)
+        return _walk(self._root, _split(path), 0)
 
     def _choose(
         self, candidates: list[_Candidate], pairs: frozenset[tuple[str, str]], headers: Headers
@@ -113,7 +136,9 @@ class RestTable:
             )
             if not fits:
                 continue
-            if candidate.query <= keys and all(headers.get(name) for name in candidate.headers):
+            if candidate.query <= keys and (
+                not candidate.headers or all(headers.get(name) for name in candidate.headers)
+            ):
                 return candidate.name
             # What only lacks a parameter is told so by validation, unless another operation fits.
             if self._tells_missing or candidate.query <= keys:

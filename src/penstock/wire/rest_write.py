@@ -58,7 +58,7 @@ def compile_rest_writer(
 
 def compile_header_writer(model: Model, shape: Shape) -> Callable[[Result, Headers], None]:
     """What appends the members that a structure has in headers."""
-    rows = _header_rows(model, shape)
+    rows = {name: (wire_name, text) for name, wire_name, text in _header_rows(model, shape)}
     prefixes = [
         (name, member.get("locationName", ""))
         for name, member in model.members(shape)
@@ -66,10 +66,11 @@ def compile_header_writer(model: Model, shape: Shape) -> Callable[[Result, Heade
     ]
 
     def write(result: Result, headers: Headers) -> None:
-        for name, wire_name, text in rows:
-            value = result.get(name)
-            if value is not None:
-                headers.append((wire_name, one_line(text(value))))
+        # A model knows dozens of fields, an answer has a few.
+        for name, value in result.items():
+            row = rows.get(name)
+            if row is not None and value is not None:
+                headers.append((row[0], one_line(row[1](value))))
         for name, prefix in prefixes:
             for key, value in (result.get(name) or {}).items():
                 headers.append((prefix + key, one_line(value)))

@@ -51,6 +51,10 @@ class Wire:
             signing = metadata.get("signingName", metadata["endpointPrefix"])
             self._signing.setdefault(signing, []).append(name)
         self._rest.sort(key=lambda name: name == "s3")
+        self._signed_rest = {
+            signing: [name for name in named if name in self._rest]
+            for signing, named in self._signing.items()
+        }
 
     def operation(self, service: str, name: str) -> Operation:
         """An operation in its service's main protocol. Raises `AwsError` when there is none."""
@@ -251,7 +255,7 @@ class Wire:
         named = self._signing.get(credential.service)
         if named is None:
             raise refuse(f"the service {credential.service[:64]}")
-        candidates = [name for name in named if name in self._rest]
+        candidates = self._signed_rest[credential.service]
         if not candidates and self._catalog.metadata[named[0]]["protocol"] == "query":
             raise AwsError("MissingAction", "The request must contain the parameter Action.")
         if not candidates:

@@ -33,6 +33,8 @@ class Connection:
         self._behind: dict[int, int] = {}
         self._next = 0
         self.reserved = 0
+        self.block: Atomic | None = None
+        """The innermost block that is open."""
         self.writes = 0
         """How many statements have written: a stamp for what is remembered of their effects."""
         self.on_forget: list[Callable[[], None]] = []
@@ -56,13 +58,26 @@ class Connection:
 
     def read(self, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
         """All rows of a query."""
+        if self.block is not None and self.block.held is not None:
+            self.block.begin()
         try:
             return self._execute(sql, bindings).fetchall()
         except apsw.Error as error:
             raise self.group.failed(error) from error
 
     def run(self, sql: str, bindings: tuple[Any, ...]) -> None:
-        """Run a statement that returns nothing in the open group."""
+        """Run a statement that returns nothing in the open group. What is first in a block is held until a second comes."""
+        block = self.block
+        if block is not None and not block.begun:
+            if block.held is None:
+                self.group.begin()
+                self.writes += 1
+                block.held = (sql, bindings)
+                return
+            block.begin()
+        self._run(sql, bindings)
+
+    def _run(self, sql: str, bindings: tuple[Any, ...]) -> None:
         self.group.begin()
         self.writes += 1
         try:
@@ -70,13 +85,15 @@ class Connection:
         except apsw.Error as error:
             raise self.group.failed(error) from error
 
-    def change(self, sql: str, bindings: tuple[Any, ...]) -> bool:
-        """Run a statement in the open group. Returns whether it changed a row."""
-        self.run(sql, bindings)
-        return bool(self.driver.changes())
+    def change(self, sql: str, bindings: tuple[Any, ...]) -> int:
+        """Run a statement in the open group. Returns how many rows it changed."""
+        self._begin()
+        self._run(sql, bindings)
+        return self.driver.changes()
 
     def write(self, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
         """Run a statement in the open group. Returns the rows it returns."""
+        self._begin()
         self.group.begin()
         self.writes += 1
         try:
@@ -86,10 +103,23 @@ class Connection:
 
     def run_all(self, sql: str, many: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Run a statement once for each of several bindings, in the open group. Returns the rows of all runs."""
+        self._begin()
         self.group.begin()
         self.writes += 1
         try:
             return self._cursor.executemany(sql, many).fetchall()
+        except apsw.Error as error:
+            raise self.group.failed(error) from error
+
+    def _begin(self) -> None:
+        """Make sure that the open block, if there is one, can undo what comes."""
+        if self.block is not None and not self.block.begun:
+            self.block.begin()
+
+    def run_held(self, sql: str, bindings: tuple[Any, ...]) -> None:
+        """Run a statement that a block has held; it was counted when it came."""
+        try:
+            self._execute(sql, bindings)
         except apsw.Error as error:
             raise self.group.failed(error) from error
 
@@ -182,31 +212,58 @@ class Connection:
 
 
 class Atomic:
-    """A savepoint around a block."""
+    """A block whose writes are one.
 
-    __slots__ = ("_db", "_execute", "_name", "_reserved", "_writes")
+    A savepoint is made when there is a second write: one statement by itself is done whole or not at all, so a block of
+    one write holds it until the end.
+    """
+
+    __slots__ = ("_db", "_depth", "_execute", "_outer", "_reserved", "_writes", "begun", "held")
 
     def __init__(self, db: Connection, execute: Callable[[str], Any]) -> None:
         self._db = db
         self._execute = execute
+        self.begun = False
+        """Whether there is a savepoint."""
+        self.held: tuple[str, tuple[Any, ...]] | None = None
+        """The only write so far, which is still to be run."""
 
     def __enter__(self) -> Self:
         db = self._db
-        db.group.begin()
-        self._name = f"s{db.group.savepoints + 1}"
-        self._execute(f"SAVEPOINT {self._name}")
-        db.group.savepoints += 1
+        outer = self._outer = db.block
+        if outer is not None and not outer.begun:
+            outer.begin()
+        db.block = self
+        db.group.savepoints = self._depth = db.group.savepoints + 1
         self._writes, self._reserved = db.writes, db.reserved
         return self
+
+    def begin(self) -> None:
+        """Make the savepoint, and run what was held for it."""
+        db = self._db
+        db.group.begin()
+        self._execute(f"SAVEPOINT s{self._depth}")
+        self.begun = True
+        held, self.held = self.held, None
+        if held is not None:
+            db.run_held(*held)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         db = self._db
         db.group.savepoints -= 1
+        db.block = self._outer
         if kind is None:
-            self._execute(f"RELEASE {self._name}")
+            if self.begun:
+                self._execute(f"RELEASE s{self._depth}")
+            elif self.held is not None:
+                try:
+                    db.run_held(*self.held)
+                except BaseException:
+                    db.undo(self._writes, self._reserved)
+                    raise
             return
         # A failure that ended the whole transaction left no savepoint to return to.
-        if db.driver.in_transaction:
-            self._execute(f"ROLLBACK TO {self._name}")
-            self._execute(f"RELEASE {self._name}")
+        if self.begun and db.driver.in_transaction:
+            self._execute(f"ROLLBACK TO s{self._depth}")
+            self._execute(f"RELEASE s{self._depth}")
         db.undo(self._writes, self._reserved)

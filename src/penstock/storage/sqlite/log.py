@@ -62,8 +62,7 @@ class SqliteLog:
         number = self._db.known(log)
         if number is None:
             return 0
-        self._db.run(self._sql["trim_entries"], (number, before))
-        return self._db.driver.changes()
+        return self._db.change(self._sql["trim_entries"], (number, before))
 
     async def bounds(self, log: str) -> tuple[Record, Record] | None:
         """The first and the last entry; see `primitives.Log`."""

@@ -61,9 +61,13 @@ class SqliteTable:
         number = self._db.name(table)
         version = self._db.sequence()
         row = Row(partition, sort, document, version)
-        if expect is None:
+        key = (number, partition, sort)
+        known = None if expect is None else self._rows.get(key)
+        if known is not None and known.version != expect:
+            raise Conflict(f"{table}: not version {expect}")
+        if known is not None or expect is None:
             self._db.run(self._put_sql, (number, partition, sort, version, document))
-            self._remember((number, partition, sort), row)
+            self._remember(key, row)
             return version
         if expect == 0:
             done = self._db.change(
@@ -75,7 +79,7 @@ class SqliteTable:
             )
         if not done:
             raise Conflict(f"{table}: not version {expect}")
-        self._remember((number, partition, sort), row)
+        self._remember(key, row)
         return version
 
     async def delete(
@@ -92,7 +96,7 @@ class SqliteTable:
             if (rows[0][1] if rows else 0) != expect:
                 raise Conflict(f"{table}: not version {expect}")
         self._rows.pop((number, partition, sort), None)
-        return self._db.change(self._sql["delete_document"], (number, partition, sort))
+        return self._db.change(self._sql["delete_document"], (number, partition, sort)) > 0
 
     async def range(
         self,
