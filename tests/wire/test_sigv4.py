@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from penstock.api import HttpRequest
 from penstock.core.errors import AwsError
-from penstock.gateway.text import Fields
+from penstock.gateway.text import RepeatedFields
 from penstock.wire.sigv4 import Credential, credential_of, verify
 
 KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
@@ -368,12 +368,7 @@ def test_repeated_fields_are_joined():
     sent = AWSRequest(method="GET", url="http://localhost:4566/", data=b"", headers={"x-a": "1"})
     sent.headers["x-a"] = "2"
     SigV4Auth(KEYS, "sqs", "us-east-1").add_auth(sent)
-    fields = Fields()
-    for name, value in sent.headers.items():
-        if name in fields:
-            fields.repeated.append((name, value))
-        else:
-            fields[name.lower()] = value
+    fields = RepeatedFields([(name.lower(), value) for name, value in sent.headers.items()])
     fields["host"] = "localhost:4566"
     assert verify(HttpRequest("GET", "/", "", fields), secret_of, now())
 

@@ -59,4 +59,4 @@ class LocalDispatcher:
     def http(self, ctx: Context, request: HttpRequest) -> Answering:
         """Send bytes to a service as `ctx`."""
         assert self.pipeline is not None
-        return self.pipeline.handle_as(ctx, request)
+        return self.pipeline.handle(request, ctx)

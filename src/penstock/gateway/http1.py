@@ -25,10 +25,9 @@ from penstock.gateway.text import (
     CONTINUE,
     FAULT,
     HEADER_TOO_LARGE,
-    LOWER,
     ORIGIN,
     TOO_LARGE,
-    Fields,
+    fields_of,
     head_of,
     is_ambiguous,
 )
@@ -126,6 +125,7 @@ class HttpConnection(asyncio.Protocol):
         "_going",
         "_header_size",
         "_in_header",
+        "_lines",
         "_parser",
         "_pending",
         "_pieces",
@@ -159,7 +159,8 @@ class HttpConnection(asyncio.Protocol):
 
     def _reset(self) -> None:
         self._url = b""
-        self._fields = Fields()
+        self._lines: list[bytes] = []
+        self._fields: dict[str, str] = {}
         self._header_size = 0
         self._in_header = False
         self._body = b""
@@ -221,24 +222,19 @@ class HttpConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Parser: a header field, or one behind a chunked body."""
-        if not self._in_header:
-            # What comes last must not change what was asked, and is not kept.
-            self._header_size += len(name) + len(value)
-            if self._header_size > MAX_HEADER:
-                self._refuse(HEADER_TOO_LARGE)
+        if self._in_header:
+            self._lines += (name, value)
             return
-        key = LOWER.get(name) or name.decode("latin-1").lower()
-        fields = self._fields
-        if key in fields:
-            fields.repeated.append((key, value.decode("latin-1")))
-        else:
-            fields[key] = value.decode("latin-1")
+        # What comes last must not change what was asked, and is not kept.
+        self._header_size += len(name) + len(value)
+        if self._header_size > MAX_HEADER:
+            self._refuse(HEADER_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
         """Parser: the body follows, if there is one."""
         self._in_header = False
         self._header_size = 0
-        fields = self._fields
+        fields = self._fields = fields_of(self._lines)
         if is_ambiguous(fields) or (
             "host" not in fields and self._parser.get_http_version() == "1.1"
         ):
@@ -322,10 +318,9 @@ class HttpConnection(asyncio.Protocol):
             self._stream.finish()
             self._reset()
             return
-        request = self._request(self._joined())
-        keep_alive = self._parser.should_keep_alive()
+        request = self._request(self._body if self._pieces is None else self._joined())
         self._reset()
-        self._enqueue(request, keep_alive=keep_alive)
+        self._enqueue(request, keep_alive=self._parser.should_keep_alive())
 
     def _request(self, body: bytes) -> HttpRequest:
         path, _, query = self._url.decode("latin-1").partition("?")
@@ -434,7 +429,8 @@ class HttpConnection(asyncio.Protocol):
             self._task = asyncio.get_running_loop().create_task(sent)
             return
         self._reply(response, request.method, keep_alive)
-        self._go_on()
+        if self._pending:
+            self._go_on()
 
     def _reply(self, response: HttpResponse, method: str, keep_alive: bool) -> None:
         self._write(response, method, keep_alive)

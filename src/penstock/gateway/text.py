@@ -1,7 +1,7 @@
 """The text of HTTP/1.1: names, status lines, what makes a header ambiguous, and answers to what is no request."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final
@@ -25,49 +25,36 @@ HEADER_TOO_LARGE: Final = HttpResponse(431, [_JSON], b'{"message":"Request heade
 FAULT: Final = HttpResponse(500, [_JSON], b'{"message":"Internal server error"}')
 
 
-class Fields(dict[str, str]):
-    """Header fields by lower-case name; `items` also tells the fields that came more than once."""
+class RepeatedFields(dict[str, str]):
+    """Header fields by lower-case name, some of which came more than once: `items` tells all of them."""
 
     __slots__ = ("repeated",)
 
-    def __init__(self) -> None:
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
         super().__init__()
         self.repeated: list[tuple[str, str]] = []
+        for name, value in pairs:
+            if name in self:
+                self.repeated.append((name, value))
+            else:
+                self[name] = value
 
     def items(self) -> Any:
         """Every field, in the order of first appearance."""
-        return [*super().items(), *self.repeated] if self.repeated else super().items()
+        return [*super().items(), *self.repeated]
 
 
-_COMMON: Final = (
-    "accept",
-    "accept-encoding",
-    "amz-sdk-invocation-id",
-    "amz-sdk-request",
-    "authorization",
-    "connection",
-    "content-length",
-    "content-md5",
-    "content-type",
-    "date",
-    "expect",
-    "host",
-    "transfer-encoding",
-    "user-agent",
-    "x-amz-content-sha256",
-    "x-amz-date",
-    "x-amz-sdk-checksum-algorithm",
-    "x-amz-security-token",
-    "x-amz-target",
-    "x-amz-trace-id",
-    "x-amz-user-agent",
-    "x-amzn-query-mode",
-    "x-amzn-trace-id",
-)
-LOWER: Final = {
-    written.encode(): name for name in _COMMON for written in (name, name.title(), name.upper())
-}
-"""The names of fields as clients write them, in lower case: they use the same few over and over."""
+def fields_of(lines: Sequence[bytes]) -> dict[str, str]:
+    """Header fields from their names and values in turn. Neither holds a line break."""
+    if not lines:
+        return {}
+    # All of them at once: each for itself takes three times as long.
+    names = b"\n".join(lines[::2]).lower().decode("latin-1").split("\n")
+    values = b"\n".join(lines[1::2]).decode("latin-1").split("\n")
+    fields = dict(zip(names, values, strict=True))
+    if len(fields) < len(names):
+        return RepeatedFields(zip(names, values, strict=True))
+    return fields
 
 
 @lru_cache(maxsize=100)
@@ -83,9 +70,11 @@ def head_of(status: int, headers: Sequence[tuple[str, str]], length: int, *, clo
     for name, value in headers:
         if name in _LENGTH_NAMES:
             sized = True
-        head += f"{name}: {value}\r\n"
-    if head.count("\n") > len(headers) + 1 or head.count("\r") > head.count("\n"):
-        head = _status_line(status) + "".join(map(_on_one_line, headers))
+        if "\n" in value or "\r" in value:
+            # It must not become a field of its own.
+            head += f"{name}: {value.replace(chr(13), ' ').replace(chr(10), ' ')}\r\n"
+        else:
+            head += f"{name}: {value}\r\n"
     if not sized:
         head += f"content-length: {length}\r\n"
     if closes:
@@ -96,15 +85,9 @@ def head_of(status: int, headers: Sequence[tuple[str, str]], length: int, *, clo
         return head.encode()
 
 
-def _on_one_line(field: tuple[str, str]) -> str:
-    """A field whose value must not become a field of its own by a line break."""
-    name, value = field
-    return f"{name}: {value.replace(chr(13), ' ').replace(chr(10), ' ')}\r\n"
-
-
-def is_ambiguous(fields: Fields) -> bool:
+def is_ambiguous(fields: dict[str, str]) -> bool:
     """Whether two readers could see different requests in this header."""
     coding = fields.get("transfer-encoding")
     if coding is not None and coding.lower() != "chunked":
         return True
-    return bool(fields.repeated) and any(name == "host" for name, _ in fields.repeated)
+    return isinstance(fields, RepeatedFields) and any(name == "host" for name, _ in fields.repeated)

@@ -5,7 +5,6 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self, TextIO
 
@@ -41,6 +40,7 @@ class SqliteStore:
         self._group = GroupCommit(driver, file, used_numbers(driver))
         connection = Connection(driver, self._group)
         self._connection = connection
+        self.when_durable = self._group.when_durable
         self.notifier = LocalNotifier()
         notify = self.notifier.notify
         self.queue = SqliteQueue(connection, notify)
@@ -88,12 +88,6 @@ class SqliteStore:
     def epoch(self) -> int:
         """Rises whenever something that was applied is lost; see `primitives.Store`."""
         return self._group.epoch
-
-    def when_durable(
-        self, since: int, told: Callable[[Exception | None], None], up_to: int | None = None
-    ) -> None:
-        """Tell when everything applied so far, or up to a sequence, is on disk."""
-        self._group.when_durable(since, told, up_to)
 
     async def durable(self, since: int | None = None, up_to: int | None = None) -> None:
         """Return once everything applied so far, or up to a sequence, is on disk."""
