@@ -13,6 +13,7 @@ from bench.systems import System
 from bench.work import BODY, ROLE, Request, headers, load
 
 SUBSCRIBERS = 5
+RAW = {"RawMessageDelivery": "true"}
 PATTERN = json.dumps({"source": ["bench.orders"], "detail": {"status": ["paid"]}})
 
 
@@ -54,15 +55,16 @@ def _told(system: System, requests: list[Request], urls: list[str], each: int) -
 
 def publish(system: System) -> float:
     """SNS: deliveries per second of Publish to a topic with five queues; each publish is signed, with a key of 2,048 bits."""
-    return _publish(system, {})
+    return _told(system, *publishing(system, {}), SUBSCRIBERS)
 
 
 def publish_raw(system: System) -> float:
     """The same with raw delivery: nothing is signed."""
-    return _publish(system, {"RawMessageDelivery": "true"})
+    return _told(system, *publishing(system, RAW), SUBSCRIBERS)
 
 
-def _publish(system: System, attributes: dict[str, str]) -> float:
+def publishing(system: System, attributes: dict[str, str]) -> tuple[list[Request], list[str]]:
+    """Publish to a topic with five queues, and the URLs of the queues."""
     sns = system.client("sns")
     topic = sns.create_topic(Name="bench")["TopicArn"]
     urls = []
@@ -72,11 +74,10 @@ def _publish(system: System, attributes: dict[str, str]) -> float:
         urls.append(url)
     form = {"Action": "Publish", "Version": "2010-03-31", "TopicArn": topic, "Message": BODY}
     content = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
-    request = ("POST", "/", headers("sns") | content, urlencode(form))
-    return _told(system, [request], urls, SUBSCRIBERS)
+    return [("POST", "/", headers("sns") | content, urlencode(form))], urls
 
 
-def _put_events(system: System, rules: int) -> tuple[list[Request], str]:
+def putting_events(system: System, rules: int) -> tuple[list[Request], list[str]]:
     """PutEvents of ten, all of which one of so many rules sends to a queue."""
     events = system.client("events")
     url, arn = _queue(system, f"bench-matched-{rules}")
@@ -97,21 +98,19 @@ def _put_events(system: System, rules: int) -> tuple[list[Request], str]:
     target = headers("events", "AWSEvents.PutEvents") | {
         "content-type": "application/x-amz-json-1.1"
     }
-    return [("POST", "/", target, json.dumps({"Entries": [entry] * 10}))], url
+    return [("POST", "/", target, json.dumps({"Entries": [entry] * 10}))], [url]
 
 
 def put_events(system: System) -> float:
     """EventBridge: events per second that PutEvents of ten brings through a rule to a queue."""
-    requests, url = _put_events(system, 1)
-    return _told(system, requests, [url], 10)
+    return _told(system, *putting_events(system, 1), 10)
 
 
 def rules(system: System) -> dict[str, float]:
     """The same with ten rules on the bus, and with a thousand."""
     found = {}
     for count in (10, 1000):
-        requests, url = _put_events(system, count)
-        found[f"{count} rules"] = _told(system, requests, [url], 10)
+        found[f"{count} rules"] = _told(system, *putting_events(system, count), 10)
     return found
 
 

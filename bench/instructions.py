@@ -21,6 +21,9 @@ SCENARIOS: Final[dict[str, Callable[[System], list[work.Request]]]] = {
     "put": work.put,
     "invoke": work.invoke,
     "object": fanout.small_objects,
+    "publish": lambda system: fanout.publishing(system, {})[0],
+    "publish_raw": lambda system: fanout.publishing(system, fanout.RAW)[0],
+    "events": lambda system: fanout.putting_events(system, 1)[0],
 }
 WARM: Final = 200
 COUNTED: Final = 400
