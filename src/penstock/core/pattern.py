@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from penstock.core.leaves import Leaf, Leaves, flatten, ways_to
+from penstock.core.leaves import Leaf, Leaves, Ways, flatten, ways_to
 
 Test: TypeAlias = Callable[[Any], bool]
 
@@ -53,6 +53,8 @@ class _Field:
 
 
 _Alternative: TypeAlias = tuple[_Field, ...]
+_Check: TypeAlias = tuple[str, Test, bool]
+"""A path, what its leaf has to pass, and whether there need be none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Demand:
 class Pattern:
     """A compiled pattern: `matches(event)`."""
 
-    __slots__ = ("_alternatives", "ways")
+    __slots__ = ("_alternatives", "_checks", "_walk", "ways")
 
     def __init__(self, alternatives: list[_Alternative]) -> None:
         self._alternatives = alternatives
@@ -79,15 +81,20 @@ class Pattern:
             way for fields in alternatives for field in fields for way in ways_to(field.path)
         )
         """The paths that it looks at, and the beginnings of them."""
+        self._walk = Ways(self.ways)
+        self._checks = [
+            tuple((field.path, _any_of(field), field.or_absent) for field in fields)
+            for fields in alternatives
+        ]
 
     def matches(self, event: Mapping[str, Any]) -> bool:
         """Whether an event, as parsed JSON, has what the pattern asks for."""
-        return self.matches_leaves(flatten(event, self.ways))
+        return self.matches_leaves(flatten(event, self._walk))
 
     def matches_leaves(self, leaves: Leaves) -> bool:
         """The same of an event that is flattened already."""
-        for fields in self._alternatives:  # noqa: SIM110 -- many are asked about one event
-            if _agree(fields, 0, leaves, {}):
+        for checks in self._checks:  # noqa: SIM110 -- many are asked about one event
+            if _agree(checks, 0, leaves, {}):
                 return True
         return False
 
@@ -135,25 +142,32 @@ def _float(text: str) -> float:
 
 
 def _agree(
-    fields: _Alternative, at: int, leaves: Mapping[str, list[Leaf]], place: dict[str, int]
+    checks: tuple[_Check, ...],
+    at: int,
+    leaves: Mapping[str, list[Leaf]],
+    place: dict[str, int],
 ) -> bool:
-    """Whether fields from `at` on have leaves that pass and lie in the elements chosen so far."""
-    if at == len(fields):
-        return True
-    field = fields[at]
-    absent = True
-    for value, lies_in in leaves.get(field.path, ()):
-        if lies_in and any(place.get(array, index) != index for array, index in lies_in.items()):
-            continue
-        absent = False
-        for test in field.tests:
-            if test(value):
-                break
+    """Whether checks from `at` on have leaves that pass and lie in the elements chosen so far."""
+    for number in range(at, len(checks)):
+        path, passes, or_absent = checks[number]
+        found = leaves.get(path)
+        if found is None:
+            if not or_absent:
+                return False
+        elif len(found) == 1 and not found[0][1]:
+            # Outside of arrays there is nothing to choose.
+            if not passes(found[0][0]):
+                return False
         else:
-            continue
-        if _agree(fields, at + 1, leaves, {**place, **lies_in} if lies_in else place):
-            return True
-    return absent and field.or_absent and _agree(fields, at + 1, leaves, place)
+            absent = True
+            for value, lies_in in found:
+                if any(place.get(array, index) != index for array, index in lies_in.items()):
+                    continue
+                absent = False
+                if passes(value) and _agree(checks, number + 1, leaves, {**place, **lies_in}):
+                    return True
+            return absent and or_absent and _agree(checks, number + 1, leaves, place)
+    return True
 
 
 # Compiling.
@@ -239,6 +253,24 @@ def _compile_member(key: str, value: Any, path: str) -> list[dict[str, _Field]]:
         else:
             tests.append(_compile_test(item))
     return [{path: _Field(path, tuple(tests), or_absent, tuple(value))}]
+
+
+def _any_of(field: _Field) -> Test:
+    """One test for all that a field has: a leaf passes when it passes one."""
+    tests = field.tests
+    if all(isinstance(item, str) for item in field.items):
+        # Nothing but a text is equal to one.
+        return frozenset(field.items).__contains__
+    if len(tests) == 1:
+        return tests[0]
+
+    def test(value: Any) -> bool:
+        for one in tests:  # noqa: SIM110 -- many are asked about one event
+            if one(value):
+                return True
+        return False
+
+    return test
 
 
 def _compile_test(item: Any) -> Test:

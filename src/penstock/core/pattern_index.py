@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from penstock.core.leaves import flatten
+from penstock.core.leaves import Ways, flatten
 from penstock.core.pattern import Demand, Pattern
 
 _Owner = TypeVar("_Owner")
@@ -67,7 +67,7 @@ class PatternIndex(Generic[_Owner]):
         self._entries = list(patterns)
         self._paths: dict[str, _Path] = {}
         self._always: list[int] = []
-        self._ways = frozenset(way for pattern, _ in self._entries for way in pattern.ways)
+        self._ways = Ways({way for pattern, _ in self._entries for way in pattern.ways})
         demands = [pattern.demands() for pattern, _ in self._entries]
         # How many would be found in the same place.
         company = Counter(
@@ -96,9 +96,7 @@ class PatternIndex(Generic[_Owner]):
                     candidates.update(filed.always)
                 for value, _ in found:
                     filed.find(value, candidates)
-        entries = self._entries
-        return [
-            entries[number][1]
-            for number in sorted(candidates)
-            if entries[number][0].matches_leaves(leaves)
-        ]
+        if not candidates:
+            return []
+        entries = map(self._entries.__getitem__, sorted(candidates))
+        return [owner for pattern, owner in entries if pattern.matches_leaves(leaves)]

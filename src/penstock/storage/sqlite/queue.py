@@ -1,7 +1,7 @@
 """The Queue primitive on SQLite."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -75,7 +75,8 @@ class SqliteQueue:
         if len(messages) == 1 and _is_plain(messages):
             stored = [self._insert(number, messages[0], now)]
         elif _is_plain(messages):
-            stored = self._insert_plain({number: messages}, now)
+            rows = self._insert_plain([(number, messages)], now)
+            stored = [Stored(row[5], row[0]) for row in rows]
         else:
             with self._db.atomic():
                 stored = [
@@ -103,9 +104,10 @@ class SqliteQueue:
                 for queue, messages in packed.items():
                     await self.put(queue, messages, now, dedup_since=dedup_since)
             return
-        self._insert_plain({self._db.name(queue): packed[queue] for queue in packed}, now)
+        name, notify = self._db.name, self._notify
+        self._insert_plain([(name(queue), messages) for queue, messages in packed.items()], now)
         for queue, messages in packed.items():
-            self._notify(queue, len(messages))
+            notify(queue, len(messages))
 
     def _place(self, queue: str, number: int, tenant: str) -> int:
         """The queue for a tenant's next message: the one behind when the tenant has many already."""
@@ -138,22 +140,25 @@ class SqliteQueue:
             added = 0
         self._untrimmed[queue] = added
 
-    def _insert_plain(self, packed: Mapping[int, Sequence[NewMessage]], now: int) -> list[Stored]:
-        """Store messages without group, tenant and key, by their queues' numbers."""
-        sequence = self._db.sequence(sum(map(len, packed.values())))
-        rows = []
-        for queue, messages in packed.items():
+    def _insert_plain(
+        self, packed: Sequence[tuple[int, Sequence[NewMessage]]], now: int
+    ) -> list[tuple[Any, ...]]:
+        """Store messages without group, tenant and key, by their queues' numbers. Returns their rows."""
+        rows: list[tuple[Any, ...]] = []
+        sequence = self._db.sequence(sum([len(messages) for _, messages in packed]))
+        for queue, messages in packed:
             for message in messages:
                 rows.append(row_of(queue, message, now, sequence))
                 sequence += 1
         self._db.insert(self._put_sql, rows)
-        for queue, messages in packed.items():
-            tally = self._tallies.get(queue)
+        tallies = self._tallies
+        for queue, messages in packed:
+            tally = tallies.get(queue)
             if tally is not None:
                 for message in messages:
                     tally.put(message.visible_at, message.leases, now)
                 tally.stamp = self._db.writes
-        return [Stored(row[5], row[0]) for row in rows]
+        return rows
 
     def _insert(
         self, queue: int, message: NewMessage, now: int, sequence: int | None = None
@@ -471,4 +476,7 @@ class SqliteQueue:
 
 def _is_plain(messages: Sequence[NewMessage]) -> bool:
     """Whether messages have neither group nor tenant nor key."""
-    return all(m.group is m.tenant is m.dedup is None for m in messages)
+    for message in messages:  # noqa: SIM110 -- a generator for each queue costs more than the look
+        if not (message.group is message.tenant is message.dedup is None):
+            return False
+    return True
