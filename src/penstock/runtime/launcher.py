@@ -27,6 +27,8 @@ from penstock.runtime.sandbox import (
 from penstock.runtime.spawner import Child, Spawner, SpawnError
 
 _NODE_BOOTSTRAP: Final = Path(__file__).with_name("bootstrap.mjs")
+# The native half of AWS's Python client, and what takes its place.
+_CLIENT: Final = Path(__file__).with_name("runtime_client.py")
 _SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin/:/bin"
 _SYSTEM_LIBRARIES: Final = "/lib64:/usr/lib64"
 _WRAPPER: Final = "AWS_LAMBDA_EXEC_WRAPPER"
@@ -263,7 +265,8 @@ class Launcher:
             interpreter = await self._interpreters.find(runtime)
         if runtime.family == "python":
             assert interpreter is not None
-            entries = await self._interpreters.sdk(runtime, interpreter)
+            sdk = await self._interpreters.sdk(runtime, interpreter)
+            entries = [path for path in sdk if not path.name.startswith(_CLIENT.stem)] + [_CLIENT]
             spawner = await self._python_spawner(runtime, interpreter, sandbox, entries)
         else:
             spawner = self._plain_spawner(interpreter, sandbox)

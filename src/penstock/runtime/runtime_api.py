@@ -19,6 +19,10 @@ MAX_RESPONSE: Final = 6_291_556
 _MAX_BUFFERED: Final = MAX_RESPONSE + 65_536
 _INITIALS: Final = b"LlEe"
 """What the names of the fields begin with that mean something here."""
+_ACCEPTED: Final = (
+    b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\n"
+    b'Content-Length: 15\r\n\r\n{"status":"OK"}'
+)
 _REASONS: Final = {
     200: "OK",
     202: "Accepted",
@@ -80,6 +84,9 @@ class Connection(asyncio.Protocol):
         self.headers: dict[bytes, str] = {}
         """Those of Lambda's own, by lower-case name."""
         self.body_size = 0
+        self._accepted = b""
+        """What is still to be said of a post."""
+        self._waits = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
         self._transport = transport  # type: ignore[assignment]
@@ -92,6 +99,11 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             self.close()
+            return
+        # Who has asked for the next event already hears of the last one with it.
+        if self._accepted and not self._waits and self._transport is not None:
+            self._transport.write(self._accepted)
+            self._accepted = b""
 
     def on_message_begin(self) -> None:
         """Parser: a request begins."""
@@ -126,6 +138,7 @@ class Connection(asyncio.Protocol):
         path = self._url.decode("latin-1")
         action = path[len(PREFIX) :] if path.startswith(PREFIX) else ""
         if method == b"GET" and action == "invocation/next":
+            self._waits = True
             self._calls.on_next(self)
             return
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
@@ -171,11 +184,13 @@ class Connection(asyncio.Protocol):
             f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(body)}\r\n{headers}\r\n"
         )
-        self._transport.write(head.encode("latin-1") + body)
+        self._transport.write(self._accepted + head.encode("latin-1") + body)
+        self._accepted = b""
+        self._waits = False
 
     def accept(self) -> None:
-        """Say that a post was taken."""
-        self.answer(202, b'{"status":"OK"}')
+        """Say that a post was taken: at once, or with the next event if that was asked for in the same breath."""
+        self._accepted = _ACCEPTED
 
     def refuse(self, status: int, kind: str, message: str) -> None:
         """Say why not, as the Runtime API does."""

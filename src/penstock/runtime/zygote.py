@@ -46,7 +46,9 @@ def preload(sdk: str) -> None:
         "traceback",
         "urllib.request",
         "concurrent.futures",
+        "awslambdaric.lambda_config",
         "awslambdaric.lambda_context",
+        "awslambdaric.lambda_runtime_client",
         "awslambdaric.lambda_runtime_exception",
         "awslambdaric.lambda_runtime_log_utils",
         "awslambdaric.lambda_runtime_marshaller",
@@ -367,7 +369,7 @@ def run_function(request: dict[str, Any], sdk: str) -> None:
     sys.path[:0] = folders
     prefer_packaged(folders, sdk)
     sys.argv = ["bootstrap", request["handler"]]
-    # The client's native half starts libcurl when imported: after the fork, never before.
+    # What is left of the client reads the function's variables when it is imported.
     importlib.import_module("awslambdaric.__main__").main(sys.argv)
 
 
