@@ -331,9 +331,10 @@ def _s3_entrances(
     form = FormDoor(s3.post, identities, error, pipeline.admit, pipeline.context_of, checks=checks)
     cors = CorsDoors(s3.cors, error, ids.uuid, pipeline.handle)
     return (
-        Entrance(cors.around(form), methods=["POST"]),
+        Entrance(cors.around(form), methods=["POST"], forms=True),
         Entrance(cors.preflight, methods=["OPTIONS"]),
-        Entrance(cors.around(pipeline.handle)),
+        Entrance(cors.around(pipeline.handle), crossing=True),
+        Entrance(pipeline.handle),
     )
 
 

@@ -38,6 +38,35 @@ async def test_conditional_put(store: Store) -> None:
     assert await store.table.delete("t", b"p", b"s", expect=newer)
 
 
+async def test_stamp_changes_with_the_documents(store: Store) -> None:
+    """A stamp stays while a table does, and is another one after every change and after one that is undone."""
+    table = store.table
+
+    async def fail() -> None:
+        async with store.transaction() as tx:
+            await tx.table.put("t", b"p", b"s", b"two")
+            await tx.table.put("t", b"p", b"r", b"two")
+            within.append(tx.table.stamp("t"))
+            raise ValueError
+
+    within: list[int] = []
+    seen = {table.stamp("t")}
+    for change in (
+        lambda: table.put("t", b"p", b"s", b"one"),
+        lambda: table.delete("t", b"p", b"s"),
+        lambda: table.drop("t"),
+    ):
+        await change()
+        seen.add(table.stamp("t"))
+        await table.put("other", b"p", b"s", b"one")
+        assert table.stamp("t") in seen
+    with pytest.raises(ValueError):
+        await fail()
+
+    assert len(seen) == 4
+    assert table.stamp("t") not in {*seen, *within}
+
+
 async def test_version_is_not_used_again(store: Store) -> None:
     """A document that was deleted and written again is another version."""
     version = await store.table.put("t", b"p", b"s", b"one")

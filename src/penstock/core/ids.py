@@ -7,7 +7,7 @@ from typing import Final
 
 _LOWER_ALNUM: Final = string.ascii_lowercase + string.digits
 _UPPER_ALNUM: Final = string.ascii_uppercase + string.digits
-# An odd factor permutes the 64-bit numbers.
+# An odd step leads through all of the 64-bit numbers.
 _STIR: Final = 0x9E3779B97F4A7C15
 _MASK: Final = (1 << 64) - 1
 # The two highest bits of this digit are fixed in a UUID.
@@ -21,18 +21,18 @@ class Ids:
         self.random: random.Random = random.SystemRandom() if seed is None else random.Random(seed)
         # Quick draws for identifiers that need not be unguessable, from a generator that the source has seeded.
         self._bits = random.Random(self.random.getrandbits(256)).getrandbits
-        self._count = self.random.getrandbits(64)
+        self._drawn = self.random.getrandbits(64)
         own = f"{self.random.getrandbits(64):016x}"
         self._middle = f"-{own[:4]}-4{own[4:7]}-{_VARIANT[own[7]]}{own[8:11]}-{own[11:15]}"
 
     def uuid(self) -> str:
         """A version 4 UUID as text.
 
-        Half of it is this generator's own, half a count stirred by an odd factor: never the same twice, and several
-        times as fast as drawing 128 bits each time. It identifies; it is no secret.
+        Half of it is this generator's own, half a number to which an odd one is added each time: it comes back after all
+        others of 64 bits, and is several times as fast as drawing 128 bits. It identifies; it is no secret.
         """
-        self._count += 1
-        text = (self._count * _STIR & _MASK).to_bytes(8, "big").hex()
+        drawn = self._drawn = self._drawn + _STIR & _MASK
+        text = drawn.to_bytes(8, "big").hex()
         return text[:8] + self._middle + text[8:]
 
     def token(self, length: int) -> str:

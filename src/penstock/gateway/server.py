@@ -4,7 +4,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from penstock.api import Answering, HttpRequest, HttpResponse
 from penstock.clock import Clock
@@ -14,10 +14,23 @@ from penstock.gateway.http1 import HttpServer
 Door: TypeAlias = Callable[[HttpRequest], Answering | None]
 """Answers a request, or None to leave it to the next door."""
 
-_KNOWN_HOSTS: Final = 1000
+_KNOWN_KINDS: Final = 1000
 _NOBODY: Final = HttpResponse(
     404, [("content-type", "application/json")], b'{"message":"Not Found"}'
 )
+
+
+class Kind(NamedTuple):
+    """What of a request decides which doors there are for it."""
+
+    method: str
+    segment: str | None
+    """The first component of the path, if there are doors that ask for it."""
+    host: str
+    crosses: bool
+    """Whether a page of another origin sends it."""
+    is_form: bool
+    """Whether it is an HTML form with files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +44,18 @@ class Entrance:
     segments: Sequence[str] = ()
     hosts: Sequence[str] = ()
     methods: Sequence[str] = ()
+    forms: bool = False
+    """Only HTML forms with files."""
+    crossing: bool = False
+    """Only requests that pages of other origins send; all of these, so that there is no door behind it for them."""
 
-    def is_for(self, method: str, segment: str | None, host: str) -> bool:
+    def is_for(self, kind: Kind) -> bool:
         """Whether requests of this kind are shown to the door."""
-        if self.methods and method not in self.methods:
+        if self.methods and kind.method not in self.methods:
             return False
-        placed = segment in self.segments or any(part in host for part in self.hosts)
+        if (self.forms and not kind.is_form) or (self.crossing and not kind.crosses):
+            return False
+        placed = kind.segment in self.segments or any(part in kind.host for part in self.hosts)
         return placed or not (self.segments or self.hosts)
 
 
@@ -47,7 +66,7 @@ async def _nobody() -> HttpResponse:
 class Gateway:
     """A list of entrances, and the server that leads to them.
 
-    Which doors there are for a host, a method and a path's first component is found out once.
+    Which doors there are for a kind of request is found out once.
     """
 
     def __init__(
@@ -61,7 +80,7 @@ class Gateway:
         """`takes_stream` speaks for the last door."""
         self._entrances = entrances
         self._segments = {segment for each in entrances for segment in each.segments}
-        self._by_host: dict[str, dict[tuple[str, str | None], list[Door]]] = {}
+        self._by_kind: dict[tuple[str, str | None, str | None, bool, bool], list[Door]] = {}
         self._takes_stream = takes_stream
         self._server = HttpServer(self.answer, durability, clock, max_body, self.takes_stream)
 
@@ -84,20 +103,35 @@ class Gateway:
 
     def _doors(self, request: HttpRequest) -> list[Door]:
         """The doors that there are for a request, in order."""
-        host = request.headers.get("host") or ""
-        known = self._by_host.get(host)
-        if known is None:
-            if len(self._by_host) >= _KNOWN_HOSTS:
-                self._by_host.clear()
-            known = self._by_host[host] = {}
-        segment = request.path[1:].partition("/")[0] or None
-        if segment not in self._segments:
-            segment = None
-        kind = (request.method, segment)
-        doors = known.get(kind)
+        headers = request.headers
+        segment = None
+        if request.path != "/":
+            segment = request.path[1:].partition("/")[0]
+            if segment not in self._segments:
+                segment = None
+        kind = (
+            request.method,
+            segment,
+            headers.get("host"),
+            headers.get("origin") is not None,
+            (headers.get("content-type") or "").startswith("multipart/form-data"),
+        )
+        doors = self._by_kind.get(kind)
         if doors is None:
-            doors = [each.door for each in self._entrances if each.is_for(*kind, host)]
-            known[kind] = doors
+            if len(self._by_kind) >= _KNOWN_KINDS:
+                self._by_kind.clear()
+            method, segment, host, crosses, is_form = kind
+            found = Kind(method, segment, host or "", crosses, is_form)
+            doors = self._by_kind[kind] = self._find(found)
+        return doors
+
+    def _find(self, kind: Kind) -> list[Door]:
+        doors = []
+        for entrance in self._entrances:
+            if entrance.is_for(kind):
+                doors.append(entrance.door)
+                if entrance.crossing:
+                    break
         return doors
 
     async def serve(

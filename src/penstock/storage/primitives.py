@@ -244,6 +244,13 @@ class Row:
 class Table(Protocol):
     """An ordered map from (partition, sort) to a document, conditional by version. Keys compare as bytes."""
 
+    def stamp(self, table: str) -> int:
+        """A number that is another one as soon as a document may have changed, also when a change is undone.
+
+        What was made of a table's documents holds as long as this number does.
+        """
+        ...
+
     async def get(self, table: str, partition: bytes, sort: bytes) -> Row | None:
         """The document, or None."""
         ...

@@ -17,7 +17,10 @@ from penstock.storage.primitives import Leased
 _FORBIDDEN: Final = re.compile(
     "[^\\x09\\x0a\\x0d\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]"
 )
-_PLAIN: Final = bytes([9, 10, 13, *range(32, 127)])
+# Plain ASCII text stays as it is, and nothing else does.
+_PLAIN: Final = bytes(
+    code if code in (9, 10, 13) or 32 <= code < 127 else code ^ 128 for code in range(256)
+)
 _TOKEN: Final = re.compile(r"[!-~]{1,128}")
 # AWS: letters beyond ASCII are taken too, although the API reference says otherwise (recorded by LocalStack).
 _ATTRIBUTE_NAME: Final = re.compile(r"[\w.\-]+")
@@ -49,9 +52,12 @@ def check_body(body: str | None) -> bytes:
             "MissingRequiredParameterException",
             "The request must contain the parameter MessageBody.",
         )
-    # Plain ASCII, as most bodies are, needs no look at every character.
-    plain = body.isascii() and not body.encode().translate(None, _PLAIN)
-    if not plain and (found := _FORBIDDEN.search(body)):
+    if body.isascii():
+        # As most bodies are: a pattern takes several times as long.
+        data = body.encode()
+        if data.translate(_PLAIN) == data:
+            return data
+    if found := _FORBIDDEN.search(body):
         raise AwsError("InvalidMessageContents", _forbidden(found.group(), "message body"))
     return body.encode()
 

@@ -70,7 +70,7 @@ class Messages:
     @operation("SendMessage")
     async def send_message(self, ctx: Context, request: Request) -> Result:
         """Store one message."""
-        queue = await self._queues.by_url(ctx, request)
+        queue = self._queues.known(ctx, request) or await self._queues.by_url(ctx, request)
         message = self._message(queue, request, ctx.principal_id, ctx.trace, ctx.now)
         if queue.fifo:
             self._rates.take(queue, "SendMessage", ctx.now, (str(message.group),))
@@ -103,7 +103,7 @@ class Messages:
     @operation("SendMessageBatch")
     async def send_message_batch(self, ctx: Context, request: Request) -> Result:
         """Store up to ten messages in order; each entry is answered for itself."""
-        queue = await self._queues.by_url(ctx, request)
+        queue = self._queues.known(ctx, request) or await self._queues.by_url(ctx, request)
         entries = entries_of(request, "SendMessageBatch")
         total = sum(
             len((e.get("MessageBody") or "").encode())
@@ -166,7 +166,7 @@ class Messages:
         dedup = None
         if queue.fifo or "MessageDeduplicationId" in request:
             dedup = self._dedup(queue, request, group, body)
-        delay = self._delay(queue, request)
+        delay = self._delay(queue, request) if "DelaySeconds" in request else queue.delay_ms
         tenant = None if queue.fifo else group
         # By position: by keyword it takes several times as long.
         return NewMessage(
@@ -216,7 +216,7 @@ class Messages:
     @operation("ReceiveMessage")
     async def receive_message(self, ctx: Context, request: Request) -> Result:
         """Lease up to ten messages, waiting for the first one if asked to."""
-        queue = await self._queues.by_url(ctx, request)
+        queue = self._queues.known(ctx, request) or await self._queues.by_url(ctx, request)
         limit = request.get("MaxNumberOfMessages", 1)
         if not 1 <= limit <= 10:
             raise invalid(
@@ -310,7 +310,7 @@ class Messages:
     @operation("DeleteMessage")
     async def delete_message(self, ctx: Context, request: Request) -> None:
         """Settle a message by its receipt handle."""
-        queue = await self._queues.by_url(ctx, request)
+        queue = self._queues.known(ctx, request) or await self._queues.by_url(ctx, request)
         if queue.fifo:
             self._rates.take(queue, "DeleteMessage", ctx.now)
         await self._delete(ctx, queue, request)
@@ -318,7 +318,7 @@ class Messages:
     @operation("DeleteMessageBatch")
     async def delete_message_batch(self, ctx: Context, request: Request) -> Result:
         """Settle up to ten messages."""
-        queue = await self._queues.by_url(ctx, request)
+        queue = self._queues.known(ctx, request) or await self._queues.by_url(ctx, request)
         if queue.fifo:
             return await self._each(ctx, request, "DeleteMessage", self._delete)
         receipts: list[str] = []
@@ -350,7 +350,7 @@ class Messages:
     @operation("ChangeMessageVisibility")
     async def change_message_visibility(self, ctx: Context, request: Request) -> None:
         """Move the end of a lease; 0 ends it now."""
-        queue = await self._queues.by_url(ctx, request)
+        queue = self._queues.known(ctx, request) or await self._queues.by_url(ctx, request)
         if queue.fifo:
             self._rates.take(queue, "ChangeMessageVisibility", ctx.now)
         await self._change(ctx, queue, request)
@@ -391,7 +391,7 @@ class Messages:
         name: str,
         act: Callable[[Context, QueueRecord, Mapping[str, Any]], Awaitable[None]],
     ) -> Result:
-        queue = await self._queues.by_url(ctx, request)
+        queue = self._queues.known(ctx, request) or await self._queues.by_url(ctx, request)
         entries = entries_of(request, f"{name}Batch")
         if queue.fifo:
             self._rates.take(queue, name, ctx.now)

@@ -22,6 +22,7 @@ MAX_IN_FLIGHT: Final = 120_000
 _DELETED: Final = "sqs/deleted"
 _PURGE_MS: Final = 60_000
 _DELETE_MS: Final = 60_000
+_KNOWN_URLS: Final = 10_000
 _EXPIRE_AT_ONCE: Final = 5_000
 _READ_ONLY: Final = (
     "ApproximateNumberOfMessages",
@@ -40,6 +41,9 @@ class Queues:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._cache: dict[tuple[bytes, bytes], QueueRecord] = {}
+        self._by_url: dict[tuple[str, str, str | None], QueueRecord] = {}
+        """What URLs name for callers from an account and region, as long as no queue has changed."""
+        self._stamp = 0
         self.on_create: Callable[[], None] = lambda: None
         """Called when there is a new queue."""
 
@@ -69,6 +73,15 @@ class Queues:
             yield [self._decoded(row) for row in rows]
             after = (rows[-1].partition, rows[-1].sort)
 
+    def known(self, ctx: Context, request: Request) -> QueueRecord | None:
+        """The queue that `QueueUrl` names, if that was found out before; else ask `by_url`."""
+        stamp = self._store.table.stamp(TABLE)
+        if stamp != self._stamp:
+            self._stamp = stamp
+            self._by_url.clear()
+            return None
+        return self._by_url.get((ctx.account, ctx.region, request.get("QueueUrl")))
+
     async def by_url(self, ctx: Context, request: Request) -> QueueRecord:
         """The queue that `QueueUrl` names: its last two components are the account and the name."""
         url = request.get("QueueUrl")
@@ -84,6 +97,10 @@ class Queues:
         record = await self.find(account, ctx.region, parts[-1])
         if record is None:
             raise missing_queue(ctx)
+        if self._stamp == self._store.table.stamp(TABLE):
+            if len(self._by_url) >= _KNOWN_URLS:
+                self._by_url.clear()
+            self._by_url[ctx.account, ctx.region, url] = record
         return record
 
     async def by_arn(self, arn: str) -> QueueRecord | None:

@@ -75,9 +75,6 @@ class Connection:
                 block.held = (sql, bindings)
                 return
             block.begin()
-        self._run(sql, bindings)
-
-    def _run(self, sql: str, bindings: tuple[Any, ...]) -> None:
         self.group.begin()
         self.writes += 1
         try:
@@ -88,7 +85,7 @@ class Connection:
     def change(self, sql: str, bindings: tuple[Any, ...]) -> int:
         """Run a statement in the open group. Returns how many rows it changed."""
         self._begin()
-        self._run(sql, bindings)
+        self.run(sql, bindings)
         return self.driver.changes()
 
     def write(self, sql: str, bindings: tuple[Any, ...]) -> list[Any]:

@@ -72,11 +72,12 @@ class SqliteQueue:
     ) -> list[Stored]:
         """Store messages in order; see `primitives.Queue`."""
         number = self._db.name(queue)
-        if len(messages) == 1 and _is_plain(messages):
-            stored = [self._insert(number, messages[0], now)]
-        elif _is_plain(messages):
-            rows = self._insert_plain([(number, messages)], now)
-            stored = [Stored(row[5], row[0]) for row in rows]
+        if _is_plain(messages):
+            if len(messages) == 1:
+                stored = [self._insert(number, messages[0], now)]
+            else:
+                rows = self._insert_plain([(number, messages)], now)
+                stored = [Stored(row[5], row[0]) for row in rows]
         else:
             with self._db.atomic():
                 stored = [

@@ -1,7 +1,7 @@
 -- name: put_message
--- Append one message.
-INSERT INTO message (sequence, queue, visible_at, leases, sent_at, first_leased_at, id, group_name, tenant, dedup, source, attributes, body)
-VALUES (?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?);
+-- Append one message: sequence, queue, visible_at, leases, sent_at, first_leased_at, id, group_name, tenant, dedup,
+-- source, attributes, body.
+INSERT INTO message VALUES (?,?,?,?,?,0,?,?,?,?,?,?,?);
 
 -- name: mark_ordered
 -- Remember that the queue's messages belong to groups.

@@ -21,10 +21,22 @@ class SqliteTable:
     def __init__(self, connection: Connection) -> None:
         self._db = connection
         self._rows: dict[tuple[int, bytes, bytes], Row] = {}
+        self._stamps: dict[str, int] = {}
+        """The stamps of tables whose documents have not changed since somebody asked."""
+        self._stamped = 0
         connection.on_forget.append(self._rows.clear)
+        connection.on_forget.append(self._stamps.clear)
         self._sql = load_queries("penstock.storage.sqlite", "table.sql")
         self._get_sql = self._sql["get_document"]
         self._put_sql = self._sql["put_document"]
+
+    def stamp(self, table: str) -> int:
+        """What changes with the documents; see `primitives.Table`."""
+        stamp = self._stamps.get(table)
+        if stamp is None:
+            self._stamped += 1
+            stamp = self._stamps[table] = self._stamped
+        return stamp
 
     async def get(self, table: str, partition: bytes, sort: bytes) -> Row | None:
         """The document, or None; see `primitives.Table`."""
@@ -58,6 +70,7 @@ class SqliteTable:
         expect: int | None = None,
     ) -> int:
         """Store a document, conditionally; see `primitives.Table`."""
+        self._stamps.pop(table, None)
         number = self._db.name(table)
         version = self._db.sequence()
         row = Row(partition, sort, document, version)
@@ -95,6 +108,7 @@ class SqliteTable:
             rows = self._db.read(self._get_sql, (number, partition, sort))
             if (rows[0][1] if rows else 0) != expect:
                 raise Conflict(f"{table}: not version {expect}")
+        self._stamps.pop(table, None)
         self._rows.pop((number, partition, sort), None)
         return self._db.change(self._sql["delete_document"], (number, partition, sort)) > 0
 
@@ -133,6 +147,7 @@ class SqliteTable:
         """Remove every document; see `primitives.Table`."""
         number = self._db.known(table)
         if number is not None:
+            self._stamps.pop(table, None)
             self._db.run(self._sql["drop_documents"], (number,))
             self._rows.clear()
 
