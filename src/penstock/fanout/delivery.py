@@ -8,11 +8,11 @@ import orjson
 from penstock.storage.primitives import Leased
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Delivery:
     """Where an event goes, and on whose behalf. It travels in the attributes of a message whose body is the payload.
 
-    Many are made and few encoded, so it is not frozen; `request` and `own` may be shared, and nobody changes them.
+    Many are made and few encoded, so it is not frozen; one may be shared by many events, and nobody changes it then.
     """
 
     to: str
@@ -38,6 +38,27 @@ class Delivery:
     def service(self) -> str:
         """The service of the target's ARN, or `http` for a URL."""
         return self.to.split(":", 3)[2] if self.to.startswith("arn:") else "http"
+
+    def for_event(
+        self,
+        trace: str | None,
+        request: dict[str, Any] | None = None,
+        own: dict[str, Any] | None = None,
+    ) -> "Delivery":
+        """This delivery with what an event brings; `request` and `own` as here, unless given. Itself if that is nothing."""
+        if trace is None and request is None and own is None:
+            return self
+        return Delivery(
+            self.to,
+            self.arn,
+            self.account,
+            self.region,
+            self.principal,
+            trace,
+            self.request if request is None else request,
+            self.letters_to,
+            self.own if own is None else own,
+        )
 
     def encode(self) -> bytes:
         """As a message's attributes."""

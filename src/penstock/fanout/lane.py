@@ -1,6 +1,6 @@
 """Lanes: the durable queue of a sender's deliveries, and the subscription that takes them to their targets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
@@ -22,24 +22,15 @@ _LEASE_MS: Final = 30_000
 _AT_ONCE: Final = Scaling(start=64, most=64)
 _DEDUP_MS: Final = 300_000
 
-Packed: TypeAlias = Mapping[str, Sequence[NewMessage]]
-"""Messages by the queue that they are to be put in."""
+Packed: TypeAlias = dict[str, list[NewMessage]]
+"""Messages by the queue that they are to be put in. Whoever is given it may add to it."""
 
 
-class Intake(Protocol):
-    """How a queue takes messages from those who put them themselves."""
-
-    async def __call__(
-        self,
-        queue_arn: str,
-        requests: Sequence[Request],
-        *,
-        sender: str,
-        trace: str | None,
-        now: int,
-    ) -> Sequence[NewMessage | None]:
-        """The messages that SendMessage would store for requests; None for those that it would refuse."""
-        ...
+Take: TypeAlias = Callable[[Request, str, str | None], NewMessage | None]
+"""The message that SendMessage would store for a request, by the sender's account and the trace header; None for what it
+would refuse."""
+Intake: TypeAlias = Callable[[str, int], Awaitable[Take | None]]
+"""How the queue of an ARN takes messages now (ms) from those who put them themselves; None where there is no such queue."""
 
 
 class Engine(Protocol):
@@ -118,37 +109,37 @@ class Lane:
         An event for a queue here that takes it is that queue's message at once: the transaction of its sender is the
         hand-over. Every other delivery is a message of the lane, and so is all that a fault may hit.
         """
-        taken = {} if self._given.faults.active else await self._taken(deliveries, ctx.now)
-        packed: dict[str, list[NewMessage]] = {}
-        for number, (delivery, body) in enumerate(deliveries):
-            where, message = delivery.to, taken.get(number)
+        given, now = self._given, ctx.now
+        faulty = given.faults.active
+        takes: dict[str, Take | None] = {}
+        packed: Packed = {}
+        for delivery, body in deliveries:
+            where, message = delivery.to, None
+            if where.startswith("arn:aws:sqs:") and not faulty:
+                if where not in takes:
+                    takes[where] = await given.intake(where, now)
+                take = takes[where]
+                if take is not None:
+                    request = request_to_queue(delivery, body)
+                    message = take(request, delivery.account, delivery.trace)
             if message is None:
                 # Whether to try again what a queue refused is the policy's to say.
                 where = self._subscription.id
-                message = NewMessage(
-                    id=self._given.ids.uuid(),
-                    body=body,
-                    attributes=delivery.encode(),
-                    visible_at=ctx.now,
-                )
-            packed.setdefault(where, []).append(message)
+                message = NewMessage(given.ids.uuid(), body, now, delivery.encode())
+            if where in packed:
+                packed[where].append(message)
+            else:
+                packed[where] = [message]
         return packed
 
-    async def _taken(
-        self, deliveries: Sequence[tuple[Delivery, bytes]], now: int
-    ) -> dict[int, NewMessage | None]:
-        """What queues take, by the number of the delivery. Each queue is asked once, for all that goes there alike."""
-        asked: dict[tuple[str, str, str | None], list[int]] = {}
-        for number, (delivery, _) in enumerate(deliveries):
-            if delivery.to.startswith("arn:aws:sqs:"):
-                key = delivery.to, delivery.account, delivery.trace
-                asked.setdefault(key, []).append(number)
-        taken: dict[int, NewMessage | None] = {}
-        for (to, sender, trace), numbers in asked.items():
-            requests = [request_to_queue(*deliveries[number]) for number in numbers]
-            messages = await self._given.intake(to, requests, sender=sender, trace=trace, now=now)
-            taken.update(zip(numbers, messages, strict=True))
-        return taken
+
+def add(packed: Packed, more: Packed) -> Packed:
+    """All messages of both, those of `more` last; either may be changed by it."""
+    if not packed:
+        return more
+    for queue, messages in more.items():
+        packed.setdefault(queue, []).extend(messages)
+    return packed
 
 
 async def put(tx: Primitives, packed: Packed, now: int) -> None:

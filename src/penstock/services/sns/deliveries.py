@@ -13,12 +13,30 @@ from penstock.core.retry import DeadLetter
 from penstock.core.sns_filter import attribute_values, body_value
 from penstock.core.sqs_message import binary_values
 from penstock.delivery.model import Failed, Scaling
-from penstock.fanout import Delivery, Fanout, Lane, Letter, NotYetError, OwnLanes, Pace, Packed, put
+from penstock.fanout import (
+    Delivery,
+    Fanout,
+    Lane,
+    Letter,
+    NotYetError,
+    OwnLanes,
+    Pace,
+    Packed,
+    add,
+    put,
+)
 from penstock.services.sns.delivery_policy import DEFAULT_RETRY, schedule_of
 from penstock.services.sns.envelope import Envelope, function_event
 from penstock.services.sns.message import Message, plain_attributes
 from penstock.services.sns.outbox import append, entry
-from penstock.services.sns.repository import Repository, Route, Routes, lane_of
+from penstock.services.sns.repository import (
+    PLAIN_TEXT,
+    PRINCIPAL,
+    Repository,
+    Route,
+    Routes,
+    lane_of,
+)
 from penstock.services.sns.signature import Signers
 from penstock.services.sns.subscription import HTTP, MAIL, SubscriptionRecord
 from penstock.services.sns.topic import Topic
@@ -34,8 +52,6 @@ _HEADERS: Final = {
     "accept-encoding": "gzip,deflate",
 }
 _PLAIN: Final = "text/plain; charset=UTF-8"
-_PLAIN_TEXT: Final = ("email", "sms", "application")
-_PRINCIPAL: Final = "sns.amazonaws.com"
 
 
 @dataclass(slots=True)
@@ -43,13 +59,8 @@ class Plan:
     """What one message puts where."""
 
     message: Message
-    packed: dict[str, list[NewMessage]] = field(default_factory=dict)
+    packed: Packed = field(default_factory=dict)
     outbox: list[bytes] = field(default_factory=list)
-
-    def add(self, packed: Packed) -> None:
-        """Add what was packed."""
-        for queue, messages in packed.items():
-            self.packed.setdefault(queue, []).extend(messages)
 
 
 @dataclass(slots=True)
@@ -58,7 +69,7 @@ class Draft:
 
     message: Message
     envelope: Envelope
-    chosen: list[Route] = field(default_factory=list)
+    chosen: Sequence[Route] = ()
 
 
 class Deliveries:
@@ -114,10 +125,10 @@ class Deliveries:
 
         What was prepared once is not signed again: when nothing is left to sign, no other task comes in between.
         """
-        draft.chosen = _chosen(routes.routes, draft.message)
-        for route in draft.chosen:
-            if _enveloped(route):
-                await draft.envelope.prepare(draft.message.text_for(_structure_key(route)))
+        draft.chosen = _chosen(routes, draft.message)
+        text_for = draft.message.text_for
+        for text in {text_for(route.key): None for route in draft.chosen if route.enveloped}:
+            await draft.envelope.prepare(text)
 
     async def plan(self, ctx: Context, topic: Topic, draft: Draft) -> Plan:
         """What a message that was prepared puts where. No other task comes between this and its transaction."""
@@ -126,22 +137,25 @@ class Deliveries:
         shared: list[tuple[Delivery, bytes]] = []
         for route in draft.chosen:
             protocol = route.record.protocol
-            text = message.text_for(_structure_key(route))
-            body = text.encode()
-            if _enveloped(route):
+            text = message.text_for(route.key)
+            if route.enveloped:
                 body = draft.envelope.body(text, route.record.arn)
-            if protocol in _PLAIN_TEXT or protocol in MAIL:
+            else:
+                body = text.encode()
+            if protocol in PLAIN_TEXT or protocol in MAIL:
                 plan.outbox.append(_outbox_entry(route, message, body.decode()))
                 continue
             delivery = _delivery(ctx, topic, route, message)
             if protocol in HTTP:
-                plan.add(await self._to_own_lane(ctx, route, delivery, body))
+                packed = await self._to_own_lane(ctx, route, delivery, body)
+                plan.packed = add(plan.packed, packed)
             elif topic.fifo:
-                plan.add(await self._in_order(ctx, delivery, body, message))
+                packed = await self._in_order(ctx, delivery, body, message)
+                plan.packed = add(plan.packed, packed)
             else:
                 shared.append((delivery, body))
         if shared:
-            plan.add(await self._shared.pack(ctx, shared))
+            plan.packed = add(plan.packed, await self._shared.pack(ctx, shared))
         return plan
 
     async def _to_own_lane(
@@ -186,7 +200,7 @@ class Deliveries:
             arn=record.arn,
             account=topic.account,
             region=topic.region,
-            principal=_PRINCIPAL,
+            principal=PRINCIPAL,
             own={"headers": headers},
         )
         return await self._confirmations.pack(ctx, [(delivery, body)])
@@ -215,22 +229,23 @@ class Deliveries:
 
 async def carry_out(tx: Primitives, plans: Sequence[Plan], account: str, now: int) -> None:
     """Put what plans say."""
-    packed: dict[str, list[NewMessage]] = {}
+    packed: Packed = {}
     outbox: list[bytes] = []
     for plan in plans:
-        for queue, messages in plan.packed.items():
-            packed.setdefault(queue, []).extend(messages)
+        packed = add(packed, plan.packed)
         outbox += plan.outbox
     await put(tx, packed, now)
     if outbox:
         await append(tx, account, outbox, now)
 
 
-def _chosen(routes: Sequence[Route], message: Message) -> list[Route]:
+def _chosen(routes: Routes, message: Message) -> Sequence[Route]:
     """The routes whose filters the message passes; what they look at is read once."""
+    if not routes.filtered:
+        return routes.routes
     seen: dict[str, Any] = {}
     chosen = []
-    for route in routes:
+    for route in routes.routes:
         test = route.filter
         if test is not None:
             if test.scope not in seen:
@@ -245,51 +260,42 @@ def _chosen(routes: Sequence[Route], message: Message) -> list[Route]:
     return chosen
 
 
-def _enveloped(route: Route) -> bool:
-    return not route.raw and route.record.protocol not in _PLAIN_TEXT
-
-
-def _structure_key(route: Route) -> str:
-    """By which key a message structure has the text for a subscription: its protocol, or the device's platform."""
-    record = route.record
-    return record.endpoint.split("/")[1] if record.protocol == "application" else record.protocol
-
-
 def _delivery(ctx: Context, topic: Topic, route: Route, message: Message) -> Delivery:
-    record = route.record
+    """The delivery of a message by a route: the route's own, as far as the message brings nothing."""
+    protocol = route.record.protocol
+    if protocol in HTTP:
+        return route.delivery.for_event(ctx.trace, own=_own_of_http(topic, route, message))
+    if protocol != "sqs":
+        return route.delivery.for_event(ctx.trace)
+    if message.group is None and not (route.raw and message.attributes):
+        return route.delivery.for_event(ctx.trace)
     own: dict[str, Any] = {}
     request: dict[str, Any] = {}
-    if record.protocol in HTTP:
-        own["headers"] = _headers("Notification", message.id, topic.arn, route.content_type)
-        own["headers"]["x-amz-sns-subscription-arn"] = record.arn
-        if route.raw:
-            own["headers"]["x-amz-sns-rawdelivery"] = "true"
-        if route.retry != DEFAULT_RETRY:
-            own["retry"] = route.retry
-        if route.rate:
-            own["rate"] = route.rate
-    elif record.protocol == "sqs":
-        if route.raw and message.attributes:
-            request["MessageAttributes"] = plain_attributes(message.attributes)
-        ordered = record.endpoint.endswith(".fifo")
-        # AWS: a standard queue learns the group from a standard topic alone (recorded by LocalStack).
-        if message.group is not None and (ordered or not topic.fifo):
-            request["MessageGroupId"] = message.group
-        if message.dedup is not None:
-            own |= {"group": message.group, "dedup": message.dedup}
-            if ordered:
-                request["MessageDeduplicationId"] = message.dedup
-    return Delivery(
-        to=record.endpoint,
-        arn=record.arn,
-        account=topic.account,
-        region=topic.region,
-        principal=_PRINCIPAL,
-        trace=ctx.trace,
-        request=request,
-        letters_to=route.letters_to,
-        own=own,
-    )
+    if route.raw and message.attributes:
+        request["MessageAttributes"] = plain_attributes(message.attributes)
+    ordered = route.record.endpoint.endswith(".fifo")
+    # AWS: a standard queue learns the group from a standard topic alone (recorded by LocalStack).
+    if message.group is not None and (ordered or not topic.fifo):
+        request["MessageGroupId"] = message.group
+    if message.dedup is not None:
+        own = {"group": message.group, "dedup": message.dedup}
+        if ordered:
+            request["MessageDeduplicationId"] = message.dedup
+    return route.delivery.for_event(ctx.trace, request, own)
+
+
+def _own_of_http(topic: Topic, route: Route, message: Message) -> dict[str, Any]:
+    """What the sender to an endpoint needs."""
+    headers = _headers("Notification", message.id, topic.arn, route.content_type)
+    headers["x-amz-sns-subscription-arn"] = route.record.arn
+    if route.raw:
+        headers["x-amz-sns-rawdelivery"] = "true"
+    own: dict[str, Any] = {"headers": headers}
+    if route.retry != DEFAULT_RETRY:
+        own["retry"] = route.retry
+    if route.rate:
+        own["rate"] = route.rate
+    return own
 
 
 def _headers(kind: str, id_: str, topic_arn: str, content_type: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from penstock.core.sns_filter import Filter
+from penstock.fanout import Delivery
 from penstock.services.sns.archive import dedup_of
 from penstock.services.sns.delivery_policy import effective_policy
 from penstock.services.sns.subscription import HTTP, SubscriptionRecord
@@ -14,6 +15,9 @@ from penstock.storage.primitives import Primitives, Row, Store
 TOPICS: Final = "sns/topics"
 SUBSCRIPTIONS: Final = "sns/subscriptions"
 TOKENS: Final = "sns/tokens"
+PRINCIPAL: Final = "sns.amazonaws.com"
+PLAIN_TEXT: Final = ("email", "sms", "application")
+"""Protocols without envelopes."""
 _PAGE: Final = 1000
 _MOST_ROUTES: Final = 10_000
 
@@ -25,7 +29,12 @@ class Route:
     record: SubscriptionRecord
     filter: Filter | None
     raw: bool
-    letters_to: str | None
+    enveloped: bool
+    """Whether the subscriber gets a notification's envelope rather than its text."""
+    key: str
+    """By which key a message structure has the text: the protocol, or the device's platform."""
+    delivery: Delivery
+    """Of a message that brings nothing of its own."""
     retry: dict[str, object] | None
     """Of HTTP: the healthyRetryPolicy that holds."""
     content_type: str
@@ -40,6 +49,8 @@ class Routes:
 
     topic: Topic
     routes: tuple[Route, ...]
+    filtered: bool
+    """Whether any of the routes takes but some messages."""
     epoch: int
 
 
@@ -155,7 +166,8 @@ class Repository:
             return None
         records = await self.of_topic(topic_arn)
         routes = tuple(_compile(topic, record) for record in records if not record.pending)
-        found = Routes(topic, routes, self._store.epoch)
+        filtered = any(route.filter is not None for route in routes)
+        found = Routes(topic, routes, filtered, self._store.epoch)
         if changes == self._changes:
             if len(self._routes) >= _MOST_ROUTES:
                 self._routes.clear()
@@ -204,7 +216,26 @@ def _compile(topic: Topic, record: SubscriptionRecord) -> Route:
         retry = policy["healthyRetryPolicy"]
         content_type = policy["requestPolicy"]["headerContentType"]
         rate = (policy["throttlePolicy"] or {}).get("maxReceivesPerSecond", 0)
-    return Route(record, record.filter(), record.raw, record.letters_to, retry, content_type, rate)
+    delivery = Delivery(
+        to=record.endpoint,
+        arn=record.arn,
+        account=topic.account,
+        region=topic.region,
+        principal=PRINCIPAL,
+        letters_to=record.letters_to,
+    )
+    device = record.protocol == "application"
+    return Route(
+        record=record,
+        filter=record.filter(),
+        raw=record.raw,
+        enveloped=not record.raw and record.protocol not in PLAIN_TEXT,
+        key=record.endpoint.split("/")[1] if device else record.protocol,
+        delivery=delivery,
+        retry=retry,
+        content_type=content_type,
+        rate=rate,
+    )
 
 
 def _topic_key(arn: str) -> tuple[bytes, bytes]:

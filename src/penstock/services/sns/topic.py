@@ -49,19 +49,17 @@ class Topic:
     """The owner."""
     region: str = field(init=False)
     """Where it is."""
+    fifo: bool = field(init=False)
+    """Whether messages have an order and are not repeated."""
 
     def __post_init__(self) -> None:
         self.region, self.account = self.arn.split(":")[3:5]
+        self.fifo = self.arn.endswith(".fifo")
 
     @property
     def name(self) -> str:
         """The last part of the ARN."""
         return self.arn.rsplit(":", 1)[1]
-
-    @property
-    def fifo(self) -> bool:
-        """Whether messages have an order and are not repeated."""
-        return self.arn.endswith(".fifo")
 
     @property
     def grouped(self) -> bool:

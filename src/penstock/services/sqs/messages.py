@@ -79,26 +79,17 @@ class Messages:
         )
         return _sent(queue, stored[0], message.body, request)
 
-    def intake(
-        self,
-        queue: QueueRecord,
-        requests: Sequence[Request],
-        sender: str,
-        trace: str | None,
-        now: int,
-    ) -> list[NewMessage | None]:
-        """The messages that SendMessage would store in `queue`, for those who put them themselves; None where it refuses."""
-        messages: list[NewMessage | None] = []
-        for request in requests:
-            try:
-                message = self._message(queue, request, sender, trace, now)
-                if queue.fifo:
-                    self._rates.take(queue, "SendMessage", now, (str(message.group),))
-            except AwsError:
-                messages.append(None)
-            else:
-                messages.append(message)
-        return messages
+    def take(
+        self, queue: QueueRecord, now: int, request: Request, sender: str, trace: str | None
+    ) -> NewMessage | None:
+        """The message that SendMessage would store in `queue`, for those who put it themselves; None where it refuses."""
+        try:
+            message = self._message(queue, request, sender, trace, now)
+            if queue.fifo:
+                self._rates.take(queue, "SendMessage", now, (str(message.group),))
+        except AwsError:
+            return None
+        return message
 
     @operation("SendMessageBatch")
     async def send_message_batch(self, ctx: Context, request: Request) -> Result:

@@ -1,6 +1,7 @@
 """The SQS service: queues, messages and move tasks on one store."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from penstock.api import Request, Service, operations_of
@@ -64,19 +65,11 @@ class Sqs:
         return await self._queues.by_arn(queue_arn) is not None
 
     async def intake(
-        self,
-        queue_arn: str,
-        requests: Sequence[Request],
-        *,
-        sender: str,
-        trace: str | None,
-        now: int,
-    ) -> Sequence[NewMessage | None]:
-        """The messages that SendMessage would store for requests; None for those that it would refuse."""
+        self, queue_arn: str, now: int
+    ) -> Callable[[Request, str, str | None], NewMessage | None] | None:
+        """How a queue takes messages from those who put them themselves; see `Messages.take`. None without such a queue."""
         queue = await self._queues.by_arn(queue_arn)
-        if queue is None:
-            return [None] * len(requests)
-        return self._messages.intake(queue, requests, sender, trace, now)
+        return None if queue is None else partial(self._messages.take, queue, now)
 
     async def overview(self, now: int) -> list[dict[str, Any]]:
         """Every queue with its depth and the age of its oldest message (ms), for operators."""
