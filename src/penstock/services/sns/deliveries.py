@@ -138,10 +138,8 @@ class Deliveries:
         for route in draft.chosen:
             protocol = route.record.protocol
             text = message.text_for(route.key)
-            if route.enveloped:
-                body = draft.envelope.body(text, route.record.arn)
-            else:
-                body = text.encode()
+            own = route.enveloped
+            body = draft.envelope.body(text, route.record.arn) if own else text.encode()
             if protocol in PLAIN_TEXT or protocol in MAIL:
                 plan.outbox.append(_outbox_entry(route, message, body.decode()))
                 continue

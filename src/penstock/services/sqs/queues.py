@@ -22,7 +22,7 @@ MAX_IN_FLIGHT: Final = 120_000
 _DELETED: Final = "sqs/deleted"
 _PURGE_MS: Final = 60_000
 _DELETE_MS: Final = 60_000
-_KNOWN_URLS: Final = 10_000
+_KNOWN_NAMES: Final = 10_000
 _EXPIRE_AT_ONCE: Final = 5_000
 _READ_ONLY: Final = (
     "ApproximateNumberOfMessages",
@@ -43,6 +43,8 @@ class Queues:
         self._cache: dict[tuple[bytes, bytes], QueueRecord] = {}
         self._by_url: dict[tuple[str, str, str | None], QueueRecord] = {}
         """What URLs name for callers from an account and region, as long as no queue has changed."""
+        self._by_arn: dict[str, QueueRecord] = {}
+        """The same of ARNs."""
         self._stamp = 0
         self.on_create: Callable[[], None] = lambda: None
         """Called when there is a new queue."""
@@ -75,12 +77,15 @@ class Queues:
 
     def known(self, ctx: Context, request: Request) -> QueueRecord | None:
         """The queue that `QueueUrl` names, if that was found out before; else ask `by_url`."""
-        stamp = self._store.table.stamp(TABLE)
-        if stamp != self._stamp:
-            self._stamp = stamp
-            self._by_url.clear()
-            return None
+        if self._store.table.stamp(TABLE) != self._stamp:
+            self._forget()
         return self._by_url.get((ctx.account, ctx.region, request.get("QueueUrl")))
+
+    def _forget(self) -> None:
+        """A queue may have changed."""
+        self._stamp = self._store.table.stamp(TABLE)
+        self._by_url.clear()
+        self._by_arn.clear()
 
     async def by_url(self, ctx: Context, request: Request) -> QueueRecord:
         """The queue that `QueueUrl` names: its last two components are the account and the name."""
@@ -98,17 +103,27 @@ class Queues:
         if record is None:
             raise missing_queue(ctx)
         if self._stamp == self._store.table.stamp(TABLE):
-            if len(self._by_url) >= _KNOWN_URLS:
+            if len(self._by_url) >= _KNOWN_NAMES:
                 self._by_url.clear()
             self._by_url[ctx.account, ctx.region, url] = record
         return record
 
     async def by_arn(self, arn: str) -> QueueRecord | None:
         """The queue of an ARN."""
+        if self._store.table.stamp(TABLE) != self._stamp:
+            self._forget()
+        record = self._by_arn.get(arn)
+        if record is not None:
+            return record
         parsed = _queue_arn(arn)
         if parsed is None:
             return None
-        return await self.find(parsed.account, parsed.region, parsed.resource)
+        record = await self.find(parsed.account, parsed.region, parsed.resource)
+        if record is not None and self._stamp == self._store.table.stamp(TABLE):
+            if len(self._by_arn) >= _KNOWN_NAMES:
+                self._by_arn.clear()
+            self._by_arn[arn] = record
+        return record
 
     async def lease_terms(self, queue: QueueRecord, visibility: int | None, now: int) -> LeaseTerms:
         """The terms on which a queue's messages are leased now; `visibility` in ms, or the queue's own.
