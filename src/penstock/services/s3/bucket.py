@@ -1,7 +1,7 @@
 """Buckets: create, find, list, delete. Names are unique across accounts and regions."""
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import orjson
@@ -23,11 +23,15 @@ PUBLIC_ACCESS: Final = (
 )
 # AWS: bucket names form one namespace (S3 user guide, "Bucket naming rules").
 NAMESPACE: Final = b"aws"
+_MOST_SEEN: Final = 1000
 _REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 _ACCOUNT: Final = re.compile(r"\d{12}")
 _NAME: Final = re.compile(r"(?!xn--)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
+Bucket = Mapping[str, Any]
+"""A bucket's document, to be looked at only."""
+_NEVER: Final[tuple[int, Bucket]] = (-1, {})
 ForgetUpload = Callable[[Primitives, str, str, int], Awaitable[None]]
 """Removes an upload of a bucket by its id, at an instant."""
 
@@ -48,19 +52,32 @@ class Buckets:
     def __init__(self, store: Store, forget_upload: ForgetUpload) -> None:
         self._store = store
         self.forget_upload: Final = forget_upload
+        self._seen: dict[bytes, tuple[int, Bucket]] = {}
+        """By name, with the version of the document."""
 
     async def find(
         self, ctx: Context, request: Request, tx: Primitives | None = None
     ) -> dict[str, Any]:
+        """As `look`, to be changed."""
+        bucket: dict[str, Any] = orjson.loads(orjson.dumps(await self.look(ctx, request, tx)))
+        return bucket
+
+    async def look(self, ctx: Context, request: Request, tx: Primitives | None = None) -> Bucket:
         """The bucket that a request names. Raises NoSuchBucket, or AccessDenied when another account owns it."""
         expected = request.get("ExpectedBucketOwner")
         if expected is not None and _ACCOUNT.fullmatch(expected) is None:
             text = "The value of the expected bucket owner parameter must be an AWS Account ID..."
             raise AwsError("InvalidBucketOwnerAWSAccountID", f"{text} [{expected}]", status=400)
-        row = await (tx or self._store).table.get(BUCKETS, NAMESPACE, request["Bucket"].encode())
+        name = request["Bucket"].encode()
+        row = await (tx or self._store).table.get(BUCKETS, NAMESPACE, name)
         if row is None:
             raise no_such_bucket(request["Bucket"])
-        bucket: dict[str, Any] = orjson.loads(row.document)
+        version, bucket = self._seen.get(name, _NEVER)
+        if version != row.version:
+            bucket = orjson.loads(row.document)
+            if len(self._seen) >= _MOST_SEEN:
+                self._seen.clear()
+            self._seen[name] = row.version, bucket
         if bucket["account"] != ctx.account or expected not in (None, bucket["account"]):
             raise AwsError("AccessDenied", "Access Denied", status=403)
         return bucket

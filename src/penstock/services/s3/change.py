@@ -5,8 +5,8 @@ from typing import Any
 
 from penstock.api import Context, Request
 from penstock.core.errors import AwsError
-from penstock.fanout import put
-from penstock.services.s3.bucket import Buckets
+from penstock.fanout import Packed, put
+from penstock.services.s3.bucket import Bucket, Buckets
 from penstock.services.s3.condition import require_writable
 from penstock.services.s3.event import Happening, created, removed, tagged
 from penstock.services.s3.notification import Notifications
@@ -39,26 +39,33 @@ class Changes:
         request: Request,
         kind: str,
         document: Document,
-        within: Within,
-    ) -> Document:
+        within: Within | None = None,
+        seen: Bucket | None = None,
+    ) -> Bucket:
         """Make `document` the current version, if the request's conditions hold. Returns the bucket.
 
-        `within` gives it its bytes.
+        `within` gives it its bytes, if it does not have them; `seen` is the bucket as it was a moment ago.
         """
         key = request["Key"]
         while True:
-            seen = await self._buckets.find(ctx, request)
+            if seen is None:
+                seen = await self._buckets.look(ctx, request)
             document["version_id"] = self._versions.new_id(seen, ctx.now)
-            packed = await self._notifications.pack(ctx, seen, [created(kind, key, document)])
+            packed: Packed = {}
+            if "notifications" in seen:
+                packed = await self._notifications.pack(ctx, seen, [created(kind, key, document)])
             async with self._store.transaction() as tx:
-                bucket = await self._buckets.find(ctx, request, tx)
-                if bucket != seen:
+                bucket = await self._buckets.look(ctx, request, tx)
+                if bucket is not seen and bucket != seen:
+                    seen = None
                     continue
-                await within(tx)
+                if within is not None:
+                    await within(tx)
                 current = await self._versions.current(bucket["name"], key, tx)
                 require_writable(request, current)
-                await self._versions.put(tx, bucket, key, document, ctx.now)
-                await put(tx, packed, ctx.now)
+                await self._versions.put(tx, bucket, key, document, current, ctx.now)
+                if packed:
+                    await put(tx, packed, ctx.now)
                 return bucket
 
     async def remove(
@@ -69,13 +76,13 @@ class Changes:
         family: str = "ObjectRemoved",
         *,
         absent: bool = False,
-    ) -> tuple[Document, list[Document | AwsError | None]]:
+    ) -> tuple[Bucket, list[Document | AwsError | None]]:
         """Delete for good or cover by a marker what each entry names (`Key`, `VersionId`, `IfMatch`).
 
         Listeners are told under `family`, with `absent` also of what was not there. Returns the bucket and, in order, the version removed or the marker made, None where nothing was, or why not.
         """
         while True:
-            bucket = await self._buckets.find(ctx, request)
+            bucket = await self._buckets.look(ctx, request)
             seen = await self._look(self._store, bucket, entries)
             ids = [self._versions.new_id(bucket, ctx.now) for _ in entries]
             happenings = [
@@ -86,7 +93,7 @@ class Changes:
             packed = await self._notifications.pack(ctx, bucket, happenings)
             async with self._store.transaction() as tx:
                 if (
-                    await self._buckets.find(ctx, request, tx) != bucket
+                    await self._buckets.look(ctx, request, tx) != bucket
                     or await self._look(tx, bucket, entries) != seen
                 ):
                     continue
@@ -113,13 +120,13 @@ class Changes:
     ) -> Document:
         """Change an object's document in place. Returns it."""
         while True:
-            bucket = await self._buckets.find(ctx, request)
+            bucket = await self._buckets.look(ctx, request)
             seen = await find(self._store)
             told = tagged(kind, request["Key"], seen)
             packed = await self._notifications.pack(ctx, bucket, [told])
             async with self._store.transaction() as tx:
                 document = await find(tx)
-                if await self._buckets.find(ctx, request, tx) != bucket or document != seen:
+                if await self._buckets.look(ctx, request, tx) != bucket or document != seen:
                     continue
                 amend(document)
                 await self._versions.amend(tx, bucket["name"], request["Key"], document)
@@ -127,7 +134,7 @@ class Changes:
                 return document
 
     async def _look(
-        self, primitives: Primitives, bucket: Document, entries: Sequence[Request]
+        self, primitives: Primitives, bucket: Bucket, entries: Sequence[Request]
     ) -> list[Any]:
         """What each entry is about: a document, None, or an error for a condition that does not hold."""
         seen: list[Any] = []
@@ -157,7 +164,7 @@ class _Refused(AwsError):
 
 
 def _removal(
-    family: str, bucket: Document, entry: Request, found: Any, new_id: str, absent: bool
+    family: str, bucket: Bucket, entry: Request, found: Any, new_id: str, absent: bool
 ) -> Happening | None:
     """What listeners are told of a removal; None where nothing is removed."""
     if isinstance(found, AwsError):

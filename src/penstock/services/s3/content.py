@@ -1,7 +1,7 @@
-"""The bytes of objects: small ones in the store beside their documents, large ones in files by digest.
+"""The bytes of objects: small ones in the store with or beside their documents, large ones in files by digest.
 
-A document names its bytes by `pieces`: (name, size) in order. A name that begins with `=` is that of a row, which has one
-owner. Any other is the digest of a file: for each owner there is a row that says so, written and removed in the
+A document names its bytes by `pieces`: (name, size) in order. The empty name stands for the document's own `data`. A name
+that begins with `=` is that of a row, which has one owner. Any other is the digest of a file: for each owner there is a row that says so, written and removed in the
 transaction of the document itself. When the last is removed, the digest goes to a queue, and a while later the
 collector removes the file, unless it has found an owner by then.
 """
@@ -24,6 +24,8 @@ Document = dict[str, Any]
 GARBAGE: Final = "s3/garbage"
 OWNERS: Final = "s3/owners"
 _ROWS: Final = "s3/bytes"
+# Bytes up to which a body is part of its object's document. Listings read documents whole, so they are few.
+_TINY: Final = 4 * 1024
 # Bytes up to which a body is a row: it costs no file and no flush of its own.
 _SMALL: Final = 64 * 1024
 _CHUNK: Final = 512 * 1024
@@ -33,7 +35,7 @@ _GRACE_MS: Final = 60_000
 _MAX_OBJECT: Final = 5 * 1024**3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Kept:
     """A body that came in, and is safe until it has an owner."""
 
@@ -64,16 +66,25 @@ class Contents:
         self._collected: set[str] = set()
         """Digests that the collector is about to remove."""
 
+    @staticmethod
+    def held(request: Request) -> Kept | None:
+        """A request's Body, checked, if it is here already and small; None for any other. Raises AwsError."""
+        body = request.get("Body", b"")
+        if not isinstance(body, bytes) or len(body) > _SMALL:
+            return None
+        examination = Examination(request, part="PartNumber" in request)
+        examination.take(body)
+        etag, checksums = examination.finish()
+        return Kept(etag, checksums, len(body), "", body, examination.crc64)
+
     @asynccontextmanager
     async def keep(self, request: Request) -> AsyncIterator[Kept]:
         """Take in a request's Body and check it; until the block ends its file is not collected. Raises AwsError."""
-        body = request.get("Body", b"")
-        if isinstance(body, bytes) and len(body) <= _SMALL:
-            examination = Examination(request, part="PartNumber" in request)
-            examination.take(body)
-            found = examination.finish()
-            yield Kept(*found, len(body), data=body, crc64=examination.crc64)
+        kept = self.held(request)
+        if kept is not None:
+            yield kept
             return
+        body = request["Body"]
         writer = self._store.objects.write()
         try:
             kept = await self._write(writer, request, body)
@@ -132,6 +143,16 @@ class Contents:
         if not self._pinned[digest]:
             del self._pinned[digest]
 
+    @staticmethod
+    def put_in(document: Document, kept: Kept) -> bool:
+        """Make a body part of an object's `document`, if it is small enough for that."""
+        if kept.digest or kept.size > _TINY:
+            return False
+        document["pieces"] = [["", kept.size]] if kept.size else []
+        if kept.size:
+            document["data"] = kept.data
+        return True
+
     async def attach(self, tx: Primitives, document: Document, kept: Kept) -> None:
         """Make `document` the owner of a body."""
         document["owner"] = self._ids.uuid()
@@ -145,14 +166,16 @@ class Contents:
         else:
             document["pieces"] = []
 
-    async def share(
-        self, tx: Primitives, document: Document, pieces: Sequence[Sequence[Any]]
-    ) -> None:
-        """Make `document` an owner of pieces that others own: rows are copied, files are not."""
+    async def share(self, tx: Primitives, document: Document, source: Mapping[str, Any]) -> None:
+        """Make `document` an owner of the pieces of another: what is in the store is copied, files are not."""
         document["owner"] = self._ids.uuid()
+        pieces = source["pieces"]
         document["pieces"] = shared = []
         for name, size in pieces:
-            if name.startswith("="):
+            if not name:
+                document["data"] = source["data"]
+                shared.append([name, size])
+            elif name.startswith("="):
                 row = await tx.table.get(_ROWS, name.encode(), b"")
                 if row is None:
                     raise Conflict("the source was removed meanwhile")
@@ -167,7 +190,7 @@ class Contents:
     async def _own(self, tx: Primitives, document: Document) -> None:
         owner = document["owner"].encode()
         for name, _ in document["pieces"]:
-            if not name.startswith("="):
+            if _is_file(name):
                 await tx.table.put(OWNERS, name.encode(), owner, b"")
 
     async def detach(self, tx: Primitives, document: Mapping[str, Any] | None, now: int) -> None:
@@ -178,6 +201,7 @@ class Contents:
         for name, _ in document.get("pieces", ()):
             if name.startswith("="):
                 await tx.table.delete(_ROWS, name.encode(), b"")
+            if not _is_file(name):
                 continue
             await tx.table.delete(OWNERS, name.encode(), document["owner"].encode())
             if not await tx.table.range(OWNERS, name.encode(), limit=1):
@@ -219,9 +243,12 @@ class Contents:
             if messages:
                 await self._store.queue.put(GARBAGE, messages, now)
 
-    async def read(self, pieces: Sequence[Sequence[Any]], start: int, end: int) -> bytes:
+    async def read(self, document: Mapping[str, Any], start: int, end: int) -> bytes:
         """The bytes from `start` to before `end`."""
-        found = [data async for data in self._chunks(pieces, start, end)]
+        if "data" in document:
+            data: bytes = document["data"]
+            return data[start:end]
+        found = [data async for data in self._chunks(document, start, end)]
         return found[0] if len(found) == 1 else b"".join(found)
 
     async def examined(
@@ -229,26 +256,27 @@ class Contents:
     ) -> tuple[str, dict[str, str]]:
         """The quoted ETag of an object's bytes taken as one, and a checksum of them by member name."""
         examination = Examination({"ChecksumAlgorithm": algorithm})
-        async for data in self._chunks(document["pieces"], 0, document["size"]):
+        async for data in self._chunks(document, 0, document["size"]):
             await asyncio.to_thread(examination.take, data)
         return examination.finish()
 
-    def stream(self, pieces: Sequence[Sequence[Any]], start: int, end: int) -> "Copied":
+    def stream(self, document: Mapping[str, Any], start: int, end: int) -> "Copied":
         """The bytes from `start` to before `end`, to be taken in as a new body."""
-        return Copied(end - start, self._chunks(pieces, start, end))
+        return Copied(end - start, self._chunks(document, start, end))
 
     async def give(
-        self, pieces: Sequence[Sequence[Any]], start: int, end: int, *, streams: bool
+        self, document: Mapping[str, Any], start: int, end: int, *, streams: bool
     ) -> bytes | Chunks:
         """The bytes from `start` to before `end`; in chunks if they are many and whoever asks takes them so."""
         if not streams or end - start <= _AT_ONCE:
-            return await self.read(pieces, start, end)
-        return Chunks(end - start, self._chunks(pieces, start, end))
+            return await self.read(document, start, end)
+        return Chunks(end - start, self._chunks(document, start, end))
 
     async def _chunks(
-        self, pieces: Sequence[Sequence[Any]], start: int, end: int
+        self, document: Mapping[str, Any], start: int, end: int
     ) -> AsyncIterator[bytes]:
-        pinned = [name for name, _ in pieces if not name.startswith("=")]
+        pieces: Sequence[tuple[str, int]] = document["pieces"]
+        pinned = [name for name, _ in pieces if _is_file(name)]
         for name in pinned:
             self.pin(name)
         try:
@@ -256,7 +284,7 @@ class Contents:
             for name, size in pieces:
                 low, high = max(start - offset, 0), min(end - offset, size)
                 while low < high:
-                    data = await self._some(name, low, min(_CHUNK, high - low))
+                    data = await self._some(document, name, low, min(_CHUNK, high - low))
                     yield data
                     low += len(data)
                 offset += size
@@ -264,8 +292,11 @@ class Contents:
             for name in pinned:
                 self.unpin(name)
 
-    async def _some(self, name: str, start: int, size: int) -> bytes:
-        if name.startswith("="):
+    async def _some(self, document: Mapping[str, Any], name: str, start: int, size: int) -> bytes:
+        data: bytes | None
+        if not name:
+            data = document["data"][start : start + size]
+        elif name.startswith("="):
             row = await self._store.table.get(_ROWS, name.encode(), b"")
             data = None if row is None else row.document[start : start + size]
         else:
@@ -289,6 +320,11 @@ class Copied:
     async def read(self) -> bytes:
         """The next chunk; nothing at the end."""
         return await anext(self._chunks, b"")
+
+
+def _is_file(name: str) -> bool:
+    """Whether a piece's name is the digest of a file."""
+    return bool(name) and not name.startswith("=")
 
 
 def _missing() -> AwsError:

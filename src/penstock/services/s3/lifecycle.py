@@ -28,6 +28,7 @@ from penstock.services.s3.expiry import (
     superfluous,
     upload_goes,
 )
+from penstock.services.s3.record import load
 from penstock.services.s3.version import Document, older
 from penstock.storage.primitives import Leased, LeaseTerms, NewMessage, Store
 
@@ -176,7 +177,7 @@ class Lifecycles:
             OBJECTS, bucket["name"].encode(), low=low, limit=_PAGE
         ):
             for row in rows:
-                await self._object(ctx, bucket, row.sort.decode(), orjson.loads(row.document))
+                await self._object(ctx, bucket, row.sort.decode(), load(row.document))
             low = rows[-1].sort + b"\0"
             # Requests come first; one of them may have changed the rules.
             await self._clock.sleep_until(0)

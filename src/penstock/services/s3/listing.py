@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
 
-import orjson
-
 from penstock.api import Context, Request, Result, operation
 from penstock.core.errors import AwsError
 from penstock.services.s3.bucket import OBJECTS, Buckets
+from penstock.services.s3.record import load
 from penstock.services.s3.version import Document, older, put_at
 from penstock.storage.primitives import Row, Store
 
@@ -148,7 +147,7 @@ class Listings:
         row = await self._store.table.get(OBJECTS, bucket.encode(), key.encode())
         if row is None:
             return
-        current = orjson.loads(row.document)
+        current = load(row.document)
         met = False
         async for document, latest in self._history(bucket, key, current):
             if met:
@@ -210,7 +209,7 @@ class _Keys:
             return None
         row = self._rows.popleft()
         self._low = row.sort + b"\0"
-        return row.sort.decode(), orjson.loads(row.document)
+        return row.sort.decode(), load(row.document)
 
     def skip(self, prefix: str) -> None:
         """Go on beyond every key that begins with `prefix`."""

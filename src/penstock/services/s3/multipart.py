@@ -12,11 +12,12 @@ from penstock.api import Context, Request, Result, operation
 from penstock.core.errors import AwsError, Conflict
 from penstock.core.ids import Ids
 from penstock.services.s3 import checksum
-from penstock.services.s3.bucket import OBJECTS, UPLOADS, Buckets
+from penstock.services.s3.bucket import OBJECTS, UPLOADS, Bucket, Buckets
 from penstock.services.s3.change import Changes
 from penstock.services.s3.content import Contents, Kept
 from penstock.services.s3.listing import require_encoding
 from penstock.services.s3.object import UNBUILT, described, expiration
+from penstock.services.s3.record import load
 from penstock.services.s3.version import Document
 from penstock.storage.primitives import Primitives, Store
 
@@ -67,7 +68,7 @@ class Multipart:
         document["algorithm"] = algorithm
         sort = upload_id.encode()
         async with self._store.transaction() as tx:
-            bucket = await self._buckets.find(ctx, request, tx)
+            bucket = await self._buckets.look(ctx, request, tx)
             await tx.table.put(
                 UPLOADS, bucket["name"].encode(), sort, orjson.dumps(document), expect=0
             )
@@ -104,7 +105,7 @@ class Multipart:
         upload = await self._find(ctx, request)
         source, _ = await self._source(ctx, request)
         start, end = _copied_range(request.get("CopySourceRange"), source["size"])
-        body = self._contents.stream(source["pieces"], start, end)
+        body = self._contents.stream(source, start, end)
         part = {"number": request["PartNumber"], "modified_at": ctx.now}
         taken = {"PartNumber": request["PartNumber"], "Body": body, **upload["algorithm"]}
         async with self._contents.keep(taken) as kept:
@@ -138,7 +139,7 @@ class Multipart:
     async def complete(self, ctx: Context, request: Request) -> Result:
         """Make the object."""
         if (done := await self._completed(request)) is not None:
-            return _completion(ctx, await self._buckets.find(ctx, request), request, done)
+            return _completion(ctx, await self._buckets.look(ctx, request), request, done)
         upload = await self._find(ctx, request)
         parts = await parts_of(self._store, request["UploadId"])
         document = _assembled(upload, {part["number"]: part for part in parts}, request, ctx.now)
@@ -148,7 +149,7 @@ class Multipart:
             await self._require_unchanged(tx, request, upload["modified_at"])
             if await parts_of(tx, request["UploadId"]) != parts:
                 raise Conflict("a part was uploaded while the upload was completed")
-            await self._contents.share(tx, document, document["pieces"])
+            await self._contents.share(tx, document, document)
             await forget(tx, self._contents, request["Bucket"], request["UploadId"], ctx.now)
 
         kind = "ObjectCreated:CompleteMultipartUpload"
@@ -169,8 +170,7 @@ class Multipart:
 
     async def _current(self, given: Primitives, request: Request) -> Document:
         row = await given.table.get(OBJECTS, request["Bucket"].encode(), request["Key"].encode())
-        found: Document = {} if row is None else orjson.loads(row.document)
-        return found
+        return {} if row is None else load(row.document)
 
     async def _require_unchanged(self, tx: Primitives, request: Request, since: int) -> None:
         """Raise ConditionalRequestConflict where an If-Match is about an object that was put while the upload went on."""
@@ -221,7 +221,7 @@ class Multipart:
     @operation("ListMultipartUploads", refuses=["Delimiter"])
     async def list_uploads(self, ctx: Context, request: Request) -> Result:
         """A page of the uploads that were begun and neither completed nor aborted, by key."""
-        bucket = await self._buckets.find(ctx, request)
+        bucket = await self._buckets.look(ctx, request)
         rows = await self._store.table.range(UPLOADS, bucket["name"].encode(), limit=100_000)
         documents = [(orjson.loads(row.document), row.sort.decode()) for row in rows]
         require_encoding(request)
@@ -259,7 +259,7 @@ class Multipart:
         }
 
     async def _find(self, ctx: Context, request: Request, tx: Primitives | None = None) -> Document:
-        bucket = await self._buckets.find(ctx, request, tx)
+        bucket = await self._buckets.look(ctx, request, tx)
         sort = request["UploadId"].encode()
         row = await (tx or self._store).table.get(UPLOADS, bucket["name"].encode(), sort)
         upload: Document = {} if row is None else orjson.loads(row.document)
@@ -306,7 +306,7 @@ def _assembled(
     return document
 
 
-def _completion(ctx: Context, bucket: Document, request: Request, document: Document) -> Result:
+def _completion(ctx: Context, bucket: Bucket, request: Request, document: Document) -> Result:
     """What a completion answers."""
     result: Result = {
         "Bucket": bucket["name"],

@@ -3,19 +3,19 @@
 A document has `size`, `etag`, `pieces` ((digest, size) pairs in order), `modified_at`, `headers` and `metadata`, `checksums`, `tags`.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import unquote
 
 from penstock.api import Context, Request, Result, operation, refuse
 from penstock.core.errors import AwsError
-from penstock.services.s3.attributes import attributes_of, part_of
-from penstock.services.s3.bucket import Buckets
+from penstock.services.s3.attributes import attributes_of
+from penstock.services.s3.bucket import Bucket, Buckets
 from penstock.services.s3.change import Changes
 from penstock.services.s3.condition import copy_failed, require_readable
-from penstock.services.s3.content import Contents
+from penstock.services.s3.content import Contents, Kept
 from penstock.services.s3.expiry import expiration_header
+from penstock.services.s3.extent import extent_of
 from penstock.services.s3.form import put_of, require_allowed, tags_of
 from penstock.services.s3.metadata import fields_of, require_latin, told
 from penstock.services.s3.metadata import kept as kept_metadata
@@ -47,7 +47,6 @@ UNBUILT: Final = (
     "ObjectLockRetainUntilDate",
     "ObjectLockLegalHoldStatus",
 )
-_RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
 _MAX_METADATA: Final = 2048
 _ARCHIVED: Final = ("GLACIER", "DEEP_ARCHIVE")
 _STORAGE_CLASSES: Final = (
@@ -81,7 +80,7 @@ class Objects:
         self, ctx: Context, bucket: str, fields: Mapping[str, str], body: bytes
     ) -> Result:
         """Store the file of an HTML form, whose fields are named in lower case. Raises as PutObject and the policy do."""
-        await self._buckets.find(ctx, {"Bucket": bucket})
+        await self._buckets.look(ctx, {"Bucket": bucket})
         if "policy" in fields:
             require_allowed(fields, bucket, len(body), ctx.now)
         request = put_of(bucket, fields, body)
@@ -97,25 +96,43 @@ class Objects:
         tags: Sequence[Mapping[str, str]] = (),
     ) -> Result:
         document = described(request, ctx.now)
-        await self._buckets.find(ctx, request)
-        async with self._contents.keep(request) as kept:
-            document.update(kept.described())
-            document["tags"] = [*document["tags"], *tags]
-
-            async def attach(tx: Primitives) -> None:
-                await self._contents.attach(tx, document, kept)
-
-            # The bucket may have gone while the bytes were written.
-            bucket = await self._changes.put(ctx, request, kind, document, attach)
+        document["tags"] += tags
+        seen = await self._buckets.look(ctx, request)
+        held = self._contents.held(request)
+        if held is not None:
+            bucket = await self._put(ctx, request, kind, document, held, seen)
+        else:
+            async with self._contents.keep(request) as kept:
+                bucket = await self._put(ctx, request, kind, document, kept, seen)
         result = {
             "ETag": document["etag"],
             **document["checksums"],
             "ServerSideEncryption": "AES256",
-            **expiration(bucket, request["Key"], document),
         }
+        if "lifecycle" in bucket:
+            result |= expiration(bucket, request["Key"], document)
         if bucket.get("versioning") == "Enabled":
             result["VersionId"] = document["version_id"]
         return result
+
+    async def _put(
+        self,
+        ctx: Context,
+        request: Request,
+        kind: str,
+        document: Document,
+        kept: Kept,
+        seen: Bucket,
+    ) -> Bucket:
+        """Make `document`, with the bytes that came in, the current version. Returns the bucket, once `seen`."""
+        document.update(kept.described())
+        if self._contents.put_in(document, kept):
+            return await self._changes.put(ctx, request, kind, document, None, seen)
+
+        async def attach(tx: Primitives) -> None:
+            await self._contents.attach(tx, document, kept)
+
+        return await self._changes.put(ctx, request, kind, document, attach, seen)
 
     @operation("GetObject", refuses=["SSECustomerAlgorithm", "SSECustomerKey"])
     async def get(self, ctx: Context, request: Request) -> Result:
@@ -129,14 +146,12 @@ class Objects:
                 fields={"StorageClass": document["storage_class"]},
             )
         result = _description(document, request, bucket)
-        start, end = _extent(document, request, result)
+        start, end = extent_of(document, request, result)
         if end is None:
             end = document["size"]
         else:
             result["ContentRange"] = f"bytes {start}-{end - 1}/{document['size']}"
-        result["Body"] = await self._contents.give(
-            document["pieces"], start, end, streams=ctx.streams
-        )
+        result["Body"] = await self._contents.give(document, start, end, streams=ctx.streams)
         result["ContentLength"] = end - start
         for name, value in request.items():
             if name.startswith("Response"):
@@ -149,7 +164,7 @@ class Objects:
         """An object's description."""
         document, bucket = await self._find(ctx, request)
         result = _description(document, request, bucket)
-        start, end = _extent(document, request, result)
+        start, end = extent_of(document, request, result)
         if end is not None:
             result["ContentRange"] = f"bytes {start}-{end - 1}/{document['size']}"
         result["ContentLength"] = (document["size"] if end is None else end) - start
@@ -158,14 +173,14 @@ class Objects:
     @operation("CopyObject", refuses=[*UNBUILT, "CopySourceSSECustomerKey"])
     async def copy(self, ctx: Context, request: Request) -> Result:
         """Make an object of another one's bytes; no byte is copied."""
-        await self._buckets.find(ctx, request)
+        await self._buckets.look(ctx, request)
         source, source_request = await self.source(ctx, request)
         _require_change(request, source_request)
         document = _copied(source, request, ctx.now)
         document["etag"], document["checksums"] = await self._sums(source, request)
 
         async def share(tx: Primitives) -> None:
-            await self._contents.share(tx, document, source["pieces"])
+            await self._contents.share(tx, document, source)
 
         bucket = await self._changes.put(ctx, request, "ObjectCreated:Copy", document, share)
         outcome = {"ETag": document["etag"], "LastModified": ctx.now, **document["checksums"]}
@@ -180,7 +195,7 @@ class Objects:
     @operation("DeleteObject", refuses=["MFA", "IfMatchLastModifiedTime", "IfMatchSize"])
     async def delete(self, ctx: Context, request: Request) -> Result:
         """Remove an object or cover it by a delete marker; no error if there is none."""
-        bucket = await self._buckets.find(ctx, request)
+        bucket = await self._buckets.look(ctx, request)
         require_no_bypass(request)
         version_id = request.get("VersionId", "null")
         if not was_given(version_id) or ("versioning" not in bucket and version_id != "null"):
@@ -198,7 +213,7 @@ class Objects:
     @operation("DeleteObjects", refuses=["MFA"])
     async def delete_many(self, ctx: Context, request: Request) -> Result:
         """Remove up to 1,000 objects; says what became of each."""
-        await self._buckets.find(ctx, request)
+        await self._buckets.look(ctx, request)
         require_no_bypass(request)
         entries = request["Delete"].get("Objects", [])
         # AWS: at most 1,000 keys (API reference, DeleteObjects).
@@ -265,7 +280,7 @@ class Objects:
             document["tags"] = tags
 
         document = await self._changes.amend(ctx, request, kind, find, amend)
-        bucket = await self._buckets.find(ctx, request)
+        bucket = await self._buckets.look(ctx, request)
         return {"VersionId": document["version_id"]} if bucket.get("versioning") else {}
 
     async def _sums(self, source: Document, request: Request) -> tuple[str, dict[str, str]]:
@@ -295,8 +310,8 @@ class Objects:
 
     async def _find(
         self, ctx: Context, request: Request, tx: Primitives | None = None
-    ) -> tuple[Document, Document]:
-        bucket = await self._buckets.find(ctx, request, tx)
+    ) -> tuple[Document, Bucket]:
+        bucket = await self._buckets.look(ctx, request, tx)
         key, version_id = request["Key"], request.get("VersionId")
         if "versioning" not in bucket and request.get("VersionId", "null") != "null":
             raise no_version_id(request)
@@ -406,7 +421,7 @@ def _copied(source: Document, request: Request, now: int) -> Document:
     return document
 
 
-def _description(document: Document, request: Request, bucket: Document) -> Result:
+def _description(document: Document, request: Request, bucket: Bucket) -> Result:
     result: Result = {
         **fields_of(document["headers"]),
         "AcceptRanges": "bytes",
@@ -430,51 +445,12 @@ def _description(document: Document, request: Request, bucket: Document) -> Resu
     return result
 
 
-def expiration(bucket: Document, key: str, document: Document) -> Result:
+def expiration(bucket: Bucket, key: str, document: Document) -> Result:
     """When a lifecycle rule ends a current version, as answers tell it."""
     if "lifecycle" not in bucket:
         return {}
     found = expiration_header(bucket["lifecycle"]["rules"], key, document)
     return {} if found is None else {"Expiration": found}
-
-
-def _extent(document: Document, request: Request, result: Result) -> tuple[int, int | None]:
-    """As `bounds_of`; leaves in `result` the checksums of what is within them."""
-    part = part_of(document, request)
-    if part is None:
-        start, end = bounds_of(request.get("Range"), document["size"])
-        told: dict[str, str] = {}
-    else:
-        start, end, told = part
-        if document.get("parts"):
-            result["PartsCount"] = len(document["parts"])
-    # AWS: a range that is all of the object has its checksums (recorded by LocalStack).
-    whole = part is None and (start, end) == (0, document["size"])
-    if end is not None and not whole:
-        for name in document["checksums"]:
-            if result.pop(name, None) and name in told:
-                result[name] = told[name]
-    return start, end
-
-
-def bounds_of(header: str | None, size: int) -> tuple[int, int | None]:
-    """First byte and the one after the last; (0, None) for the whole object. Raises InvalidRange."""
-    match = _RANGE.fullmatch(header or "")
-    if match is None or match.group(1) == match.group(2) == "":
-        return 0, None
-    first, last = match.groups()
-    start = int(first) if first else max(size - int(last), 0)
-    end = min(int(last) + 1, size) if first and last else size
-    if first and last and int(last) < int(first):
-        return 0, None
-    if start >= size:
-        raise AwsError(
-            "InvalidRange",
-            "The requested range is not satisfiable",
-            status=416,
-            fields={"RangeRequested": header, "ActualObjectSize": str(size)},
-        )
-    return start, end
 
 
 def _deletion(entry: Mapping[str, str], removed: Document | None) -> dict[str, Any]:

@@ -9,11 +9,10 @@ import string
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-import orjson
-
 from penstock.core.ids import Ids
-from penstock.services.s3.bucket import OBJECTS
+from penstock.services.s3.bucket import OBJECTS, Bucket
 from penstock.services.s3.content import Contents
+from penstock.services.s3.record import dump, load
 from penstock.storage.primitives import Primitives, Store
 
 VERSIONS: Final = "s3/versions"
@@ -67,7 +66,7 @@ class Versions:
             return current
         return await _older_version(primitives, bucket, key, str(version_id))
 
-    def new_id(self, bucket: Document, now: int) -> str:
+    def new_id(self, bucket: Bucket, now: int) -> str:
         """The id of the version that is put next. It tells when, so that its place is known when it is gone."""
         if bucket.get("versioning") != "Enabled":
             return "null"
@@ -82,12 +81,19 @@ class Versions:
             await _keep(tx, bucket, key, document)
 
     async def put(
-        self, tx: Primitives, bucket: Document, key: str, document: Document, now: int
+        self,
+        tx: Primitives,
+        bucket: Bucket,
+        key: str,
+        document: Document,
+        previous: Document | None,
+        now: int,
     ) -> Document:
-        """Make `document`, which has a `version_id`, current, keeping the one before if the bucket keeps versions."""
+        """Make `document`, which has a `version_id`, current in place of `previous`.
+
+        That one is kept if the bucket keeps versions.
+        """
         name = bucket["name"]
-        versioned = bucket.get("versioning") == "Enabled"
-        previous = await _load(tx, name, key)
         document["order"] = 0
         if previous is not None:
             document["order"] = previous["order"] + 1
@@ -96,7 +102,7 @@ class Versions:
                 await _keep(tx, name, key, previous)
             else:
                 await self._contents.detach(tx, previous, now)
-        if not versioned and bucket.get("versioning"):
+        if bucket.get("versioning", "Enabled") != "Enabled":
             await self._drop_null(tx, name, key, now)
         await _save(tx, name, key, document)
         return document
@@ -104,7 +110,7 @@ class Versions:
     async def remove(
         self,
         tx: Primitives,
-        bucket: Document,
+        bucket: Bucket,
         key: str,
         version_id: str | None,
         new_id: str,
@@ -112,10 +118,10 @@ class Versions:
     ) -> Document | None:
         """Delete for good, or cover by a delete marker `new_id`. Returns what was removed or made, None for nothing."""
         name = bucket["name"]
+        current = await _load(tx, name, key)
         if version_id is None and bucket.get("versioning"):
             marker = {"delete_marker": True, "modified_at": now, "version_id": new_id}
-            return await self.put(tx, bucket, key, marker, now)
-        current = await _load(tx, name, key)
+            return await self.put(tx, bucket, key, marker, current, now)
         if current is None:
             return None
         if version_id in (None, current["version_id"]):
@@ -146,7 +152,7 @@ async def older(primitives: Primitives, bucket: str, key: str) -> AsyncIterator[
         for row in rows:
             # A longer key that contains NUL would share the prefix.
             if len(row.sort) == len(prefix) + 8:
-                yield orjson.loads(row.document)
+                yield load(row.document)
         if len(rows) < _CHUNK:
             return
         low = rows[-1].sort + b"\0"
@@ -158,16 +164,16 @@ def _sort(key: str, order: int) -> bytes:
 
 async def _load(primitives: Primitives, bucket: str, key: str) -> Document | None:
     row = await primitives.table.get(OBJECTS, bucket.encode(), key.encode())
-    return None if row is None else orjson.loads(row.document)
+    return None if row is None else load(row.document)
 
 
 async def _save(tx: Primitives, bucket: str, key: str, document: Document) -> None:
-    await tx.table.put(OBJECTS, bucket.encode(), key.encode(), orjson.dumps(document))
+    await tx.table.put(OBJECTS, bucket.encode(), key.encode(), dump(document))
 
 
 async def _keep(tx: Primitives, bucket: str, key: str, document: Document) -> None:
     sort = _sort(key, document["order"])
-    await tx.table.put(VERSIONS, bucket.encode(), sort, orjson.dumps(document))
+    await tx.table.put(VERSIONS, bucket.encode(), sort, dump(document))
 
 
 async def _older_version(
