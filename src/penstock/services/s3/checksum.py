@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import zlib
+from binascii import b2a_base64
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final, Protocol
@@ -77,6 +78,8 @@ _RUNNING: Final[Mapping[str, Callable[[], Running]]] = {
     "ChecksumXXHASH3": lambda: _XxHash(_crt().XXHash.new_xxhash3_64()),
     "ChecksumXXHASH128": lambda: _XxHash(_crt().XXHash.new_xxhash3_128()),
 }
+_NAMES: Final = frozenset(_RUNNING)
+_NO_SUMS: Final[Mapping[str, str]] = {}
 _JOIN: Final[Mapping[str, tuple[str, int]]] = {
     "ChecksumCRC32": ("combine_crc32", 4),
     "ChecksumCRC32C": ("combine_crc32c", 4),
@@ -128,14 +131,10 @@ class Examination:
         self._expected_md5 = request.get("ContentMD5")
         if self._expected_md5 is not None:
             _require_md5(self._expected_md5)
-        self._given = {name: request[name] for name in _RUNNING if request.get(name)}
-        if len(self._given) > 1:
-            raise _invalid(
-                "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
-            )
-        for name, value in self._given.items():
-            _require_value(name, value)
-        names = [*self._given, *(_HEADERS[field] for field in announced if field in _HEADERS)]
+        self._given = _NO_SUMS if _NAMES.isdisjoint(request) else _given(request)
+        names = [*self._given]
+        if announced:
+            names += [_HEADERS[field] for field in announced if field in _HEADERS]
         if not names and request.get("ChecksumAlgorithm"):
             names = [f"Checksum{request['ChecksumAlgorithm']}"]
         # AWS: what nobody asks for is CRC-64/NVME (S3 user guide, "Checking object integrity").
@@ -173,15 +172,29 @@ class Examination:
             )
         computed = {name: _encode(running.digest()) for name, running in self._running.items()}
         self.crc64 = computed.get(_DEFAULT, "")
-        computed = {name: computed[name] for name in self._asked}
-        given = dict(self._given)
-        for field, value in (trailers or {}).items():
-            if field in _HEADERS:
-                given[_HEADERS[field]] = value
+        if self._part:
+            computed = {name: computed[name] for name in self._asked}
+        given = self._given
+        if trailers:
+            found = {_HEADERS[field]: value for field, value in trailers.items() if field in _HEADERS}
+            given = {**given, **found}
         for name, value in given.items():
             if computed.get(name) != value:
                 raise _bad_digest(name)
-        return f'"{digest.hex()}"', {**computed, "ChecksumType": FULL}
+        computed["ChecksumType"] = FULL
+        return f'"{digest.hex()}"', computed
+
+
+def _given(request: Request) -> dict[str, str]:
+    """The checksum that comes with a body. Raises InvalidRequest."""
+    given = {name: request[name] for name in _RUNNING if request.get(name)}
+    if len(given) > 1:
+        raise _invalid(
+            "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
+        )
+    for name, value in given.items():
+        _require_value(name, value)
+    return given
 
 
 def examined(request: Request, body: bytes) -> tuple[str, dict[str, str]]:
@@ -352,4 +365,4 @@ def _invalid(message: str) -> AwsError:
 
 
 def _encode(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+    return b2a_base64(data, newline=False).decode()

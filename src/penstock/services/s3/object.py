@@ -33,6 +33,8 @@ HEADERS: Final = (
     "Expires",
     "WebsiteRedirectLocation",
 )
+_HEADER_NAMES: Final = frozenset(HEADERS)
+_UNTYPED: Final = "binary/octet-stream"
 UNBUILT: Final = (
     "GrantFullControl",
     "GrantRead",
@@ -347,9 +349,19 @@ def described(request: Request, now: int) -> Document:
             status=400,
             fields={"StorageClassRequested": storage_class},
         )
-    metadata = {
-        name.lower(): kept_metadata(value) for name, value in request.get("Metadata", {}).items()
+    given = request.get("Metadata")
+    return {
+        "modified_at": now,
+        "metadata": _metadata(given) if given else {},
+        "headers": _headers(request),
+        "tags": parse_tags(request["Tagging"]) if "Tagging" in request else [],
+        "storage_class": storage_class,
     }
+
+
+def _metadata(given: Mapping[str, str]) -> dict[str, str]:
+    """User metadata as it is kept. Raises MetadataTooLarge."""
+    metadata = {name.lower(): kept_metadata(value) for name, value in given.items()}
     # AWS: user metadata is limited to 2 KB (S3 user guide, "Object metadata").
     if sum(len(name) + len(value.encode()) for name, value in metadata.items()) > _MAX_METADATA:
         raise AwsError(
@@ -357,20 +369,21 @@ def described(request: Request, now: int) -> Document:
             "Your metadata headers exceed the maximum allowed metadata size",
             status=400,
         )
+    return metadata
+
+
+def _headers(request: Request) -> dict[str, Any]:
+    """The header fields that an object keeps."""
+    if _HEADER_NAMES.isdisjoint(request):
+        return {"ContentType": _UNTYPED}
     headers = {name: request[name] for name in HEADERS if name in request}
     # AWS: how a request was framed is no part of the object (S3 API reference, "Signature calculations", aws-chunked).
     codings = headers.pop("ContentEncoding", "").split(",")
     kept = ",".join(coding for coding in codings if coding.strip() not in ("", "aws-chunked"))
     if kept:
         headers["ContentEncoding"] = kept.strip()
-    headers.setdefault("ContentType", "binary/octet-stream")
-    return {
-        "modified_at": now,
-        "headers": headers,
-        "metadata": metadata,
-        "tags": parse_tags(request.get("Tagging")),
-        "storage_class": storage_class,
-    }
+    headers.setdefault("ContentType", _UNTYPED)
+    return headers
 
 
 def parse_copy_source(source: str | Mapping[str, str]) -> Request:
