@@ -1,8 +1,8 @@
 """Identifiers, all drawn from one seeded source so that a run can be repeated."""
 
-import base64
 import random
 import string
+from binascii import b2a_base64
 from typing import Final
 
 _LOWER_ALNUM: Final = string.ascii_lowercase + string.digits
@@ -57,4 +57,4 @@ def s3_request_ids(request_id: str) -> tuple[str, str]:
     """The two ids that S3 gives a request, from Penstock's own."""
     # AWS: 16 hexadecimal digits, and a longer text that means something to S3 alone (S3 API reference).
     digits = request_id.replace("-", "")[:16].upper()
-    return digits, base64.b64encode(request_id.encode()).decode()
+    return digits, b2a_base64(request_id.encode(), newline=False).decode()

@@ -109,7 +109,7 @@ def _path_reader(
             raise AwsError("UnknownOperationException", "The path does not fit the operation.")
         for row, text in zip(rows, match.groups(), strict=True):
             if row is not None:
-                params[row[0]] = row[1](unquote(text))
+                params[row[0]] = row[1](unquote(text) if "%" in text else text)
 
     return read
 
@@ -209,12 +209,15 @@ def _header_reader(
         # A model knows dozens of fields, a request has a few; the first of several of a name counts.
         fields = request.headers.items()
         for wire_name, text in chain(fields, trailers.items()) if trailers else fields:
-            row = rows.get(wire_name)
-            if row is not None and text and row[0] not in params:
-                params[row[0]] = row[1](text)
+            if wire_name in rows and text:
+                name, convert = rows[wire_name]
+                if name not in params:
+                    params[name] = convert(text)
         for name, prefix in prefixes:
             params[name] = {
-                key[len(prefix) :]: text for key, text in fields if key.startswith(prefix)
+                key[len(prefix) :]: text
+                for key, text in fields
+                if prefix in key and key.startswith(prefix)
             }
 
     return read

@@ -10,7 +10,6 @@ from penstock.wire.model import Model
 
 _KEPT: Final = 1024
 _KEPT_LENGTH: Final = 256
-_NO_PAIRS: Final[frozenset[tuple[str, str]]] = frozenset()
 
 
 @dataclass(slots=True)
@@ -56,7 +55,8 @@ class RestTable:
             self._add(model, name, operation)
         bucket = self._root.label
         key = None if bucket is None else bucket.greedy
-        if bucket and key and not (bucket.fixed or bucket.label or key.fixed or key.label):
+        nothing_else = bucket and key and not (bucket.fixed or bucket.label or key.fixed)
+        if bucket and key and nothing_else and not self._tells_missing:
             self._bucket_nodes = bucket, key
 
     def _add(self, model: Model, name: str, operation: dict[str, Any]) -> None:
@@ -82,18 +82,22 @@ class RestTable:
         candidates.append(candidate)
         candidates.sort(key=_Candidate.rank)
         node.bare[http["method"]] = [
-            each
-            for each in candidates
-            if not each.static and (self._tells_missing or not each.query)
+            each for each in candidates if not each.static and not each.query
         ]
 
     def find(self, method: str, path: str, query: str, headers: Headers) -> str | None:
         """The operation's name: fixed components go before labels, labels before greedy ones."""
+        if not query and self._bucket_nodes is not None:
+            first, _, rest = path[1:].partition("/")
+            if first and first not in self._root.fixed:
+                # A slash at the end does not begin another component, so it takes two for a key.
+                return _among(self._bucket_nodes[bool(rest)].bare.get(method, ()), headers)
         known = self._known.get((method, path))
-        if known is not None:
-            return known
+        return self._search(method, path, query, headers) if known is None else known
+
+    def _search(self, method: str, path: str, query: str, headers: Headers) -> str | None:
         pairs: frozenset[tuple[str, str]] | None = None
-        for node in self._nodes(path):
+        for node in _walk(self._root, _split(path), 0):
             candidates = node.ends.get(method)
             if not candidates:
                 continue
@@ -105,20 +109,11 @@ class RestTable:
                     self._known[method, path] = name
                 return name
             if pairs is None:
-                pairs = _pairs(query) if query else _NO_PAIRS
-            found = self._choose(candidates if query else node.bare[method], pairs, headers)
+                pairs = _pairs(query)
+            found = self._choose(candidates, pairs, headers)
             if found is not None:
                 return found
         return None
-
-    def _nodes(self, path: str) -> Iterable[_Node]:
-        """Every node that a path leads to, the most specific first."""
-        if self._bucket_nodes is not None:
-            first, _, rest = path[1:].partition("/")
-            if first and first not in self._root.fixed:
-                # A slash at the end does not begin another component, so it takes two for a key.
-                return (self._bucket_nodes[bool(rest)],)
-        return _walk(self._root, _split(path), 0)
 
     def _choose(
         self, candidates: list[_Candidate], pairs: frozenset[tuple[str, str]], headers: Headers
@@ -136,14 +131,25 @@ class RestTable:
             )
             if not fits:
                 continue
-            if candidate.query <= keys and (
-                not candidate.headers or all(headers.get(name) for name in candidate.headers)
-            ):
+            if candidate.query <= keys and all(headers.get(name) for name in candidate.headers):
                 return candidate.name
             # What only lacks a parameter is told so by validation, unless another operation fits.
             if self._tells_missing or candidate.query <= keys:
                 loose = candidate.name
         return loose
+
+
+def _among(candidates: Iterable[_Candidate], headers: Headers) -> str | None:
+    """The operation of a request without a query: the first that has its header fields, else the last of all."""
+    loose = None
+    for candidate in candidates:
+        for name in candidate.headers:
+            if not headers.get(name):
+                break
+        else:
+            return candidate.name
+        loose = candidate.name
+    return loose
 
 
 def _split(path: str) -> list[str]:

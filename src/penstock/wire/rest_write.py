@@ -68,9 +68,10 @@ def compile_header_writer(model: Model, shape: Shape) -> Callable[[Result, Heade
     def write(result: Result, headers: Headers) -> None:
         # A model knows dozens of fields, an answer has a few.
         for name, value in result.items():
-            row = rows.get(name)
-            if row is not None and value is not None:
-                headers.append((row[0], one_line(row[1](value))))
+            if name in rows and value is not None:
+                wire_name, write_text = rows[name]
+                text = write_text(value)
+                headers.append((wire_name, text if text.isprintable() else one_line(text)))
         for name, prefix in prefixes:
             for key, value in (result.get(name) or {}).items():
                 headers.append((prefix + key, one_line(value)))

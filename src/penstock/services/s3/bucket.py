@@ -82,6 +82,12 @@ class Buckets:
             raise AwsError("AccessDenied", "Access Denied", status=403)
         return bucket
 
+    async def is_current(self, bucket: Bucket, tx: Primitives) -> bool:
+        """Whether what `look` gave is still the bucket."""
+        name = bucket["name"].encode()
+        row = await tx.table.get(BUCKETS, NAMESPACE, name)
+        return row is not None and self._seen.get(name) == (row.version, bucket)
+
     async def save(self, bucket: dict[str, Any], tx: Primitives | None = None) -> None:
         """Replace a bucket's document."""
         name = bucket["name"].encode()

@@ -39,8 +39,8 @@ class Changes:
         request: Request,
         kind: str,
         document: Document,
-        within: Within | None = None,
-        seen: Bucket | None = None,
+        within: Within | None,
+        seen: Bucket,
     ) -> Bucket:
         """Make `document` the current version, if the request's conditions hold. Returns the bucket.
 
@@ -48,25 +48,21 @@ class Changes:
         """
         key = request["Key"]
         while True:
-            if seen is None:
-                seen = await self._buckets.look(ctx, request)
             document["version_id"] = self._versions.new_id(seen, ctx.now)
             packed: Packed = {}
             if "notifications" in seen:
                 packed = await self._notifications.pack(ctx, seen, [created(kind, key, document)])
             async with self._store.transaction() as tx:
-                bucket = await self._buckets.look(ctx, request, tx)
-                if bucket is not seen and bucket != seen:
-                    seen = None
-                    continue
-                if within is not None:
-                    await within(tx)
-                current = await self._versions.current(bucket["name"], key, tx)
-                require_writable(request, current)
-                await self._versions.put(tx, bucket, key, document, current, ctx.now)
-                if packed:
-                    await put(tx, packed, ctx.now)
-                return bucket
+                if await self._buckets.is_current(seen, tx):
+                    if within is not None:
+                        await within(tx)
+                    current = await self._versions.current(seen["name"], key, tx)
+                    require_writable(request, current)
+                    await self._versions.put(tx, seen, key, document, current, ctx.now)
+                    if packed:
+                        await put(tx, packed, ctx.now)
+                    return seen
+            seen = await self._buckets.look(ctx, request)
 
     async def remove(
         self,

@@ -120,6 +120,8 @@ def require_algorithm(request: Request) -> None:
 class Examination:
     """What is found out about a body while it comes in: its ETag and its checksums."""
 
+    __slots__ = ("_asked", "_expected_md5", "_given", "_md5", "_part", "_running", "crc64")
+
     def __init__(
         self, request: Request, announced: Sequence[str] = (), *, part: bool = False
     ) -> None:
@@ -176,7 +178,9 @@ class Examination:
             computed = {name: computed[name] for name in self._asked}
         given = self._given
         if trailers:
-            found = {_HEADERS[field]: value for field, value in trailers.items() if field in _HEADERS}
+            found = {
+                _HEADERS[field]: value for field, value in trailers.items() if field in _HEADERS
+            }
             given = {**given, **found}
         for name, value in given.items():
             if computed.get(name) != value:

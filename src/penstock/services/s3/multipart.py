@@ -153,7 +153,8 @@ class Multipart:
             await forget(tx, self._contents, request["Bucket"], request["UploadId"], ctx.now)
 
         kind = "ObjectCreated:CompleteMultipartUpload"
-        bucket = await self._changes.put(ctx, request, kind, document, assemble)
+        seen = await self._buckets.look(ctx, request)
+        bucket = await self._changes.put(ctx, request, kind, document, assemble, seen)
         return _completion(ctx, bucket, request, document)
 
     async def _completed(self, request: Request) -> Document | None:

@@ -3,7 +3,7 @@
 A document has `size`, `etag`, `pieces` ((digest, size) pairs in order), `modified_at`, `headers` and `metadata`, `checksums`, `tags`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -74,9 +74,9 @@ class Objects:
         self._contents = contents
 
     @operation("PutObject", refuses=UNBUILT)
-    async def put(self, ctx: Context, request: Request) -> Result:
+    def put(self, ctx: Context, request: Request) -> Awaitable[Result]:
         """Store an object; visible at once, durable when answered."""
-        return await self._store(ctx, request, "ObjectCreated:Put")
+        return self._store(ctx, request, "ObjectCreated:Put")
 
     async def post(
         self, ctx: Context, bucket: str, fields: Mapping[str, str], body: bytes
@@ -117,7 +117,7 @@ class Objects:
             result["VersionId"] = document["version_id"]
         return result
 
-    async def _put(
+    def _put(
         self,
         ctx: Context,
         request: Request,
@@ -125,16 +125,16 @@ class Objects:
         document: Document,
         kept: Kept,
         seen: Bucket,
-    ) -> Bucket:
+    ) -> Awaitable[Bucket]:
         """Make `document`, with the bytes that came in, the current version. Returns the bucket, once `seen`."""
         document.update(kept.described())
         if self._contents.put_in(document, kept):
-            return await self._changes.put(ctx, request, kind, document, None, seen)
+            return self._changes.put(ctx, request, kind, document, None, seen)
 
         async def attach(tx: Primitives) -> None:
             await self._contents.attach(tx, document, kept)
 
-        return await self._changes.put(ctx, request, kind, document, attach, seen)
+        return self._changes.put(ctx, request, kind, document, attach, seen)
 
     @operation("GetObject", refuses=["SSECustomerAlgorithm", "SSECustomerKey"])
     async def get(self, ctx: Context, request: Request) -> Result:
@@ -175,7 +175,7 @@ class Objects:
     @operation("CopyObject", refuses=[*UNBUILT, "CopySourceSSECustomerKey"])
     async def copy(self, ctx: Context, request: Request) -> Result:
         """Make an object of another one's bytes; no byte is copied."""
-        await self._buckets.look(ctx, request)
+        seen = await self._buckets.look(ctx, request)
         source, source_request = await self.source(ctx, request)
         _require_change(request, source_request)
         document = _copied(source, request, ctx.now)
@@ -184,7 +184,7 @@ class Objects:
         async def share(tx: Primitives) -> None:
             await self._contents.share(tx, document, source)
 
-        bucket = await self._changes.put(ctx, request, "ObjectCreated:Copy", document, share)
+        bucket = await self._changes.put(ctx, request, "ObjectCreated:Copy", document, share, seen)
         outcome = {"ETag": document["etag"], "LastModified": ctx.now, **document["checksums"]}
         result: Result = {"CopyObjectResult": outcome, "ServerSideEncryption": "AES256"}
         result |= expiration(bucket, request["Key"], document)
@@ -376,7 +376,7 @@ def _headers(request: Request) -> dict[str, Any]:
     """The header fields that an object keeps."""
     if _HEADER_NAMES.isdisjoint(request):
         return {"ContentType": _UNTYPED}
-    headers = {name: request[name] for name in HEADERS if name in request}
+    headers: dict[str, Any] = {name: request[name] for name in HEADERS if name in request}
     # AWS: how a request was framed is no part of the object (S3 API reference, "Signature calculations", aws-chunked).
     codings = headers.pop("ContentEncoding", "").split(",")
     kept = ",".join(coding for coding in codings if coding.strip() not in ("", "aws-chunked"))

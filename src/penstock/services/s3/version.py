@@ -6,7 +6,7 @@ Whatever removes the current version promotes the next, so an object with versio
 
 import re
 import string
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Final
 
 from penstock.core.ids import Ids
@@ -52,9 +52,11 @@ class Versions:
         self._ids = ids
         self._contents = contents
 
-    async def current(self, bucket: str, key: str, tx: Primitives | None = None) -> Document | None:
+    def current(
+        self, bucket: str, key: str, tx: Primitives | None = None
+    ) -> Awaitable[Document | None]:
         """The current version, a delete marker included."""
-        return await _load(tx or self._store, bucket, key)
+        return _load(tx or self._store, bucket, key)
 
     async def find(
         self, bucket: str, key: str, version_id: str | None, tx: Primitives | None = None

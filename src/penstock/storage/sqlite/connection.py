@@ -26,7 +26,7 @@ class Connection:
         self.driver = driver
         self.group = group
         self._cursor = driver.cursor()
-        self._execute = self._cursor.execute
+        self.execute = self._cursor.execute
         self._inserts: dict[tuple[str, int], str] = {}
         self._names: dict[str, int] = {}
         self._ordered: set[int] = set()
@@ -61,7 +61,7 @@ class Connection:
         if self.block is not None and self.block.held is not None:
             self.block.begin()
         try:
-            return self._execute(sql, bindings).fetchall()
+            return self.execute(sql, bindings).fetchall()
         except apsw.Error as error:
             raise self.group.failed(error) from error
 
@@ -78,7 +78,7 @@ class Connection:
         self.group.begin()
         self.writes += 1
         try:
-            self._execute(sql, bindings)
+            self.execute(sql, bindings)
         except apsw.Error as error:
             raise self.group.failed(error) from error
 
@@ -94,7 +94,7 @@ class Connection:
         self.group.begin()
         self.writes += 1
         try:
-            return self._execute(sql, bindings).fetchall()
+            return self.execute(sql, bindings).fetchall()
         except apsw.Error as error:
             raise self.group.failed(error) from error
 
@@ -116,7 +116,7 @@ class Connection:
     def run_held(self, sql: str, bindings: tuple[Any, ...]) -> None:
         """Run a statement that a block has held; it was counted when it came."""
         try:
-            self._execute(sql, bindings)
+            self.execute(sql, bindings)
         except apsw.Error as error:
             raise self.group.failed(error) from error
 
@@ -138,7 +138,7 @@ class Connection:
 
     def atomic(self) -> "Atomic":
         """Undo everything since the start of the block if it raises; its neighbours in the group are untouched."""
-        return Atomic(self, self._execute)
+        return Atomic(self)
 
     def undo(self, writes: int, reserved: int) -> None:
         """What was written since there were so many writes did not happen; so much was reserved then."""
@@ -215,11 +215,10 @@ class Atomic:
     one write holds it until the end.
     """
 
-    __slots__ = ("_db", "_depth", "_execute", "_outer", "_reserved", "_writes", "begun", "held")
+    __slots__ = ("_db", "_depth", "_outer", "_reserved", "_writes", "begun", "held")
 
-    def __init__(self, db: Connection, execute: Callable[[str], Any]) -> None:
+    def __init__(self, db: Connection) -> None:
         self._db = db
-        self._execute = execute
         self.begun = False
         """Whether there is a savepoint."""
         self.held: tuple[str, tuple[Any, ...]] | None = None
@@ -239,7 +238,7 @@ class Atomic:
         """Make the savepoint, and run what was held for it."""
         db = self._db
         db.group.begin()
-        self._execute(f"SAVEPOINT s{self._depth}")
+        self._db.execute(f"SAVEPOINT s{self._depth}")
         self.begun = True
         held, self.held = self.held, None
         if held is not None:
@@ -251,7 +250,7 @@ class Atomic:
         db.block = self._outer
         if kind is None:
             if self.begun:
-                self._execute(f"RELEASE s{self._depth}")
+                self._db.execute(f"RELEASE s{self._depth}")
             elif self.held is not None:
                 try:
                     db.run_held(*self.held)
@@ -261,6 +260,6 @@ class Atomic:
             return
         # A failure that ended the whole transaction left no savepoint to return to.
         if self.begun and db.driver.in_transaction:
-            self._execute(f"ROLLBACK TO s{self._depth}")
-            self._execute(f"RELEASE s{self._depth}")
+            self._db.execute(f"ROLLBACK TO s{self._depth}")
+            self._db.execute(f"RELEASE s{self._depth}")
         db.undo(self._writes, self._reserved)

@@ -82,7 +82,7 @@ class SqliteStore:
 
         No verb here gives way to another task, so nothing can come between them; a savepoint undoes them together.
         """
-        return Transaction(self, self._connection.atomic())
+        return Transaction(self, self._connection)
 
     @property
     def epoch(self) -> int:
@@ -115,23 +115,23 @@ class SqliteStore:
             self._lock.close()
 
 
-class Transaction:
+class Transaction(Atomic):
     """A block whose verbs are one."""
 
-    __slots__ = ("_atomic", "_store")
+    __slots__ = ("_store",)
 
-    def __init__(self, store: SqliteStore, atomic: Atomic) -> None:
+    def __init__(self, store: SqliteStore, connection: Connection) -> None:
+        super().__init__(connection)
         self._store = store
-        self._atomic = atomic
 
     async def __aenter__(self) -> Primitives:
-        self._atomic.__enter__()
+        self.__enter__()
         return self._store
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: object
     ) -> None:
-        self._atomic.__exit__(kind, error, trace)
+        self.__exit__(kind, error, trace)
 
 
 def _lock(folder: Path) -> TextIO:
