@@ -201,6 +201,56 @@ def test_files_go_when_nobody_names_them(s3: Any, running: Server) -> None:
     running.steer("clock", {"resume": True})
 
 
+def test_bodies_of_every_size(s3: Any) -> None:
+    """Objects are the same to their readers wherever their bytes are kept, also when one takes another's place."""
+    sizes = [1024, 2 * MIB, 0, 4096, 4097, 65_536, 1, 65_537, 300_000]
+    bodies = [os.urandom(size) for size in sizes]
+    bodies[0] = b"\n{}\n\0" * 170
+    s3.create_bucket(Bucket="versions")
+    s3.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
+    seen = []
+    for body in bodies:
+        etag = f'"{hashlib.md5(body).hexdigest()}"'
+        assert etag == s3.put_object(Bucket="bucket", Key="any", Body=body)["ETag"]
+        s3.copy_object(Bucket="bucket", Key="copy", CopySource="bucket/any")
+        copied = s3.copy_object(Bucket="versions", Key="any", CopySource="bucket/copy")
+        seen.append((copied["VersionId"], body))
+        for key in ("any", "copy"):
+            got = s3.get_object(Bucket="bucket", Key=key, ChecksumMode="ENABLED")
+            assert (etag, len(body)) == (got["ETag"], got["ContentLength"])
+            assert body == got["Body"].read()
+        if body:
+            part = s3.get_object(Bucket="bucket", Key="copy", Range="bytes=-700")
+            assert body[-700:] == part["Body"].read()
+    listed = s3.list_object_versions(Bucket="versions")["Versions"]
+    assert [(one, len(body)) for one, body in reversed(seen)] == [
+        (each["VersionId"], each["Size"]) for each in listed
+    ]
+    for version, body in seen:
+        got = s3.get_object(Bucket="versions", Key="any", VersionId=version)
+        assert body == got["Body"].read()
+    while seen:
+        s3.delete_object(Bucket="versions", Key="any", VersionId=seen.pop()[0])
+        if seen:
+            assert seen[-1][1] == s3.get_object(Bucket="versions", Key="any")["Body"].read()
+
+
+def test_part_copied_from_a_tiny_object(s3: Any) -> None:
+    """A part is made of bytes that are kept with another object's document, and outlives it."""
+    body = os.urandom(1000)
+    s3.put_object(Bucket="bucket", Key="tiny", Body=body)
+    upload = {"Bucket": "bucket", "Key": "parts-of-tiny"}
+    upload["UploadId"] = s3.create_multipart_upload(**upload)["UploadId"]
+    part = s3.upload_part_copy(
+        **upload, PartNumber=1, CopySource="bucket/tiny", CopySourceRange="bytes=100-899"
+    )["CopyPartResult"]
+    s3.delete_object(Bucket="bucket", Key="tiny")
+    parts = [{"PartNumber": 1, "ETag": part["ETag"]}]
+    s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+    got = s3.get_object(Bucket="bucket", Key="parts-of-tiny")
+    assert body[100:900] == got["Body"].read()
+
+
 def test_crash_loses_no_object_and_keeps_no_stray_file(
     launch: Callable[..., Server], connect: Aws, tmp_path: Path
 ) -> None:
