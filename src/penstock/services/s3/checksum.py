@@ -79,7 +79,6 @@ _RUNNING: Final[Mapping[str, Callable[[], Running]]] = {
     "ChecksumXXHASH128": lambda: _XxHash(_crt().XXHash.new_xxhash3_128()),
 }
 _NAMES: Final = frozenset(_RUNNING)
-_NO_SUMS: Final[Mapping[str, str]] = {}
 _JOIN: Final[Mapping[str, tuple[str, int]]] = {
     "ChecksumCRC32": ("combine_crc32", 4),
     "ChecksumCRC32C": ("combine_crc32c", 4),
@@ -133,7 +132,7 @@ class Examination:
         self._expected_md5 = request.get("ContentMD5")
         if self._expected_md5 is not None:
             _require_md5(self._expected_md5)
-        self._given = _NO_SUMS if _NAMES.isdisjoint(request) else _given(request)
+        self._given: Mapping[str, str] = {} if _NAMES.isdisjoint(request) else _given(request)
         names = [*self._given]
         if announced:
             names += [_HEADERS[field] for field in announced if field in _HEADERS]
