@@ -113,15 +113,17 @@ class Lane:
         faulty = given.faults.active
         takes: dict[str, Take | None] = {}
         packed: Packed = {}
+        to, take = "", None
         for delivery, body in deliveries:
-            where, message = delivery.to, None
-            if where.startswith("arn:aws:sqs:") and not faulty:
-                if where not in takes:
-                    takes[where] = await given.intake(where, now)
-                take = takes[where]
-                if take is not None:
-                    request = request_to_queue(delivery, body)
-                    message = take(request, delivery.account, delivery.trace)
+            if delivery.to != to:
+                to = delivery.to
+                if to not in takes:
+                    direct = to.startswith("arn:aws:sqs:") and not faulty
+                    takes[to] = await given.intake(to, now) if direct else None
+                take = takes[to]
+            where, message = to, None
+            if take is not None:
+                message = take(request_to_queue(delivery, body), delivery.account, delivery.trace)
             if message is None:
                 # Whether to try again what a queue refused is the policy's to say.
                 where = self._subscription.id

@@ -37,7 +37,7 @@ _Entry: TypeAlias = tuple[Pattern, Rule]
 
 def compile_rule(bus: BusKey, document: Document) -> Rule:
     """A rule from its document."""
-    targets = tuple(compile_target(target) for target in document["Targets"])
+    targets = tuple(compile_target(bus, document["Arn"], target) for target in document["Targets"])
     return Rule(
         bus,
         document["Name"],

@@ -68,10 +68,16 @@ class Lanes:
         """What to put where. Whoever puts it calls `start_for` then."""
         queues: dict[str, str] = {}
         by_lane: dict[str, list[tuple[Delivery, bytes]]] = {}
-        for delivery, body in deliveries:
-            if delivery.to not in queues:
-                queues[delivery.to] = await self._queue_of(delivery)
-            by_lane.setdefault(queues[delivery.to], []).append((delivery, body))
+        to = ""
+        found: list[tuple[Delivery, bytes]] = []
+        for one in deliveries:
+            delivery = one[0]
+            if delivery.to != to:
+                to = delivery.to
+                if to not in queues:
+                    queues[to] = await self._queue_of(delivery)
+                found = by_lane.setdefault(queues[to], [])
+            found.append(one)
         packed = []
         for queue, found in by_lane.items():
             lane = self._own.lane(queue) if queue else self._main

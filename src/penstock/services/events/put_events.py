@@ -32,6 +32,7 @@ class PutEvents:
                 "ValidationException", "Total size of the entries in the request is over the limit."
             )
         answers: list[dict[str, str]] = []
+        failed = 0
         events: list[tuple[BusKey, Event]] = []
         scope = scope_of(ctx)
         buses: dict[str | None, BusKey | None] = {}
@@ -39,6 +40,7 @@ class PutEvents:
             try:
                 event = self._event(ctx, scope, entry)
             except AwsError as error:
+                failed += 1
                 answers.append({"ErrorCode": error.code, "ErrorMessage": error.message})
                 continue
             answers.append({"EventId": event.id})
@@ -49,7 +51,6 @@ class PutEvents:
             if bus is not None:
                 events.append((bus, event))
         await self._router.accept(ctx, events)
-        failed = sum("ErrorCode" in answer for answer in answers)
         return {"FailedEntryCount": failed, "Entries": answers}
 
     async def _bus(self, ctx: Context, name: str | None) -> BusKey | None:
@@ -59,20 +60,25 @@ class PutEvents:
         return bus if await self._buses.exists(bus) else None
 
     def _event(self, ctx: Context, scope: Scope, entry: dict[str, Any]) -> Event:
-        for name in _REQUIRED:
-            if not entry.get(name):
-                reason = f"Parameter {name} is not valid. Reason: {name} is a required argument."
-                raise AwsError("InvalidArgument", reason)
-        inside = ctx.principal.endswith(".amazonaws.com")
-        if entry["Source"].startswith("aws.") and not inside:
+        given = entry.get
+        source, detail_type, detail = given("Source"), given("DetailType"), given("Detail")
+        if not (source and detail_type and detail):
+            raise _missing(entry)
+        if source.startswith("aws.") and not ctx.principal.endswith(".amazonaws.com"):
             raise AwsError("NotAuthorizedForSourceException", "Not authorized for the source.")
         document = new_document(
             id_=self._ids.uuid(),
             scope=scope,
-            source=entry["Source"],
-            detail_type=entry["DetailType"],
-            at=entry.get("Time", ctx.now),
-            resources=entry.get("Resources", []),
-            detail=parse_detail(entry["Detail"]),
+            source=source,
+            detail_type=detail_type,
+            at=given("Time", ctx.now),
+            resources=given("Resources", []),
+            detail=parse_detail(detail),
         )
-        return Event(document, entry.get("TraceHeader") or ctx.trace)
+        return Event(document, given("TraceHeader") or ctx.trace)
+
+
+def _missing(entry: dict[str, Any]) -> AwsError:
+    name = next(name for name in _REQUIRED if not entry.get(name))
+    reason = f"Parameter {name} is not valid. Reason: {name} is a required argument."
+    return AwsError("InvalidArgument", reason)

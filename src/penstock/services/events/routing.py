@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from penstock.api import Context
 from penstock.core.arn import parse_arn
@@ -13,7 +13,7 @@ from penstock.core.input_transformer import TransformError
 from penstock.core.json_path import MISSING, compile_path
 from penstock.core.pattern_index import PatternIndex
 from penstock.delivery.model import Failed
-from penstock.fanout import Delivery, Packed, QueueExists, put
+from penstock.fanout import Delivery, Packed, QueueExists, add, put
 from penstock.services.events.archive_log import append
 from penstock.services.events.event import Event
 from penstock.services.events.index import Rule, RuleIndexes
@@ -21,7 +21,7 @@ from penstock.services.events.lanes import Lanes
 from penstock.services.events.letters import letter_at_once
 from penstock.services.events.names import BusKey
 from penstock.services.events.shape import Target, predefined_values
-from penstock.storage.primitives import NewMessage, Primitives, Store
+from penstock.storage.primitives import Primitives, Store
 
 _log: Final = logging.getLogger("penstock.events")
 
@@ -30,14 +30,9 @@ _log: Final = logging.getLogger("penstock.events")
 class Routed:
     """What to store for some events."""
 
-    packed: dict[str, list[NewMessage]] = field(default_factory=dict)
+    packed: Packed = field(default_factory=dict)
     archived: list[tuple[str, int, Event]] = field(default_factory=list)
     """Archives' ARNs, for how many days they keep events, and events."""
-
-    def add(self, packed: Packed) -> None:
-        """Messages of a lane."""
-        for queue, messages in packed.items():
-            self.packed.setdefault(queue, []).extend(messages)
 
 
 class Router:
@@ -69,29 +64,33 @@ class Router:
         only: Collection[str] | None = None,
     ) -> Routed:
         """What follows from events. `only` are the ARNs of the rules that may match, if not all."""
-        routed = Routed()
-        deliveries: list[tuple[Delivery, bytes]] = []
+        routed, found = Routed(), _Found()
         indexes: dict[BusKey, PatternIndex[Rule]] = {}
         for bus, event in events:
-            if bus not in indexes:
-                indexes[bus] = await self._indexes.of(bus)
-            for rule in indexes[bus].find(event.document):
+            index = indexes.get(bus)
+            if index is None:
+                index = indexes[bus] = await self._indexes.of(bus)
+            for rule in index.find(event.document):
                 if only is not None and rule.arn not in only:
                     continue
                 if rule.archive is not None:
                     routed.archived.append((rule.archive, rule.retention_days, event))
-                deliveries += await self._of_rule(ctx, rule, event, routed)
-        for packed in await self._lanes.pack(ctx, deliveries):
-            routed.add(packed)
+                _look(rule, event, ctx.now, found)
+        await self._pack(ctx, found, routed)
         return routed
 
     async def fire(self, ctx: Context, rule: Rule, event: Event) -> Routed:
         """What follows from an event of a rule's own: a scheduled one."""
-        routed = Routed()
-        deliveries = await self._of_rule(ctx, rule, event, routed)
-        for packed in await self._lanes.pack(ctx, deliveries):
-            routed.add(packed)
+        routed, found = Routed(), _Found()
+        _look(rule, event, ctx.now, found)
+        await self._pack(ctx, found, routed)
         return routed
+
+    async def _pack(self, ctx: Context, found: "_Found", routed: Routed) -> None:
+        for refusal in found.refused:
+            await self._give_up(ctx, refusal, routed)
+        for packed in await self._lanes.pack(ctx, found.deliveries):
+            routed.packed = add(routed.packed, packed)
 
     async def store(self, routed: Routed, now: int) -> None:
         """Store what was routed, all or none."""
@@ -109,37 +108,9 @@ class Router:
         for archive, days, event in routed.archived:
             await append(tx, archive, event, days, now)
 
-    async def _of_rule(
-        self, ctx: Context, rule: Rule, event: Event, routed: Routed
-    ) -> list[tuple[Delivery, bytes]]:
-        """The deliveries of one rule. What cannot be sent at all is a dead letter at once."""
-        result: list[tuple[Delivery, bytes]] = []
-        for target in rule.targets:
-            delivery = _delivery(rule, target, event)
-            try:
-                _check_hops(rule.bus, target, event)
-                if target.shape is None:
-                    body = event.body
-                else:
-                    values = predefined_values(event, rule.arn, rule.name, ctx.now)
-                    body = target.shape(event, values)
-            except TransformError as error:
-                await self._give_up(ctx, delivery, event, "INVALID_JSON", str(error), routed)
-            except AwsError as error:
-                await self._give_up(ctx, delivery, event, error.code, error.message, routed)
-            else:
-                result.append((delivery, body))
-        return result
-
-    async def _give_up(
-        self,
-        ctx: Context,
-        delivery: Delivery,
-        event: Event,
-        code: str,
-        reason: str,
-        routed: Routed,
-    ) -> None:
+    async def _give_up(self, ctx: Context, refusal: "_Refusal", routed: Routed) -> None:
+        """What cannot be sent at all is a dead letter at once."""
+        delivery, event, code, reason = refusal
         to = delivery.letters_to
         if to is None or not await self._queue_exists(to):
             # AWS: what could not be delivered and has no dead-letter queue is dropped (EventBridge guide).
@@ -147,24 +118,54 @@ class Router:
         else:
             failed = Failed(reason.encode(), 400, kind=code, final=True)
             letter = letter_at_once(delivery, event.body, failed, self._ids.uuid(), ctx.now)
-            routed.add({to: [letter]})
+            routed.packed = add(routed.packed, {to: [letter]})
 
 
-def _delivery(rule: Rule, target: Target, event: Event) -> Delivery:
-    own: dict[str, Any] = target.own
+class _Refusal(NamedTuple):
+    """A delivery that cannot be made of an event."""
+
+    delivery: Delivery
+    event: Event
+    code: str
+    reason: str
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the rules that events match ask for."""
+
+    deliveries: list[tuple[Delivery, bytes]] = field(default_factory=list)
+    refused: list[_Refusal] = field(default_factory=list)
+
+
+def _look(rule: Rule, event: Event, now: int, found: _Found) -> None:
+    """Find what a rule's targets get of an event."""
+    for target in rule.targets:
+        shape = target.shape
+        delivery = _delivery(target, event)
+        try:
+            if event.sent_on:
+                _check_hops(rule.bus, target, event)
+            if shape is None:
+                body = event.body
+            else:
+                body = shape(event, predefined_values(event, rule.arn, rule.name, now))
+        except TransformError as error:
+            found.refused.append(_Refusal(delivery, event, "INVALID_JSON", str(error)))
+        except AwsError as error:
+            found.refused.append(_Refusal(delivery, event, error.code, error.message))
+        else:
+            found.deliveries.append((delivery, body))
+
+
+def _delivery(target: Target, event: Event) -> Delivery:
+    """The delivery of an event to a target: the target's own, as far as the event brings nothing."""
+    usual, request, own = target.delivery, None, None
     if target.shape is not None:
-        own = {**own, "event": event.body.decode()}
-    return Delivery(
-        to=target.arn,
-        arn=rule.arn,
-        account=rule.bus.account,
-        region=rule.bus.region,
-        principal=target.principal,
-        trace=event.trace,
-        request=_partition_key(target, event) if target.service == "kinesis" else target.request,
-        letters_to=target.letters_to,
-        own=own,
-    )
+        own = {**usual.own, "event": event.body.decode()}
+    if target.service == "kinesis":
+        request = _partition_key(target, event)
+    return usual.for_event(event.trace, request, own)
 
 
 def _partition_key(target: Target, event: Event) -> dict[str, Any]:
@@ -178,7 +179,7 @@ def _partition_key(target: Target, event: Event) -> dict[str, Any]:
 
 def _check_hops(bus: BusKey, target: Target, event: Event) -> None:
     """Refuse to send on to another bus what came from one. Raises AwsError."""
-    if not (event.sent_on and target.is_bus):
+    if not target.is_bus:
         return
     region = event.document["region"]
     third = region != bus.region and parse_arn(target.arn).region != bus.region

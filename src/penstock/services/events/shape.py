@@ -7,9 +7,10 @@ from typing import Any, Final, TypeAlias
 from penstock.core.arn import parse_arn
 from penstock.core.input_transformer import TransformError, compile_transformer, dumps
 from penstock.core.json_path import MISSING, compile_path
+from penstock.fanout import Delivery
 from penstock.services.events.documents import Document
 from penstock.services.events.event import Event
-from penstock.services.events.names import time_text
+from penstock.services.events.names import BusKey, time_text
 
 Shape: TypeAlias = Callable[[Event, Mapping[str, Any]], bytes]
 """What a target gets, from the event and the transformer's predefined values. Raises TransformError."""
@@ -27,13 +28,8 @@ class Target:
     shape: Shape | None
     """None for the event as it is."""
     document: Document
-    letters_to: str | None
-    principal: str
-    """Who sends: the target's role, or EventBridge."""
-    request: dict[str, Any]
-    """Further members of the target's operation, as far as they are the same for every event."""
-    own: dict[str, int]
-    """The target's retry policy, as its deliveries keep it."""
+    delivery: Delivery
+    """Of an event that brings nothing of its own."""
 
     @property
     def is_bus(self) -> bool:
@@ -41,23 +37,31 @@ class Target:
         return self.service == "events" and ":api-destination/" not in self.arn
 
 
-def compile_target(document: Document) -> Target:
-    """A target from what PutTargets stored."""
+def compile_target(bus: BusKey, rule_arn: str, document: Document) -> Target:
+    """A rule's target from what PutTargets stored."""
     policy = document.get("RetryPolicy", {})
     service = parse_arn(document["Arn"]).service
+    delivery = Delivery(
+        to=document["Arn"],
+        arn=rule_arn,
+        account=bus.account,
+        region=bus.region,
+        # Who sends: the target's role, or EventBridge.
+        principal=document.get("RoleArn", "events.amazonaws.com"),
+        request=_request(service, document),
+        letters_to=document.get("DeadLetterConfig", {}).get("Arn"),
+        own={
+            "retries": policy.get("MaximumRetryAttempts", _RETRIES),
+            "max_age_ms": policy.get("MaximumEventAgeInSeconds", _MAX_AGE_S) * 1000,
+        },
+    )
     return Target(
         id=document["Id"],
         arn=document["Arn"],
         service=service,
         shape=_shape(document),
         document=document,
-        letters_to=document.get("DeadLetterConfig", {}).get("Arn"),
-        principal=document.get("RoleArn", "events.amazonaws.com"),
-        request=_request(service, document),
-        own={
-            "retries": policy.get("MaximumRetryAttempts", _RETRIES),
-            "max_age_ms": policy.get("MaximumEventAgeInSeconds", _MAX_AGE_S) * 1000,
-        },
+        delivery=delivery,
     )
 
 
