@@ -22,6 +22,8 @@ Answering: TypeAlias = Coroutine[Any, Any, "HttpResponse"]
 """An answer on its way. It may be there without any wait."""
 Request: TypeAlias = dict[str, Any]
 Result: TypeAlias = dict[str, Any]
+SendForm: TypeAlias = Callable[["Context", Sequence[str]], Answering]
+"""Sends the values of a form's fields."""
 Handler: TypeAlias = Callable[["Context", Request], Awaitable[Result | None]]
 
 
@@ -261,5 +263,12 @@ class Dispatcher(Protocol):
         """Send bytes through the same parser and serializer that the gateway uses, as `ctx`.
 
         For those who answer an HTTP request of their own: that answer waits for the disk, this one does not.
+        """
+        ...
+
+    def form(self, request: HttpRequest, names: Sequence[str]) -> SendForm | None:
+        """How to do the same with the values of many forms: `request` is one of them, `names` are their fields.
+
+        None where no operation takes forms like this one.
         """
         ...

@@ -7,7 +7,7 @@ text, and looks everything up anew for each request. A template that has been co
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import airspeed
 
@@ -34,14 +34,27 @@ class UnsupportedDirective(TemplateError):
     """The template uses a directive that is not built. The text is its name."""
 
 
+FAULTS: Final = (TypeError, LookupError, ArithmeticError, re.error, RecursionError)
+"""What the evaluation of a template may raise."""
+
+
 class _Stop(Exception):
     """`#stop` was met."""
+
+
+class Piece(NamedTuple):
+    """A reference in a template."""
+
+    value: Callable[[Scope], str]
+    """What it writes; if `encoded`, before that is encoded."""
+    encoded: bool
+    """Whether it is `$util.urlEncode(...)`."""
 
 
 class Template:
     """A compiled template: `render(scope)`."""
 
-    __slots__ = ("_write",)
+    __slots__ = ("_write", "pieces")
 
     def __init__(self, text: str) -> None:
         """Compile. Raises TemplateError."""
@@ -54,6 +67,8 @@ class Template:
         except (airspeed.TemplateError, airspeed.NoMatch, RecursionError) as error:
             raise TemplateError(str(error)) from None
         self._write = _block(parsed.block)
+        self.pieces = _pieces(parsed.block)
+        """Text and references in turn; None where there are directives."""
 
     def render(self, scope: Scope) -> str:
         """Evaluate with the variables of `scope`, which `#set` changes. Raises TemplateError."""
@@ -62,9 +77,41 @@ class Template:
             self._write(scope, out)
         except _Stop:
             pass
-        except (TypeError, LookupError, ArithmeticError, re.error, RecursionError) as error:
+        except FAULTS as error:
             raise TemplateError(str(error)) from error
         return "".join(out)
+
+
+def _pieces(block: Any) -> list[str | Piece] | None:
+    pieces: list[str | Piece] = []
+    for child in block.children:
+        if isinstance(child, airspeed.FormalReference):
+            pieces.append(child.my_text() if child.expression is None else _piece(child))
+        elif isinstance(child, airspeed.Text | airspeed.FallthroughHashText):
+            pieces.append(child.text)
+        elif not _silent(child):
+            return None
+    return pieces
+
+
+def _piece(element: Any) -> Piece:
+    part, rest = element.expression.part, element.expression.subexpression
+    plain = part.parameters is part.index is element.alternate is None
+    if part.name == "util" and plain and rest is not None:
+        step = rest.expression
+        if not isinstance(step, airspeed.ArrayIndex) and step.part.name == "urlEncode":
+            arguments = list(_parameters(step.part.parameters))
+            if len(arguments) == 1 and step.part.index is step.subexpression is None:
+                value = _value(arguments[0])
+                return Piece(lambda scope: java.text_of(value(scope)), True)
+    write = _reference(element)
+
+    def written(scope: Scope) -> str:
+        out: list[str] = []
+        write(scope, out)
+        return out[0]
+
+    return Piece(written, False)
 
 
 def _block(element: Any) -> Write:
@@ -269,7 +316,7 @@ def _called(value: Evaluate, name: str, arguments: list[Evaluate]) -> Evaluate:
 
 
 def _parameters(element: Any) -> Iterable[Any]:
-    return getattr(element.values, "values", ())
+    return () if element is None else getattr(element.values, "values", ())
 
 
 def _expression(element: Any) -> Evaluate:

@@ -1,9 +1,9 @@
 """Calls from one service to another, by the names of the public API."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from penstock.api import Answering, Context, Handler, HttpRequest, Request, Result
+from penstock.api import Answering, Context, Handler, HttpRequest, Request, Result, SendForm
 from penstock.clock import Clock
 from penstock.core.ids import Ids
 from penstock.gateway.pipeline import Pipeline, find_handler
@@ -60,3 +60,8 @@ class LocalDispatcher:
         """Send bytes to a service as `ctx`."""
         assert self.pipeline is not None
         return self.pipeline.handle(request, ctx)
+
+    def form(self, request: HttpRequest, names: Sequence[str]) -> SendForm | None:
+        """How to send values of a form's fields."""
+        assert self.pipeline is not None
+        return self.pipeline.form(request, names)

@@ -5,11 +5,19 @@ answer back until what it may speak of is on disk.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal
 from urllib.parse import parse_qs
 
-from penstock.api import Context, Handler, HttpRequest, HttpResponse, Request
+from penstock.api import (
+    Answering,
+    Context,
+    Handler,
+    HttpRequest,
+    HttpResponse,
+    Request,
+    SendForm,
+)
 from penstock.clock import Clock
 from penstock.core.errors import AwsError, Conflict, StoreError
 from penstock.core.ids import Ids
@@ -51,16 +59,41 @@ class Pipeline:
         """Whether a request whose body has not come yet may be handed over as it is."""
         return self._wire.takes_stream(request)
 
-    async def handle(self, request: HttpRequest, context: Context | None = None) -> HttpResponse:
-        """Answer a request from outside; or one made inside, as `context`, which is this request's own."""
-        operation: Operation | None = None
+    def form(self, request: HttpRequest, names: Sequence[str]) -> SendForm | None:
+        """How to answer forms like `request` that differ in values only; see `Dispatcher.form`."""
+        try:
+            operation = self._wire.route(request)
+        except AwsError:
+            return None
+        if operation.protocol != "query":
+            return None
+
+        def send(ctx: Context, values: Sequence[str]) -> Answering:
+            return self.handle(request, ctx, operation, zip(names, values, strict=True))
+
+        return send
+
+    async def handle(
+        self,
+        request: HttpRequest,
+        context: Context | None = None,
+        operation: Operation | None = None,
+        fields: Iterable[tuple[str, str]] = (),
+    ) -> HttpResponse:
+        """Answer a request from outside; or one made inside, as `context`, which is this request's own.
+
+        For an `operation` that is known, what is asked are the `fields` of a form, whatever the request's body says.
+        """
         try:
             if context is None:
                 context = self._at_once(request) or await self.admit(request)
-            operation = self._wire.route(request)
+            if operation is None:
+                operation = self._wire.route(request)
+                params = operation.parse(request)
+            else:
+                params = operation.parse(request, fields)
             context.operation = operation.name
             context.protocol = operation.protocol
-            params = operation.parse(request)
             handler = find_handler(self._handlers, operation.service, operation.name, params)
             result = await handler(context, params)
             response = operation.serialize(result, context.request_id)

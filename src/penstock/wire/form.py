@@ -1,7 +1,7 @@
 """Requests of the query protocol: `Entries.member.1.Id=a` becomes nested members."""
 
 from binascii import a2b_qp
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
@@ -39,6 +39,18 @@ def parse_form(body: bytes, query: str) -> Node:
                 node[""] = _unquoted(value) if "%" in value else value
     except UnicodeDecodeError:
         raise malformed("The request body is not a form") from None
+    return root
+
+
+def tree_of(fields: Iterable[tuple[str, str]]) -> Node:
+    """The same tree of fields that are decoded already."""
+    root: Node = {}
+    for path, value in fields:
+        node = root
+        for step in path.split(".", _MAX_DEPTH):
+            node = node.setdefault(step, {}) if step else node
+        if node is not root:
+            node[""] = value
     return root
 
 

@@ -1,7 +1,7 @@
 """One AWS operation in one protocol, compiled from the model: how it is read, checked and answered."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -13,7 +13,7 @@ from penstock.wire import cbor
 from penstock.wire.body import MAX_BODY, load_json, plain_body
 from penstock.wire.constraint import BAD_XML, compile_validator
 from penstock.wire.error import ErrorCompiler, ErrorWriter
-from penstock.wire.form import FormCompiler, parse_form
+from penstock.wire.form import FormCompiler, parse_form, tree_of
 from penstock.wire.model import Model, Shape
 from penstock.wire.presigned import with_fields_of_query
 from penstock.wire.profile import Profile, profile_of
@@ -24,7 +24,8 @@ from penstock.wire.typed import CBOR, JSON, ReaderCompiler, WriterCompiler
 from penstock.wire.xml import XmlWriterCompiler
 
 Params: TypeAlias = dict[str, Any]
-Parse: TypeAlias = Callable[[HttpRequest], Params]
+Fields: TypeAlias = Iterable[tuple[str, str]]
+Parse: TypeAlias = Callable[..., Params]
 Validate: TypeAlias = Callable[[Params], None]
 Serialize: TypeAlias = Callable[[Params | None, str], HttpResponse]
 
@@ -38,7 +39,10 @@ class Operation:
     protocol: str
     """`json`, `query`, `rest-json`, `rest-xml` or `smithy-rpc-v2-cbor`."""
     parse: Parse
-    """The request's members, checked. Raises `AwsError`."""
+    """(request) -> its members, checked. Raises `AwsError`.
+
+    Of the query protocol also (request, fields): the members of a form whose fields, decoded, are these, whatever the body says.
+    """
     validate: Validate
     """Check the members of a call that did not come over the wire. Raises `AwsError`."""
     serialize: Serialize
@@ -93,9 +97,9 @@ def _guarded(read: Parse, validate: Validate | None, profile: Profile) -> Parse:
     """Read and check; what cannot be read is told under the service's own code."""
     code = profile.unreadable
 
-    def parse(request: HttpRequest) -> Params:
+    def parse(request: HttpRequest, fields: Fields | None = None) -> Params:
         try:
-            params = read(request)
+            params = read(request) if fields is None else read(request, fields)
         except AwsError as error:
             if error.code != "SerializationException" or code == error.code:
                 raise
@@ -187,8 +191,11 @@ def _query(
         wrapper = f"{name}Result"  # The models of services that moved to other protocols lost it.
     result_writer = _result_writer(model, target, wrapper)
 
-    def read(request: HttpRequest) -> Params:
-        params = structure(parse_form(plain_body(request, max_body), request.query))
+    def read(request: HttpRequest, fields: Fields | None = None) -> Params:
+        if fields is None:
+            params = structure(parse_form(plain_body(request, max_body), request.query))
+        else:
+            params = structure(tree_of(fields))
         if elsewhere and request.path.count("/") > 1:
             # AWS: what is no operation on a queue is none at its URL (recorded by LocalStack).
             raise AwsError("InvalidAction", f"The action {name} is not valid for this endpoint.")

@@ -5,15 +5,15 @@ Everything but the raw request is worked out when it is first asked for.
 
 import base64
 import re
-import string
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import parse_qsl, unquote, unquote_plus
 
 import orjson
 
 from penstock.api import HttpRequest, HttpResponse
+from penstock.core.form_template import url_encode
 from penstock.core.java import Bean, text_of
 from penstock.core.json_path import MISSING, compile_path
 from penstock.services.apigateway.gateway_response import GatewayFailure
@@ -34,10 +34,6 @@ _ESCAPES: Final = {
     "/": "\\/",
 }
 _SPECIAL: Final = re.compile(r"""[\x00-\x1f'"\\/]|[^\x00-\x7f]""")
-# What Java's URLEncoder leaves as it is.
-_KEPT: Final = (string.ascii_letters + string.digits + ".-*_").encode()
-_PERCENT, _SPACE = b"% "
-_CODES: Final = [(bytes((code,)), b"%%%02X" % code) for code in range(256)]
 
 
 class Body:
@@ -79,6 +75,15 @@ class Body:
         return self.raw.decode(errors="replace")
 
 
+class HasBody(Protocol):
+    """A call, or the answer to it."""
+
+    @property
+    def body(self) -> Body:
+        """What is mapped."""
+        ...
+
+
 class Call:
     """One request on its way through a stage."""
 
@@ -87,6 +92,7 @@ class Call:
     error: GatewayFailure | None = None
     overridden = False
     """Whether a template has touched an override."""
+    _body: Body | None = None
     _context: "Context | None" = None
     _headers: dict[str, str] | None = None
     _query: dict[str, str] | None = None
@@ -107,7 +113,6 @@ class Call:
         self.path = f"/{path}"
         self.now = now
         self.request_id = request_id
-        self.body = Body(request)
         self.path_parameters: dict[str, str] = {}
         self._host = host
         digits = request_id.replace("-", "")
@@ -116,6 +121,13 @@ class Call:
             request.headers.get("x-amzn-trace-id")
             or f"Root=1-{now // 1000:08x}-{digits[:8]}{digits[16:]}"
         )
+
+    @property
+    def body(self) -> Body:
+        """The request's body."""
+        if self._body is None:
+            self._body = Body(self.request)
+        return self._body
 
     @property
     def domain(self) -> str:
@@ -166,15 +178,6 @@ class Call:
         found: Mapping[str, Any] = dict.get(self._context, kind) or {}
         return found
 
-    def scope(self, body: Body) -> dict[str, Any]:
-        """The variables of a template that maps `body`."""
-        return {
-            "input": Input(self, body),
-            "context": self.context,
-            "util": UTIL,
-            "stageVariables": dict(self.stage.variables),
-        }
-
 
 class Context(dict[str, Any]):
     """`$context`: entries come into being when they are asked for, and can be changed by `#set`."""
@@ -188,7 +191,10 @@ class Context(dict[str, Any]):
         make = _CONTEXT.get(name)
         if make is None:
             raise KeyError(name)
-        value = self[name] = make(self._call)
+        if name in _OVERRIDES:
+            self._call.overridden = True
+        value = make(self._call)
+        dict.__setitem__(self, name, value)
         return value
 
     def __setitem__(self, name: str, value: Any) -> None:
@@ -321,15 +327,7 @@ class Util(Bean):
 
     def url_encode(self, value: Any) -> str:
         """Encode as Java's URLEncoder does: letters, digits and `.-*_` stay, a space becomes a plus."""
-        raw = text_of(value).encode(errors="replace")
-        special = set(raw.translate(None, _KEPT))
-        # The percent sign comes first, and the plus before the space that becomes one.
-        if _PERCENT in special:
-            raw = raw.replace(b"%", b"%25")
-        for code in special:
-            if code not in (_PERCENT, _SPACE):
-                raw = raw.replace(*_CODES[code])
-        return raw.replace(b" ", b"+").decode()
+        return url_encode(text_of(value))
 
     def url_decode(self, text: str) -> str:
         """Undo url_encode."""
@@ -357,6 +355,13 @@ class Util(Bean):
 
 
 UTIL: Final = Util()
+VARIABLES: Final[Mapping[str, Callable[[Call, HasBody], Any]]] = {
+    "input": lambda call, source: Input(call, source.body),
+    "context": lambda call, _: call.context,
+    "util": lambda _, __: UTIL,
+    "stageVariables": lambda call, _: dict(call.stage.variables),
+}
+"""The variables of a template that maps a body."""
 
 
 def _escaped(found: "re.Match[str]") -> str:

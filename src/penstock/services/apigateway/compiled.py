@@ -3,21 +3,23 @@
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from penstock.api import Context, Dispatcher, HttpResponse
+from penstock.api import Answering, Context, Dispatcher
 from penstock.core.arn import parse_arn
 from penstock.core.throttle import TokenBucket
-from penstock.core.velocity import Template
 from penstock.services.apigateway.call import Call
 from penstock.services.apigateway.integration_aws import AwsIntegration, TargetHeaders
 from penstock.services.apigateway.integration_lambda import LambdaProxy
 from penstock.services.apigateway.integration_mock import MockIntegration
-from penstock.services.apigateway.mapping import RequestValue, compile_template, request_value
+from penstock.services.apigateway.mapping import MappingTemplate, RequestValue, request_value
 from penstock.services.apigateway.repository import Document
 from penstock.services.apigateway.routing import Routes
 from penstock.services.apigateway.stages import throttle_of
 from penstock.services.apigateway.target import Uri
 from penstock.services.apigateway.validation import RequestCheck
 
+# AWS: default quotas of an account in a large region.
+ACCOUNT_RATE = 10_000.0
+ACCOUNT_BURST = 5_000
 # Services that may keep a caller waiting past the limit; the others answer, or fail, at once.
 _SLOW = frozenset({"lambda", "states"})
 _LIMIT_MS = 29_000
@@ -26,7 +28,7 @@ _LIMIT_MS = 29_000
 class Integration(Protocol):
     """What stands behind a method."""
 
-    async def invoke(self, call: Call) -> HttpResponse:
+    def invoke(self, call: Call) -> Answering:
         """Answer a call. Raises GatewayFailure."""
         ...
 
@@ -49,7 +51,7 @@ class CustomResponse:
     """A gateway response that the API sets."""
 
     status: int | None
-    templates: dict[str, Template | None]
+    templates: dict[str, MappingTemplate]
     headers: list[tuple[str, RequestValue]]
 
 
@@ -67,6 +69,8 @@ class CompiledStage:
     variables: dict[str, str]
     routes: Routes[CompiledMethod]
     responses: dict[str, CustomResponse]
+    bucket: TokenBucket
+    """What limits the account in the region."""
 
 
 class Compiler:
@@ -76,6 +80,7 @@ class Compiler:
         self._dispatcher = dispatcher
         self._target_of = target_of
         self._buckets: dict[tuple[Any, ...], TokenBucket] = {}
+        self._accounts: dict[tuple[str, str], TokenBucket] = {}
 
     def compile(self, stage: Document, version: int, api: Document) -> CompiledStage:
         """A stage whose deployment is the snapshot `api`."""
@@ -98,6 +103,9 @@ class Compiler:
             variables=stage.get("variables") or {},
             routes=routes,
             responses={k: _custom(given) for k, given in api["gatewayResponses"].items()},
+            bucket=self._accounts.setdefault(
+                (stage["account"], stage["region"]), TokenBucket(ACCOUNT_RATE, ACCOUNT_BURST)
+            ),
         )
 
     def forget(self, api_id: str) -> None:
@@ -163,7 +171,7 @@ def _custom(given: Document) -> CustomResponse:
     prefix = "gatewayresponse.header."
     return CustomResponse(
         int(given["statusCode"]) if given.get("statusCode") else None,
-        {k: compile_template(text) for k, text in (given.get("responseTemplates") or {}).items()},
+        {k: MappingTemplate(text) for k, text in (given.get("responseTemplates") or {}).items()},
         [
             (name[len(prefix) :], request_value(source))
             for name, source in (given.get("responseParameters") or {}).items()

@@ -15,22 +15,18 @@ from penstock.api import Answering, HttpRequest, HttpResponse
 from penstock.clock import Clock, finished_by
 from penstock.core.errors import AwsError, StoreError
 from penstock.core.ids import Ids
-from penstock.core.throttle import TokenBucket
 from penstock.services.apigateway.call import Call
 from penstock.services.apigateway.compiled import CompiledMethod, CompiledStage, Compiler
 from penstock.services.apigateway.gateway_response import GatewayFailure
-from penstock.services.apigateway.mapping import render
 from penstock.services.apigateway.repository import Repository
 from penstock.storage.primitives import Row
 
 _log: Final = logging.getLogger("penstock.apigateway")
-# AWS: default quotas of an account in a large region; the size of a request is fixed.
-ACCOUNT_RATE: Final = 10_000.0
-ACCOUNT_BURST: Final = 5_000
+# AWS: the size of a request is fixed.
 MAX_BODY: Final = 10 * 1024 * 1024
 _KEPT_STAGES: Final = 1000
 _PREFIX: Final = "/_aws/execute-api/"
-_LEGACY: Final = "/_user_request_"
+_LEGACY: Final = "_user_request_"
 _MARK: Final = ".execute-api."
 _JSON: Final = ("content-type", "application/json")
 _FORBIDDEN: Final = HttpResponse(
@@ -49,7 +45,9 @@ class Execution:
         self._ids = ids
         self._clock = clock
         self._stages: dict[tuple[str, str], CompiledStage] = {}
-        self._accounts: dict[tuple[str, str], TokenBucket] = {}
+        self._current: dict[tuple[str, str], CompiledStage] = {}
+        """Those that are as they are stored, for as long as the stamp is that of the records."""
+        self._stamp = -1
         self._late: set[asyncio.Future[Any]] = set()
 
     def door(self, request: HttpRequest) -> Answering | None:
@@ -58,11 +56,10 @@ class Execution:
         if path.startswith(_PREFIX):
             api_id, _, rest = path[len(_PREFIX) :].partition("/")
             return self._serve(request, api_id, rest, "")
-        if path.startswith("/restapis/") and _LEGACY in path:
-            head, _, tail = path.partition(_LEGACY)
-            parts = head.split("/")
-            if len(parts) == 4 and tail[:1] in ("", "/"):
-                return self._serve(request, parts[2], f"{parts[3]}{tail}", "")
+        if path.startswith("/restapis/"):
+            _, _, api_id, *parts = path.split("/", 5)
+            if parts[1:2] == [_LEGACY]:
+                return self._serve(request, api_id, "/".join((parts[0], *parts[2:])), "")
         host = request.headers.get("host") or ""
         api_id, found, rest = host.partition(_MARK)
         if found and "." not in api_id and not api_id.startswith("vpce"):
@@ -73,14 +70,15 @@ class Execution:
         """Answer. `rest` is the stage and the path within it."""
         try:
             name, _, path = rest.partition("/")
-            row = await self._repository.releases.stage_row(api_id, name)
-            stage = self._stages.get((api_id, name))
-            if row is None or stage is None or stage.version != row.version:
-                stage = await self._compiled((api_id, name), row)
+            key = (api_id, name)
+            stage = self._known(key) or await self._stage(key)
             if stage is None or stage.disabled:
                 return _FORBIDDEN
             call = Call(request, stage, path, self._clock.now(), self._ids.uuid(), host)
-            response = await self._answer(call)
+            try:
+                response = await self._answer(call)
+            except (GatewayFailure, AwsError) as error:
+                response = _refused(call, error)
             call.end()
             response.headers += (
                 ("x-amzn-requestid", call.request_id),
@@ -95,21 +93,12 @@ class Execution:
             _log.exception("%s %s failed", request.method, request.path)
             return HttpResponse(500, [_JSON], b'{"message":"Internal server error"}')
 
-    async def _answer(self, call: Call) -> HttpResponse:
-        try:
-            method = self._admit(call)
-            if method.timeout_ms is None:
-                return await method.integration.invoke(call)
-            return await self._in_time(call, method, method.timeout_ms)
-        except GatewayFailure as failure:
-            if failure.status >= 500:
-                _log.warning(
-                    "%s: %s: %s", call.request_id, failure.kind, failure.reason or failure.message
-                )
-            return _failed(call, failure)
-        except AwsError as error:
-            _log.warning("%s: the integration failed: %s", call.request_id, error)
-            return _failed(call, GatewayFailure("INTEGRATION_FAILURE", error.message))
+    def _answer(self, call: Call) -> Answering:
+        """Begin to answer. Raises GatewayFailure, then or later, and later AwsError."""
+        method = self._admit(call)
+        if method.timeout_ms is None:
+            return method.integration.invoke(call)
+        return self._in_time(call, method, method.timeout_ms)
 
     def _admit(self, call: Call) -> CompiledMethod:
         """The method that a call is for. Raises GatewayFailure for a call that ends here."""
@@ -144,27 +133,54 @@ class Execution:
         """AWS: the method's limit is asked first, then the account's."""
         if method.bucket is not None and not method.bucket.take(call.now):
             raise GatewayFailure("THROTTLED")
-        key = (call.stage.account, call.stage.region)
-        bucket = self._accounts.get(key)
-        if bucket is None:
-            bucket = self._accounts[key] = TokenBucket(ACCOUNT_RATE, ACCOUNT_BURST)
-        if not bucket.take(call.now):
+        if not call.stage.bucket.take(call.now):
             raise GatewayFailure("THROTTLED")
 
-    async def _compiled(self, key: tuple[str, str], row: Row | None) -> CompiledStage | None:
+    def _known(self, key: tuple[str, str]) -> CompiledStage | None:
+        """The stage of an API's id and a name, if no stage has changed since it was looked at."""
+        stamp = self._repository.releases.stamp()
+        if stamp != self._stamp:
+            self._stamp = stamp
+            self._current.clear()
+        return self._current.get(key)
+
+    async def _stage(self, key: tuple[str, str]) -> CompiledStage | None:
+        """The same by a look at its record."""
+        stamp = self._stamp
+        row = await self._repository.releases.stage_row(*key)
+        stage = self._stages.get(key)
+        if row is None:
+            if stage is not None:
+                del self._stages[key]
+                self._compiler.forget(key[0])
+            return None
+        if stage is None or stage.version != row.version:
+            stage = await self._compiled(key, row)
+        if stamp == self._repository.releases.stamp():
+            self._current[key] = stage
+        return stage
+
+    async def _compiled(self, key: tuple[str, str], row: Row) -> CompiledStage:
         """The stage of a record, compiled once for each version of it."""
         api_id = key[0]
-        if row is None:
-            if self._stages.pop(key, None) is not None:
-                self._compiler.forget(api_id)
-            return None
         document = orjson.loads(row.document)
         deployment = await self._repository.releases.deployment(api_id, document["deploymentId"])
         if len(self._stages) >= _KEPT_STAGES:
             self._stages.clear()
+            self._current.clear()
         stage = self._compiler.compile(document, row.version, deployment["snapshot"])
         self._stages[key] = stage
         return stage
+
+
+def _refused(call: Call, error: GatewayFailure | AwsError) -> HttpResponse:
+    """The answer to a call that has ended early."""
+    if isinstance(error, AwsError):
+        _log.warning("%s: the integration failed: %s", call.request_id, error)
+        return _failed(call, GatewayFailure("INTEGRATION_FAILURE", error.message))
+    if error.status >= 500:
+        _log.warning("%s: %s: %s", call.request_id, error.kind, error.reason or error.message)
+    return _failed(call, error)
 
 
 def _failed(call: Call, failure: GatewayFailure) -> HttpResponse:
@@ -187,7 +203,7 @@ def _failed(call: Call, failure: GatewayFailure) -> HttpResponse:
     if custom.templates:
         # A template that cannot be evaluated leaves AWS's own text.
         with contextlib.suppress(GatewayFailure):
-            body = render(custom.templates[kind], call, call.body).encode()
+            body = custom.templates[kind].render(call, call).encode()
     if not any(name == "content-type" for name, _ in headers):
         headers.insert(0, ("content-type", kind))
     return HttpResponse(custom.status or failure.status, headers, body)

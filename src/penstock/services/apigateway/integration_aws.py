@@ -1,14 +1,27 @@
 """AWS integrations: the mapped request is sent to a service as AWS's own API would get it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, cast
 from urllib.parse import urlencode
 
-from penstock.api import Context, Dispatcher, Headers, HttpRequest, HttpResponse
-from penstock.core.query_json import json_of
-from penstock.services.apigateway.call import Body, Call
+from penstock.api import (
+    Answering,
+    Context,
+    Dispatcher,
+    Headers,
+    HttpRequest,
+    HttpResponse,
+    SendForm,
+)
+from penstock.core.form_template import FormTemplate
+from penstock.services.apigateway.call import Call
 from penstock.services.apigateway.gateway_response import internal_error
-from penstock.services.apigateway.mapping import Answer, RequestMapping, ResponseMapping
+from penstock.services.apigateway.mapping import (
+    Answer,
+    MappingTemplate,
+    RequestMapping,
+    ResponseMapping,
+)
 from penstock.services.apigateway.repository import Document
 from penstock.services.apigateway.target import Uri
 
@@ -16,15 +29,18 @@ TargetHeaders = Callable[[str, str], dict[str, str]]
 """(signing name, operation) -> the headers by which a JSON-protocol service knows its operation; empty for others."""
 
 _FORM: Final = "application/x-www-form-urlencoded"
-_JSON: Final = "application/json"
 
 
-class XmlBody(Body):
-    """An answer of a query service, which API Gateway asks for as JSON."""
+class FunctionAnswer(Answer):
+    """What a function has answered. Patterns see the `errorMessage` of one that failed."""
 
-    def read(self) -> str:
-        """The XML as the JSON that AWS's query services answer to `Accept: application/json`."""
-        return json_of(super().read())
+    @property
+    def selector(self) -> str:
+        """Empty unless it failed."""
+        if not any(name.lower() == "x-amz-function-error" for name, _ in self.response.headers):
+            return ""
+        document = self.body.document
+        return str(document.get("errorMessage", "")) if isinstance(document, dict) else ""
 
 
 class AwsIntegration:
@@ -58,10 +74,29 @@ class AwsIntegration:
         # Where nothing but the body depends on the call, the rest is made here.
         fixed = uri.fixed and not self._request.maps_values
         self._template = self._addressed(uri.fixed_path, self._headers, {}) if fixed else None
+        self._forms = dict(self._prepared_forms())
+
+    def _prepared_forms(self) -> Iterator[tuple[MappingTemplate, tuple[FormTemplate, SendForm]]]:
+        """The templates that write forms of known fields, and how their values are sent."""
+        template = self._template
+        if template is None or template.query:
+            return
+        for mapped in self._request.templates.values():
+            form = mapped.form
+            if form is not None and form.names[:1] == ["Action"]:
+                request = HttpRequest(
+                    template.method,
+                    template.path,
+                    "",
+                    template.headers,
+                    form.blank.encode(),
+                )
+                send = self._dispatcher.form(request, form.names)
+                if send is not None:
+                    yield mapped, (form, send)
 
     async def invoke(self, call: Call) -> HttpResponse:
         """Send, and map the answer. Raises GatewayFailure."""
-        request = self._made(call)
         role = self._ctx
         # By position: by keyword it takes several times as long.
         ctx = Context(
@@ -71,15 +106,33 @@ class AwsIntegration:
             call.request_id,
             role.principal,
             role.principal_id,
+            role.access_key,
+            role.endpoint,
+            call.trace,
         )
-        ctx.trace = call.trace
-        response = await self._dispatcher.http(ctx, request)
-        return self._response.apply(call, self._answer(response))
+        response = await self._sent(call, ctx)
+        if not self._is_function:
+            return self._response.apply(call, Answer(response))
+        if response.status >= 400:
+            raise internal_error(f"the function was not invoked: status {response.status}")
+        return self._response.apply(call, FunctionAnswer(response))
 
-    def _made(self, call: Call) -> HttpRequest:
+    def _sent(self, call: Call, ctx: Context) -> Answering:
+        mapped = self._request.template(call)
+        if mapped is None:
+            return self._dispatcher.http(ctx, self._made(call, call.body.raw))
+        prepared = self._forms.get(mapped)
+        if prepared is None:
+            # The body first: its template may override what else is mapped.
+            return self._dispatcher.http(ctx, self._made(call, mapped.render(call, call).encode()))
+        form, send = prepared
+        values = mapped.render_form(form, call)
+        if isinstance(values, str):
+            return self._dispatcher.http(ctx, self._made(call, values.encode()))
+        return send(ctx, values)
+
+    def _made(self, call: Call, body: bytes) -> HttpRequest:
         mapping = self._request
-        # The body first: its template may override what else is mapped.
-        body = mapping.body(call)
         template = self._template
         if template is not None and not call.overridden:
             return HttpRequest(
@@ -117,27 +170,3 @@ class AwsIntegration:
             query["Action"] = self._uri.action
             if self._verb == "POST":
                 headers["content-type"] = _FORM
-
-    def _answer(self, response: HttpResponse) -> Answer:
-        content_type = _content_type(response)
-        body = (XmlBody if content_type.startswith("text/xml") else Body)(response)
-        selector = self._selector(response, body) if self._is_function else str(response.status)
-        json = content_type.startswith(("text/xml", "application/x-amz-json"))
-        return Answer(response, _JSON if json else content_type, body, selector)
-
-    @staticmethod
-    def _selector(response: HttpResponse, body: Body) -> str:
-        """What selection patterns see of a function: the `errorMessage` of one that failed."""
-        if response.status >= 400:
-            raise internal_error(f"the function was not invoked: status {response.status}")
-        if not any(name.lower() == "x-amz-function-error" for name, _ in response.headers):
-            return ""
-        document = body.document
-        return str(document.get("errorMessage", "")) if isinstance(document, dict) else ""
-
-
-def _content_type(response: HttpResponse) -> str:
-    for name, value in response.headers:
-        if name.lower() == "content-type":
-            return value
-    return ""

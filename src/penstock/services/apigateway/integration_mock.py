@@ -6,7 +6,7 @@ from typing import Final
 import orjson
 
 from penstock.api import HttpResponse
-from penstock.services.apigateway.call import Body, Call
+from penstock.services.apigateway.call import Call
 from penstock.services.apigateway.gateway_response import internal_error
 from penstock.services.apigateway.mapping import Answer, RequestMapping, ResponseMapping
 from penstock.services.apigateway.repository import Document
@@ -25,8 +25,7 @@ class MockIntegration:
     async def invoke(self, call: Call) -> HttpResponse:
         """Answer. Raises GatewayFailure."""
         status = _status(self._request.body(call).decode(errors="replace"))
-        silent = HttpResponse(status)
-        return self._response.apply(call, Answer(silent, "", Body(silent), str(status)))
+        return self._response.apply(call, Answer(HttpResponse(status)))
 
 
 def _status(text: str) -> int:

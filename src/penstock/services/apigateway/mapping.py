@@ -1,17 +1,19 @@
 """Parameter mappings and templates, compiled: from the request to the integration, and from its answer to the client."""
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import orjson
 
 from penstock.api import HttpResponse
+from penstock.core.form_template import FormTemplate
 from penstock.core.java import property_of, text_of
 from penstock.core.json_path import MISSING, PathError, compile_path
+from penstock.core.query_json import json_of
 from penstock.core.velocity import Template, TemplateError
-from penstock.services.apigateway.call import Body, Call
+from penstock.services.apigateway.call import VARIABLES, Body, Call, HasBody
 from penstock.services.apigateway.gateway_response import GatewayFailure, internal_error
 from penstock.services.apigateway.repository import Document
 
@@ -32,14 +34,47 @@ _REMAPPED: Final = frozenset(
 )
 
 
-@dataclass(slots=True)
-class Answer:
-    """What an integration has answered. `selector` is what patterns are held against."""
+class XmlBody(Body):
+    """An answer of a query service, which API Gateway asks for as JSON."""
 
-    response: HttpResponse
-    content_type: str
-    body: Body
-    selector: str
+    def read(self) -> str:
+        """The XML as the JSON that AWS's query services answer to `Accept: application/json`."""
+        return json_of(super().read())
+
+
+class Answer:
+    """What an integration has answered. Most of it is looked at only when a mapping asks."""
+
+    _body: Body | None = None
+
+    def __init__(self, response: HttpResponse) -> None:
+        self.response = response
+
+    @property
+    def _own_type(self) -> str:
+        for name, value in self.response.headers:
+            if name.lower() == "content-type":
+                return value
+        return ""
+
+    @property
+    def content_type(self) -> str:
+        """The media type; that of an AWS service is JSON."""
+        own = self._own_type
+        return _JSON if own.startswith(("text/xml", "application/x-amz-json")) else own
+
+    @property
+    def body(self) -> Body:
+        """The body; XML is told as JSON."""
+        if self._body is None:
+            kind = XmlBody if self._own_type.startswith("text/xml") else Body
+            self._body = kind(self.response)
+        return self._body
+
+    @property
+    def selector(self) -> str:
+        """What patterns are held against."""
+        return str(self.response.status)
 
     def header(self, name: str) -> str | None:
         """A header field by its lower-case name; of several the last."""
@@ -152,32 +187,55 @@ def media_type(content_type: str | None) -> str:
     return content_type.partition(";")[0].strip().lower() if content_type else _JSON
 
 
-def compile_template(text: str) -> Template | None:
-    """The template; None for one that cannot be parsed, whose requests are answered with 500."""
-    try:
-        return Template(text)
-    except TemplateError:
-        return None
+class MappingTemplate:
+    """A template, and which variables it may ask for."""
+
+    __slots__ = ("_template", "_variables", "form")
+
+    def __init__(self, text: str) -> None:
+        """Compile. A template that cannot be parsed is told of when it is needed."""
+        self._variables = [(name, make) for name, make in VARIABLES.items() if name in text]
+        self._template: Template | None = None
+        self.form: FormTemplate | None = None
+        """The template as that of a form, where it is one and overrides nothing."""
+        with contextlib.suppress(TemplateError):
+            self._template = Template(text)
+            if "Override" not in text:
+                self.form = FormTemplate.of(self._template.pieces)
+
+    def render(self, call: Call, source: HasBody) -> str:
+        """Map the body of the call or of the answer. Raises GatewayFailure."""
+        if self._template is None:
+            raise internal_error("a mapping template has a syntax error")
+        try:
+            return self._template.render(self._scope(call, source))
+        except (TemplateError, PathError) as error:
+            raise _failed(error) from error
+
+    def render_form(self, form: FormTemplate, call: Call) -> list[str] | str:
+        """Evaluate as a form: see `FormTemplate.render`. Raises GatewayFailure."""
+        try:
+            return form.render(self._scope(call, call))
+        except (TemplateError, PathError) as error:
+            raise _failed(error) from error
+
+    def _scope(self, call: Call, source: HasBody) -> dict[str, Any]:
+        return {name: make(call, source) for name, make in self._variables}
 
 
-def render(template: Template | None, call: Call, body: Body) -> str:
-    """Evaluate. Raises GatewayFailure."""
-    if template is None:
-        raise internal_error("a mapping template has a syntax error")
-    try:
-        return template.render(call.scope(body))
-    except (TemplateError, PathError) as error:
-        raise internal_error(f"a mapping template failed: {error}") from error
+def _failed(error: Exception) -> GatewayFailure:
+    return internal_error(f"a mapping template failed: {error}")
 
 
 class RequestMapping:
     """What an integration sends: headers, query and path values, and the body."""
 
     def __init__(self, integration: Document) -> None:
-        self._templates = {
-            kind.lower(): compile_template(text)
+        self.templates = {
+            kind.lower(): MappingTemplate(text)
             for kind, text in (integration.get("requestTemplates") or {}).items()
         }
+        """By media type."""
         self._passthrough = integration["passthroughBehavior"]
         places: dict[str, dict[str, RequestValue]] = {"header": {}, "querystring": {}, "path": {}}
         self.constant_headers: dict[str, str] = {}
@@ -207,16 +265,21 @@ class RequestMapping:
             found.update({name: text_of(value) for name, value in override.items()})
         return found
 
-    def body(self, call: Call) -> bytes:
-        """The mapped body, or the request's own. Raises GatewayFailure for a media type that may not pass."""
-        templates = self._templates
-        content_type = call.request.headers.get("content-type")
-        kind = content_type if content_type in templates else media_type(content_type)
-        if kind in templates:
-            return render(templates[kind], call, call.body).encode()
-        if self._passthrough == "NEVER" or (self._passthrough == "WHEN_NO_TEMPLATES" and templates):
+    def template(self, call: Call) -> MappingTemplate | None:
+        """What maps the body; None where it passes as it is. Raises GatewayFailure for a media type that may not."""
+        templates = self.templates
+        content_type = call.request.headers.get("content-type") or _JSON
+        found = templates.get(content_type) or templates.get(media_type(content_type))
+        if found is None and (
+            self._passthrough == "NEVER" or (self._passthrough == "WHEN_NO_TEMPLATES" and templates)
+        ):
             raise GatewayFailure("UNSUPPORTED_MEDIA_TYPE")
-        return call.body.raw
+        return found
+
+    def body(self, call: Call) -> bytes:
+        """The mapped body, or the request's own. Raises GatewayFailure."""
+        template = self.template(call)
+        return call.body.raw if template is None else template.render(call, call).encode()
 
 
 class _Response:
@@ -227,7 +290,7 @@ class _Response:
         self.pattern = re.compile(response.get("selectionPattern") or "")
         self.default = not response.get("selectionPattern")
         self._templates = {
-            kind.lower(): compile_template(text or "")
+            kind.lower(): MappingTemplate(text or "")
             for kind, text in (response.get("responseTemplates") or {}).items()
         }
         self._headers: list[tuple[str, ResponseValue]] = []
@@ -251,7 +314,9 @@ class _Response:
                 answer.body.text.encode(),
             )
         else:
-            content_type, body = kind, render(self._templates[kind], call, answer.body).encode()
+            content_type, body = kind, self._templates[kind].render(call, answer).encode()
+        if not headers and not call.overridden:
+            return HttpResponse(self.status, [("content-type", content_type)], body)
         headers.setdefault("content-type", content_type)
         status = self.status
         override = call.overrides("responseOverride") if call.overridden else None

@@ -67,6 +67,10 @@ class Releases:
         rows = await self._table.range(DEPLOYMENTS, api_id.encode(), limit=10_000)
         return [orjson.loads(row.document) for row in rows]
 
+    def stamp(self) -> int:
+        """A number that is another one as soon as any stage may have changed."""
+        return self._table.stamp(STAGES)
+
     def stage_row(self, api_id: str, stage: str) -> Awaitable[Row | None]:
         """A stage as it is stored, for those who keep what they made of it by its version."""
         return self._table.get(STAGES, api_id.encode(), stage.encode())
