@@ -22,14 +22,14 @@ async def _taken() -> tuple[Sequence[NewMessage | None], object]:
         ctx = Context(account=ACCOUNT, region="us-east-1", now=0, request_id="r")
         create = sqs.service.operations["CreateQueue"]
         await create(ctx, {"QueueName": "q.fifo", "Attributes": {"FifoQueue": "true"}})
-        requests = [
-            {"MessageBody": "x", "MessageGroupId": "g", "MessageDeduplicationId": str(n)}
-            for n in range(301)
-        ]
-        requests[7]["MessageBody"] = "\0"
+        requests = [{"MessageGroupId": "g", "MessageDeduplicationId": str(n)} for n in range(301)]
+        bodies = [b"\0" if n == 7 else b"x" for n in range(301)]
         take = await sqs.intake(QUEUE, 0)
         assert take is not None
-        taken = [take(request, "s", None) for request in [*requests, requests[0]]]
+        taken = [
+            take(body, request, "s", None)
+            for body, request in zip([*bodies, b"x"], [*requests, requests[0]], strict=True)
+        ]
         gone = await sqs.intake(QUEUE.removesuffix(".fifo"), 0)
         return taken, gone
     finally:

@@ -136,10 +136,9 @@ def _final(error: AwsError) -> bool:
     return error.code not in PASSING and status < 500 and status != 429
 
 
-def request_to_queue(delivery: Delivery, body: bytes) -> dict[str, Any]:
-    """The SendMessage request of a delivery to a queue, without the queue."""
-    request = {"MessageBody": body.decode()}
-    return {**request, **_with_attributes(delivery.request)} if delivery.request else request
+def beside_body(delivery: Delivery) -> dict[str, Any]:
+    """What the SendMessage request of a delivery to a queue says beside the queue and the body."""
+    return _with_attributes(delivery.request) if delivery.request else delivery.request
 
 
 def _with_attributes(request: dict[str, Any]) -> dict[str, Any]:
@@ -151,8 +150,11 @@ async def _to_queue(
     dispatcher: Dispatcher, ctx: Context, delivery: Delivery, message: Leased
 ) -> None:
     where = parse_arn(delivery.to)
-    request = request_to_queue(delivery, message.body)
-    request["QueueUrl"] = f"{ctx.endpoint}/{where.account}/{where.resource}"
+    request = {
+        "MessageBody": message.body.decode(),
+        **beside_body(delivery),
+        "QueueUrl": f"{ctx.endpoint}/{where.account}/{where.resource}",
+    }
     await dispatcher.call(ctx, "sqs", "SendMessage", request)
 
 

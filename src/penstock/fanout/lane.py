@@ -11,7 +11,7 @@ from penstock.delivery.fault import Faults
 from penstock.delivery.model import Scaling, Subscription
 from penstock.delivery.sources import QueueSource
 from penstock.fanout.delivery import Delivery
-from penstock.fanout.hand_over import SENDERS, HandOver, Sender, request_to_queue
+from penstock.fanout.hand_over import SENDERS, HandOver, Sender, beside_body
 from penstock.fanout.letters import Letters, QueueExists
 from penstock.fanout.outbound import Outbound
 from penstock.fanout.policy import DeliveryPolicy, LetterOf, ScheduleOf
@@ -26,9 +26,9 @@ Packed: TypeAlias = dict[str, list[NewMessage]]
 """Messages by the queue that they are to be put in. Whoever is given it may add to it."""
 
 
-Take: TypeAlias = Callable[[Request, str, str | None], NewMessage | None]
-"""The message that SendMessage would store for a request, by the sender's account and the trace header; None for what it
-would refuse."""
+Take: TypeAlias = Callable[[bytes, Request, str, str | None], NewMessage | None]
+"""The message that SendMessage would store for a body and what the request says beside it, by the sender's account and the
+trace header; None for what it would refuse."""
 Intake: TypeAlias = Callable[[str, int], Awaitable[Take | None]]
 """How the queue of an ARN takes messages now (ms) from those who put them themselves; None where there is no such queue."""
 
@@ -123,7 +123,7 @@ class Lane:
                 take = takes[to]
             where, message = to, None
             if take is not None:
-                message = take(request_to_queue(delivery, body), delivery.account, delivery.trace)
+                message = take(body, beside_body(delivery), delivery.account, delivery.trace)
             if message is None:
                 # Whether to try again what a queue refused is the policy's to say.
                 where = self._subscription.id

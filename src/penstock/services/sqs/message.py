@@ -53,13 +53,17 @@ def check_body(body: str | None) -> bytes:
             "The request must contain the parameter MessageBody.",
         )
     if body.isascii():
-        # As most bodies are: a pattern takes several times as long.
         data = body.encode()
-        if data.translate(_PLAIN) == data:
+        if is_plain(data):
             return data
     if found := _FORBIDDEN.search(body):
         raise AwsError("InvalidMessageContents", _forbidden(found.group(), "message body"))
     return body.encode()
+
+
+def is_plain(data: bytes) -> bool:
+    """Whether text is there and is ASCII alone, as most bodies are: a pattern takes several times as long to tell."""
+    return bool(data) and data.translate(_PLAIN) == data
 
 
 def _forbidden(character: str, where: str) -> str:

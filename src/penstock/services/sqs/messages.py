@@ -24,6 +24,7 @@ from penstock.services.sqs.message import (
     check_body,
     check_token,
     invalid,
+    is_plain,
     shown,
     too_long,
 )
@@ -71,7 +72,8 @@ class Messages:
     async def send_message(self, ctx: Context, request: Request) -> Result:
         """Store one message."""
         queue = self._queues.known(ctx, request) or await self._queues.by_url(ctx, request)
-        message = self._message(queue, request, ctx.principal_id, ctx.trace, ctx.now)
+        body = check_body(request.get("MessageBody"))
+        message = self._message(queue, body, request, ctx.principal_id, ctx.trace, ctx.now)
         if queue.fifo:
             self._rates.take(queue, "SendMessage", ctx.now, (str(message.group),))
         stored = await self._store.queue.put(
@@ -80,11 +82,22 @@ class Messages:
         return _sent(queue, stored[0], message.body, request)
 
     def take(
-        self, queue: QueueRecord, now: int, request: Request, sender: str, trace: str | None
+        self,
+        queue: QueueRecord,
+        now: int,
+        body: bytes,
+        request: Request,
+        sender: str,
+        trace: str | None,
     ) -> NewMessage | None:
-        """The message that SendMessage would store in `queue`, for those who put it themselves; None where it refuses."""
+        """The message that SendMessage would store in `queue`, for those who put it themselves; None where it refuses.
+
+        `request` says what there is beside the body.
+        """
         try:
-            message = self._message(queue, request, sender, trace, now)
+            if not is_plain(body):
+                body = check_body(body.decode())
+            message = self._message(queue, body, request, sender, trace, now)
             if queue.fifo:
                 self._rates.take(queue, "SendMessage", now, (str(message.group),))
         except AwsError:
@@ -116,7 +129,8 @@ class Messages:
         failed: list[Result] = []
         for entry in entries:
             try:
-                message = self._message(queue, entry, ctx.principal_id, ctx.trace, ctx.now)
+                body = check_body(entry.get("MessageBody"))
+                message = self._message(queue, body, entry, ctx.principal_id, ctx.trace, ctx.now)
             except AwsError as error:
                 failed.append(failure(entry["Id"], error))
             else:
@@ -136,19 +150,21 @@ class Messages:
     def _message(
         self,
         queue: QueueRecord,
+        body: bytes,
         request: Mapping[str, Any],
         sender: str,
         trace: str | None,
         now: int,
     ) -> NewMessage:
-        """A message to put. Raises AwsError."""
-        body = check_body(request.get("MessageBody"))
-        attributes = request.get("MessageAttributes") or {}
-        system = request.get("MessageSystemAttributes") or {}
+        """A message to put: a body that was checked, and what a request says beside it. Raises AwsError."""
+        size = len(body)
+        attributes = request.get("MessageAttributes")
         if attributes:
             check_attributes(attributes)
-        if len(body) + (attributes_size(attributes) if attributes else 0) > queue.max_bytes:
+            size += attributes_size(attributes)
+        if size > queue.max_bytes:
             raise too_long(queue.max_bytes)
+        system = request.get("MessageSystemAttributes")
         if system:
             trace = _check_system(system)["AWSTraceHeader"]["StringValue"]
         group = request.get("MessageGroupId")

@@ -66,7 +66,7 @@ class Sqs:
 
     async def intake(
         self, queue_arn: str, now: int
-    ) -> Callable[[Request, str, str | None], NewMessage | None] | None:
+    ) -> Callable[[bytes, Request, str, str | None], NewMessage | None] | None:
         """How a queue takes messages from those who put them themselves; see `Messages.take`. None without such a queue."""
         queue = await self._queues.by_arn(queue_arn)
         return None if queue is None else partial(self._messages.take, queue, now)
