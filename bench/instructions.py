@@ -1,5 +1,7 @@
 """`python -m bench.instructions SCENARIO...`: how many instructions the server executes for one request.
 
+Three requests are a cycle: ten messages are sent, received and deleted.
+
 On a machine whose speed varies, clocks cannot tell whether a change saves a tenth; counts can. The server runs under
 callgrind (Debian: `apt install valgrind`), fifty times slower, and is counted in user mode between two instants.
 """
@@ -16,6 +18,7 @@ from bench.systems import ROOT, System, running
 
 SCENARIOS: Final[dict[str, Callable[[System], list[work.Request]]]] = {
     "send": work.send,
+    "cycle": work.cycle,
     "fifo": work.send_fifo,
     "api": work.api,
     "put": work.put,
@@ -47,8 +50,8 @@ def counted(system: System, name: str) -> float:
     requests = SCENARIOS[name](system)
 
     def drive(count: int) -> None:
-        repeated = (requests * (count // len(requests) + 1))[:count]
-        work.load(system, repeated, connections=CONNECTIONS, once=True)
+        cycle = name == "cycle"
+        work.load(system, requests, connections=CONNECTIONS, count=count, cycle=cycle)
 
     drive(WARM)
     _control(system, "--instr=on")

@@ -117,10 +117,10 @@ async def run(
     connections: int,
     seconds: float,
     warmup: float = 0.5,
-    once: bool = False,
+    count: int = 0,
     cycle: bool = False,
 ) -> Result:
-    """Send `requests` round and round for `seconds`, after a warm-up that is not counted; or each of them once.
+    """Send `requests` round and round for `seconds`, after a warm-up that is not counted; or `count` of them.
 
     A cycle is two requests, one that sends a batch and one that receives: what was received is deleted in between.
     """
@@ -139,7 +139,7 @@ async def run(
             counting = True
             result.done = result.errors = result.messages = 0
             result.latencies.clear()
-        if now >= deadline or (once and index == len(requests)):
+        if now >= deadline or (count and index == count):
             return None
         request = requests[index % len(requests)]
         index += 1
@@ -210,8 +210,8 @@ def main() -> None:
             requests,
             connections=job["connections"],
             seconds=job["seconds"],
-            warmup=0 if job["once"] else 0.5,
-            once=job["once"],
+            warmup=0 if job["count"] else 0.5,
+            count=job["count"],
             cycle=job["cycle"],
         )
     )

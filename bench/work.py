@@ -33,15 +33,20 @@ def load(
     connections: int = 64,
     seconds: float = 3,
     once: bool = False,
+    count: int = 0,
     cycle: bool = False,
 ) -> dict[str, Any]:
-    """Drive a system from another process, for `seconds` or with each request once. Returns rate and latencies."""
+    """Drive a system from another process, for `seconds`, with each request once, or with so many.
+
+    Returns rate and latencies.
+    """
+    count = len(requests) if once else count
     job = {
         "host": "127.0.0.1",
         "port": system.port,
         "connections": connections,
-        "seconds": 60 if once else seconds,
-        "once": once,
+        "seconds": 60 if count else seconds,
+        "count": count,
         "cycle": cycle,
         "requests": requests,
     }

@@ -156,6 +156,8 @@ def _lock(folder: Path) -> TextIO:
 def _connect(name: str) -> apsw.Connection:
     driver = apsw.Connection(name, statementcachesize=200)
     try:
+        # The plan of a statement does not depend on what is bound: else SQLite makes it anew each time.
+        driver.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
         # WAL with synchronous=NORMAL: commits do not flush, `GroupCommit` does; checkpoints flush on their own.
         for pragma in (
             "journal_mode=WAL",
