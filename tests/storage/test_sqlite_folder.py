@@ -10,6 +10,7 @@ import pytest
 
 from penstock.core.errors import StoreError, StoreFull, Unavailable
 from penstock.storage.primitives import Hold, LeaseTerms, NewMessage
+from penstock.storage.sql import load_migrations
 from penstock.storage.sqlite import SqliteStore
 
 
@@ -65,6 +66,25 @@ async def test_newer_schema(tmp_path: Path) -> None:
 
     with pytest.raises(StoreError, match="newer Penstock"):
         await SqliteStore.open(tmp_path)
+
+
+async def test_older_schema(tmp_path: Path) -> None:
+    """Documents of a folder of the first schema are there in the newest."""
+    first = load_migrations("penstock.storage.sqlite")[0][1]
+    old = apsw.Connection(str(tmp_path / "penstock.db"))
+    old.execute(f"BEGIN; {first}; PRAGMA user_version = 1; COMMIT")
+    old.execute("INSERT INTO name (id, text) VALUES (1, 't')")
+    kept = [(1, b"p", b"b", 7, b"second"), (1, b"p", b"a", 6, b"first"), (1, b"q", b"", 8, b"")]
+    for row in kept:
+        old.execute("INSERT INTO document VALUES (?, ?, ?, ?, ?)", row)
+    old.close()
+    store = await SqliteStore.open(tmp_path)
+    newer = await store.table.put("t", b"p", b"b", b"newer", expect=7)
+
+    found = [(row.sort, row.document, row.version) for row in await store.table.range("t", b"p")]
+    assert [(b"a", b"first", 6), (b"b", b"newer", newer)] == found
+    assert 3 == await store.table.size("t")
+    await store.close()
 
 
 async def test_path_is_a_file(tmp_path: Path) -> None:

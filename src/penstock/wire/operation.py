@@ -244,32 +244,39 @@ def _rest(xml: bool) -> Callable[..., tuple[Parse, Serialize]]:
     ) -> tuple[Parse, Serialize]:
         status = operation["http"].get("responseCode", 200)
         write_result = compile_rest_writer(model, target, status, xml)
-        s3 = model.name == "s3"
+        read = compile_rest_reader(model, operation, xml, max_body)
 
         def write(result: Params | None, request_id: str) -> HttpResponse:
-            headers = s3_ids(request_id) if s3 else [("x-amzn-RequestId", request_id)]
-            response = write_result(result or {}, headers)
-            if s3 and result and result.get("Body").__class__ is Chunks:
-                response = ChunkedResponse(response.status, headers, result["Body"])
-            if s3 and result and result.get("ContentRange"):
+            return write_result(result or {}, [("x-amzn-RequestId", request_id)])
+
+        if model.name != "s3":
+            return read, write
+
+        def write_with_ids(result: Params | None, request_id: str) -> HttpResponse:
+            return write_result(result or {}, s3_ids(request_id))
+
+        def write_body(result: Params | None, request_id: str) -> HttpResponse:
+            response = write_with_ids(result, request_id)
+            if result and result.get("Body").__class__ is Chunks:
+                response = ChunkedResponse(response.status, response.headers, result["Body"])
+            if result and result.get("ContentRange"):
                 # AWS: the model knows one status; a part of an object is a 206 (RFC 9110, S3 API reference).
                 response.status = 206
             return response
 
-        read = compile_rest_reader(model, operation, xml, max_body)
-        if not s3:
-            return read, write
+        gives = {name for name, _ in model.members(target)}
 
         def read_presigned(request: HttpRequest) -> Params:
             if "Signature=" in request.query:
                 return read(with_fields_of_query(request))
             return read(request)
 
-        return read_presigned, write
+        return read_presigned, write_with_ids if gives.isdisjoint(_OF_BODIES) else write_body
 
     return compile_rest
 
 
+_OF_BODIES: Final = ("Body", "ContentRange")
 _PROTOCOLS: Final[dict[str, Callable[..., tuple[Parse, Serialize]]]] = {
     "json": _json,
     "query": _query,

@@ -29,6 +29,7 @@ _PAGE_SIZES: Final = {
     "max-uploads": "max-uploads",
 }
 """Parameters of S3 that say how long a page is, as its errors call them."""
+_IN_BUCKET: Final = "/{Bucket}/{Key+}"
 _LABEL: Final = re.compile(r"\{([^}]+?)(\+?)\}")
 _ITEM: Final = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([^,]*))\s*(?:,|$)')
 _DATE_COMMA: Final = re.compile(r",\s*(?=[A-Z][a-z]{2},)")
@@ -102,16 +103,36 @@ def _path_reader(
     if not any(rows):
         return None
     pattern = path_pattern(template)
+    if by_host and template == _IN_BUCKET:
+        return _key_reader("Bucket", "Key")
 
     def read(request: HttpRequest, params: Params) -> None:
         match = pattern.fullmatch(bucket_path(request) if by_host else request.path)
         if match is None:
-            raise AwsError("UnknownOperationException", "The path does not fit the operation.")
+            raise _misplaced()
         for row, text in zip(rows, match.groups(), strict=True):
             if row is not None:
                 params[row[0]] = row[1](unquote(text) if "%" in text else text)
 
     return read
+
+
+def _key_reader(bucket: str, key: str) -> Callable[[HttpRequest, Params], None]:
+    """The reader of paths that are a bucket and a key."""
+
+    def read(request: HttpRequest, params: Params) -> None:
+        parts = bucket_path(request).split("/", 2)
+        if len(parts) != 3 or parts[0] or not parts[1] or not parts[2]:
+            raise _misplaced()
+        _, first, rest = parts
+        params[bucket] = unquote(first) if "%" in first else first
+        params[key] = unquote(rest) if "%" in rest else rest
+
+    return read
+
+
+def _misplaced() -> AwsError:
+    return AwsError("UnknownOperationException", "The path does not fit the operation.")
 
 
 def _query_reader(model: Model, shape: Shape) -> Callable[[str, Params], None] | None:

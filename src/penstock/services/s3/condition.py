@@ -2,10 +2,12 @@
 
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Any
+from typing import Any, Final
 
 from penstock.api import Request
 from penstock.core.errors import AwsError
+
+_WRITE_CONDITIONS: Final = frozenset(("IfMatch", "IfNoneMatch"))
 
 
 def require_readable(request: Request, document: dict[str, Any], now: int) -> None:
@@ -38,6 +40,8 @@ def http_date(at: int) -> str:
 
 def require_writable(request: Request, current: dict[str, Any] | None) -> None:
     """Raise PreconditionFailed, or NoSuchKey for an If-Match on nothing."""
+    if _WRITE_CONDITIONS.isdisjoint(request):
+        return
     if "IfMatch" in request and "IfNoneMatch" in request:
         raise AwsError(
             "NotImplemented",

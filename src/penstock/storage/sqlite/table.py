@@ -12,7 +12,7 @@ _CACHED_BYTES: Final = 8_192
 
 
 class SqliteTable:
-    """Documents clustered by table, partition and sort key; BLOB keys compare by bytes.
+    """Documents found by table, partition and sort key; BLOB keys compare by bytes.
 
     The process owns the database, so small documents that were read or written lately are answered from memory: every
     request looks up the same few records of queues, functions and tables.
@@ -20,7 +20,7 @@ class SqliteTable:
 
     def __init__(self, connection: Connection) -> None:
         self._db = connection
-        self._rows: dict[tuple[int, bytes, bytes], Row] = {}
+        self._rows: dict[tuple[str, bytes, bytes], Row] = {}
         self._stamps: dict[str, int] = {}
         """The stamps of tables whose documents have not changed since somebody asked."""
         self._stamped = 0
@@ -40,19 +40,19 @@ class SqliteTable:
 
     async def get(self, table: str, partition: bytes, sort: bytes) -> Row | None:
         """The document, or None; see `primitives.Table`."""
-        number = self._db.known(table)
-        if number is None:
-            return None
-        key = (number, partition, sort)
+        key = (table, partition, sort)
         row = self._rows.get(key)
         if row is None:
-            rows = self._db.read(self._get_sql, key)
+            number = self._db.known(table)
+            if number is None:
+                return None
+            rows = self._db.read(self._get_sql, (number, partition, sort))
             if rows:
                 row = Row(partition, sort, rows[0][0], rows[0][1])
                 self._remember(key, row)
         return row
 
-    def _remember(self, key: tuple[int, bytes, bytes], row: Row) -> None:
+    def _remember(self, key: tuple[str, bytes, bytes], row: Row) -> None:
         if len(row.document) > _CACHED_BYTES:
             self._rows.pop(key, None)
             return
@@ -74,7 +74,7 @@ class SqliteTable:
         number = self._db.name(table)
         version = self._db.sequence()
         row = Row(partition, sort, document, version)
-        key = (number, partition, sort)
+        key = (table, partition, sort)
         known = None if expect is None else self._rows.get(key)
         if known is not None and known.version != expect:
             raise Conflict(f"{table}: not version {expect}")
@@ -109,7 +109,7 @@ class SqliteTable:
             if (rows[0][1] if rows else 0) != expect:
                 raise Conflict(f"{table}: not version {expect}")
         self._stamps.pop(table, None)
-        self._rows.pop((number, partition, sort), None)
+        self._rows.pop((table, partition, sort), None)
         return self._db.change(self._sql["delete_document"], (number, partition, sort)) > 0
 
     async def range(
