@@ -217,6 +217,8 @@ class ReaderCompiler:
                     if value.__class__ is dict
                     else malformed("Unexpected field type")
                 )
+            if passes is _NEVER and None not in value:
+                return list(map(convert, value))
             return [
                 item if item.__class__ is passes or item is None else convert(item)
                 for item in value

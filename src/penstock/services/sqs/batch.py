@@ -7,6 +7,7 @@ from penstock.api import Request, Result
 from penstock.core.errors import AwsError
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
+_IDS: Final = re.compile(r"[A-Za-z0-9_-]{1,80}(?:,[A-Za-z0-9_-]{1,80})*")
 
 
 def entries_of(request: Request, name: str) -> list[dict[str, Any]]:
@@ -21,6 +22,18 @@ def entries_of(request: Request, name: str) -> list[dict[str, Any]]:
             "TooManyEntriesInBatchRequest",
             f"Maximum number of entries per request are 10. You have sent {len(entries)}.",
         )
+    ids = [entry.get("Id") or "" for entry in entries]
+    joined = ",".join(ids)
+    # One look at all of them; only for a batch that fails it is asked which entry is to blame.
+    if not (
+        _IDS.fullmatch(joined) and joined.count(",") == len(ids) - 1 and len(set(ids)) == len(ids)
+    ):
+        _blame(entries)
+    return entries
+
+
+def _blame(entries: list[dict[str, Any]]) -> None:
+    """Raise what is wrong with the first entry that is not as it must be."""
     seen: set[str] = set()
     for entry in entries:
         id_ = entry.get("Id") or ""
@@ -33,7 +46,6 @@ def entries_of(request: Request, name: str) -> list[dict[str, Any]]:
         if id_ in seen:
             raise AwsError("BatchEntryIdsNotDistinct", f"Id {id_} repeated.")
         seen.add(id_)
-    return entries
 
 
 def failure(id_: str, error: AwsError) -> Result:

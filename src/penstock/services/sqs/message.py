@@ -141,21 +141,33 @@ def too_long(limit: int) -> AwsError:
     )
 
 
-def shown(leased: Leased, handle: str, request: Mapping[str, Any]) -> Result:
-    """A message as ReceiveMessage answers it, with the attributes that the request asks for."""
-    message: Result = {
-        "MessageId": leased.id,
-        "ReceiptHandle": handle,
-        "MD5OfBody": hashlib.md5(leased.body, usedforsecurity=False).hexdigest(),
-        "Body": leased.body.decode(),
-    }
+def shown(
+    leased: Sequence[Leased], handles: Sequence[str], request: Mapping[str, Any]
+) -> list[Result]:
+    """Messages as ReceiveMessage answers them, with the attributes that the request asks for."""
+    messages: list[Result] = [
+        {
+            "MessageId": one.id,
+            "ReceiptHandle": handle,
+            "MD5OfBody": hashlib.md5(one.body, usedforsecurity=False).hexdigest(),
+            "Body": one.body.decode(),
+        }
+        for one, handle in zip(leased, handles, strict=True)
+    ]
     wanted = [
         *(request.get("MessageSystemAttributeNames") or ()),
         *(request.get("AttributeNames") or ()),
     ]
-    named = request.get("MessageAttributeNames")
-    if not wanted and not named:
-        return message
+    named = request.get("MessageAttributeNames") or ()
+    if wanted or named:
+        for message, one in zip(messages, leased, strict=True):
+            _add_attributes(message, one, wanted, named)
+    return messages
+
+
+def _add_attributes(
+    message: Result, leased: Leased, wanted: Sequence[str], named: Sequence[str]
+) -> None:
     extra = decode_attributes(leased.attributes)
     if wanted:
         system = system_attributes(leased, extra)
@@ -168,7 +180,6 @@ def shown(leased: Leased, handle: str, request: Mapping[str, Any]) -> Result:
         if chosen:
             message["MessageAttributes"] = chosen
             message["MD5OfMessageAttributes"] = md5_of_attributes(chosen)
-    return message
 
 
 def _select(

@@ -79,7 +79,7 @@ class Messages:
         stored = await self._store.queue.put(
             queue.arn, (message,), ctx.now, dedup_since=ctx.now - _DEDUP_MS
         )
-        return _sent(queue, stored[0], message.body, request)
+        return _sent(queue, stored[0], message.body, request, {})
 
     def take(
         self,
@@ -109,17 +109,7 @@ class Messages:
         """Store up to ten messages in order; each entry is answered for itself."""
         queue = self._queues.known(ctx, request) or await self._queues.by_url(ctx, request)
         entries = entries_of(request, "SendMessageBatch")
-        total = sum(
-            len((e.get("MessageBody") or "").encode())
-            + attributes_size(e.get("MessageAttributes") or {})
-            for e in entries
-        )
-        if total > _MAX_BATCH_BYTES:
-            raise AwsError(
-                "BatchRequestTooLong",
-                f"Batch requests cannot be longer than {_MAX_BATCH_BYTES} bytes."
-                f" You have sent {total} bytes.",
-            )
+        _check_batch_size(entries)
         if queue.fifo:
             _check_fifo_batch(queue, entries)
             groups = {entry["MessageGroupId"] for entry in entries}
@@ -141,7 +131,7 @@ class Messages:
         )
         return batch_result(
             [
-                {"Id": entry["Id"], **_sent(queue, one, message.body, entry)}
+                _sent(queue, one, message.body, entry, {"Id": entry["Id"]})
                 for entry, message, one in zip(taken, messages, stored, strict=True)
             ],
             failed,
@@ -311,8 +301,8 @@ class Messages:
     ) -> Result:
         if not leased:
             return {}
-        seal = self._receipts.seal
-        return {"Messages": [shown(m, seal(queue.arn, m.receipt, now), request) for m in leased]}
+        handles = self._receipts.seal_all(queue.arn, [message.receipt for message in leased], now)
+        return {"Messages": shown(leased, handles, request)}
 
     @operation("DeleteMessage")
     async def delete_message(self, ctx: Context, request: Request) -> None:
@@ -443,12 +433,33 @@ def _check_system(system: Mapping[str, Any]) -> Mapping[str, Any]:
     return system
 
 
-def _sent(queue: QueueRecord, stored: Stored, body: bytes, request: Mapping[str, Any]) -> Result:
-    """The answer about a message, with the checksums of what was sent."""
-    result = {
-        "MessageId": stored.id,
-        "MD5OfMessageBody": hashlib.md5(body, usedforsecurity=False).hexdigest(),
-    }
+def _check_batch_size(entries: Sequence[Mapping[str, Any]]) -> None:
+    characters = 0
+    for entry in entries:
+        characters += len(entry.get("MessageBody") or "")
+        if "MessageAttributes" in entry:
+            characters = _MAX_BATCH_BYTES
+    if 4 * characters <= _MAX_BATCH_BYTES:
+        return  # A character has four bytes at most.
+    total = sum(
+        len((entry.get("MessageBody") or "").encode())
+        + attributes_size(entry.get("MessageAttributes") or {})
+        for entry in entries
+    )
+    if total > _MAX_BATCH_BYTES:
+        raise AwsError(
+            "BatchRequestTooLong",
+            f"Batch requests cannot be longer than {_MAX_BATCH_BYTES} bytes."
+            f" You have sent {total} bytes.",
+        )
+
+
+def _sent(
+    queue: QueueRecord, stored: Stored, body: bytes, request: Mapping[str, Any], result: Result
+) -> Result:
+    """The answer about a message, added to `result`, with the checksums of what was sent."""
+    result["MessageId"] = stored.id
+    result["MD5OfMessageBody"] = hashlib.md5(body, usedforsecurity=False).hexdigest()
     if attributes := request.get("MessageAttributes"):
         result["MD5OfMessageAttributes"] = md5_of_attributes(attributes)
     if system := request.get("MessageSystemAttributes"):

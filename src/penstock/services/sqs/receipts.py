@@ -2,21 +2,37 @@
 
 import binascii
 import hashlib
+from collections.abc import Iterable
+from typing import Final
 
 from penstock.core.errors import AwsError
+
+_KEPT: Final = 1_000
 
 
 class Receipts:
     """Seals a storage receipt for a queue with a keyed checksum."""
 
     def __init__(self, key: bytes) -> None:
-        self._begun = hashlib.blake2b(key=key, digest_size=12)
+        self._key = key
+        self._begun: dict[str, hashlib.blake2b] = {}
+        """The checksums of queues' handles, as they begin."""
 
     def seal(self, queue_arn: str, receipt: str, received_at: int) -> str:
         """The handle a client is given for what it received at an instant (ms; 0 if that is not known)."""
-        data = f"{receipt}@{received_at}".encode()
-        raw = self._sum(queue_arn, data) + data
-        return "AQEB" + binascii.b2a_base64(raw, newline=False).decode()
+        return self.seal_all(queue_arn, (receipt,), received_at)[0]
+
+    def seal_all(self, queue_arn: str, receipts: Iterable[str], received_at: int) -> list[str]:
+        """The handles for all that was received at an instant."""
+        begun = self._begun_for(queue_arn)
+        handles = []
+        for receipt in receipts:
+            data = f"{receipt}@{received_at}".encode()
+            checksum = begun.copy()
+            checksum.update(data)
+            raw = checksum.digest() + data
+            handles.append("AQEB" + binascii.b2a_base64(raw, newline=False).decode())
+        return handles
 
     def open(self, queue_arn: str, handle: str) -> tuple[str, int]:
         """The receipt and its instant. Raises `ReceiptHandleIsInvalid` for what was not sealed for this queue."""
@@ -25,15 +41,22 @@ class Receipts:
         except ValueError:
             raw = b""
         data = raw[12:]
-        if handle.startswith("AQEB") and data and self._sum(queue_arn, data) == raw[:12]:
-            receipt, _, received_at = data.decode().partition("@")
-            return receipt, int(received_at)
+        if handle.startswith("AQEB") and data:
+            checksum = self._begun_for(queue_arn).copy()
+            checksum.update(data)
+            if checksum.digest() == raw[:12]:
+                receipt, _, received_at = data.decode().partition("@")
+                return receipt, int(received_at)
         raise AwsError(
             "ReceiptHandleIsInvalid",
             f'The input receipt handle "{handle}" is not a valid receipt handle.',
         )
 
-    def _sum(self, queue_arn: str, data: bytes) -> bytes:
-        found = self._begun.copy()
-        found.update(f"{queue_arn}\n".encode() + data)
-        return found.digest()
+    def _begun_for(self, queue_arn: str) -> hashlib.blake2b:
+        begun = self._begun.get(queue_arn)
+        if begun is None:
+            if len(self._begun) >= _KEPT:
+                self._begun.clear()
+            begun = hashlib.blake2b(f"{queue_arn}\n".encode(), key=self._key, digest_size=12)
+            self._begun[queue_arn] = begun
+        return begun

@@ -10,7 +10,7 @@ from penstock.storage.sqlite.commit import GroupCommit
 
 _BLOCK: Final = 1_000_000
 _ROWS: Final = 10
-"""So many rows at most are inserted by one statement."""
+"""So many rows at most are inserted, or found by their keys, by one statement."""
 
 
 def used_numbers(driver: apsw.Connection) -> int:
@@ -27,7 +27,8 @@ class Connection:
         self.group = group
         self._cursor = driver.cursor()
         self.execute = self._cursor.execute
-        self._inserts: dict[tuple[str, int], str] = {}
+        self._several: dict[tuple[str, int], str] = {}
+        """Statements as they are for so many rows or keys."""
         self._names: dict[str, int] = {}
         self._ordered: set[int] = set()
         self._behind: dict[int, int] = {}
@@ -98,15 +99,18 @@ class Connection:
         except apsw.Error as error:
             raise self.group.failed(error) from error
 
-    def run_all(self, sql: str, many: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Run a statement once for each of several bindings, in the open group. Returns the rows of all runs."""
-        self._begin()
-        self.group.begin()
-        self.writes += 1
-        try:
-            return self._cursor.executemany(sql, many).fetchall()
-        except apsw.Error as error:
-            raise self.group.failed(error) from error
+    def write_in(self, sql: str, bindings: tuple[Any, ...], keys: Sequence[Any]) -> list[Any]:
+        """Run a statement with `IN (?)` at the end of its bindings for several keys. Returns the rows it returns."""
+        if len(keys) > _ROWS:
+            parts = [keys[first : first + _ROWS] for first in range(0, len(keys), _ROWS)]
+            return list(chain.from_iterable(self.write_in(sql, bindings, part) for part in parts))
+        if not keys:
+            return []
+        many = self._several.get((sql, len(keys)))
+        if many is None:
+            many = sql.replace("IN (?)", f"IN ({', '.join('?' * len(keys))})")
+            self._several[sql, len(keys)] = many
+        return self.write(many, (*bindings, *keys))
 
     def _begin(self) -> None:
         """Make sure that the open block, if there is one, can undo what comes."""
@@ -129,11 +133,11 @@ class Connection:
             return
         if not rows:
             return
-        many = self._inserts.get((sql, len(rows)))
+        many = self._several.get((sql, len(rows)))
         if many is None:
             head, values, row = sql.rpartition("VALUES ")
             many = head + values + ", ".join([row] * len(rows))
-            self._inserts[sql, len(rows)] = many
+            self._several[sql, len(rows)] = many
         self.run(many, tuple(chain.from_iterable(rows)))
 
     def atomic(self) -> "Atomic":

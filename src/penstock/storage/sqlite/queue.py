@@ -1,9 +1,8 @@
 """The Queue primitive on SQLite."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
-
-import orjson
 
 from penstock.storage.primitives import Counts, Hold, Leased, LeaseTerms, NewMessage, Stored
 from penstock.storage.sql import load_queries
@@ -31,7 +30,7 @@ class SqliteQueue:
         self._sql = load_queries("penstock.storage.sqlite", "queue.sql")
         self._put_sql = self._sql["put_message"]
         self._find_sql = self._sql["find_visible"]
-        self._lease_sql = self._sql["lease_message"]
+        self._lease_sql = self._sql["lease_messages"]
         self._take_dedup_sql = self._sql["take_dedup"]
         self._tallies: dict[int, Tally] = {}
         self._groups: set[tuple[int, str]] = set()
@@ -156,8 +155,10 @@ class SqliteQueue:
         for queue, messages in packed:
             tally = tallies.get(queue)
             if tally is not None:
+                tally.total += len(messages)
                 for message in messages:
-                    tally.put(message.visible_at, message.leases, now)
+                    if message.visible_at > now:
+                        tally.hide(message.visible_at, message.leases)
                 tally.stamp = self._db.writes
         return rows
 
@@ -169,7 +170,9 @@ class SqliteQueue:
         self._db.run(self._put_sql, row_of(queue, message, now, sequence))
         tally = self._tallies.get(queue)
         if tally is not None:
-            tally.put(message.visible_at, message.leases, now)
+            tally.total += 1
+            if message.visible_at > now:
+                tally.hide(message.visible_at, message.leases)
             tally.stamp = self._db.writes
         if message.group is not None and (queue, message.group) not in self._groups:
             self._db.set_ordered(queue, self._sql["mark_ordered"])
@@ -213,15 +216,20 @@ class SqliteQueue:
 
     def _lease_free(self, queue: int, limit: int, terms: LeaseTerms, now: int) -> list[Leased]:
         taken: list[Leased] = []
+        most = sys.maxsize if terms.dead_letter is None else terms.max_leases
         while True:
             rows = self._db.read(self._find_sql, (queue, now, limit - len(taken)))
-            found = [leased_of(row, row[2] + 1, now) for row in rows]
-            fit = [one for one in found if not self._unfit(queue, one, terms, now)]
-            if fit:
-                keys = [(terms.until, now, message.sequence) for message in fit]
-                self._db.run_all(self._lease_sql, keys)
+            fit = []
+            for row in rows:
+                message = leased_of(row, row[2] + 1, now)
+                if (row[3] >= terms.oldest and row[2] < most) or not self._unfit(
+                    queue, message, terms, now
+                ):
+                    fit.append(message)
+            keys = [message.sequence for message in fit]
+            self._db.write_in(self._lease_sql, (terms.until, now), keys)
             taken += fit
-            if len(fit) == len(found) or terms.until <= now:
+            if len(fit) == len(rows) or terms.until <= now:
                 return taken
             # Where one has expired there may be a million: remove those that wait in few statements.
             self._expire(queue, terms.oldest, _EXPIRE_AT_ONCE)
@@ -393,9 +401,14 @@ class SqliteQueue:
         keys = [parse_receipt(receipt) for receipt in receipts]
         gone: set[tuple[int, int] | None] = set()
         if number is not None and not self._db.is_ordered(number):
-            for leases in {key[1] for key in keys if key is not None}:
-                known = [key[0] for key in keys if key is not None and key[1] == leases]
-                gone.update(self._settle_alike(number, known, leases))
+            alike: dict[int, list[int]] = {}
+            for key in keys:
+                if key is not None:
+                    alike.setdefault(key[1], []).append(key[0])
+            for leases, sequences in alike.items():
+                gone.update(self._settle_alike(number, sequences, leases))
+        if len(gone) == len(keys):
+            return [Hold.DONE] * len(keys)
         held = []
         for key, receipt in zip(keys, receipts, strict=True):
             if key in gone:
@@ -409,12 +422,12 @@ class SqliteQueue:
         self, queue: int, sequences: Sequence[int], leases: int
     ) -> list[tuple[int, int]]:
         """Remove messages that were leased so often. Returns the keys of those that there were."""
-        bindings = (orjson.dumps(sequences).decode(), queue, leases)
-        rows = self._db.write(self._sql["settle_messages"], bindings)
+        rows = self._db.write_in(self._sql["settle_messages"], (queue, leases), sequences)
         tally = self._tallies.get(queue)
         if tally is not None:
-            for _, visible_at in rows:
-                tally.gone(visible_at, leases)
+            ends = [visible_at for _, visible_at in rows]
+            for visible_at in set(ends):
+                tally.gone(visible_at, leases, ends.count(visible_at))
             tally.stamp = self._db.writes
         return [(sequence, leases) for sequence, _ in rows]
 

@@ -49,13 +49,13 @@ SELECT name FROM message_group WHERE queue = ? AND visible_at <= ? ORDER BY visi
 SELECT sequence, id, leases, sent_at, first_leased_at, body, attributes, group_name, dedup, source, visible_at
 FROM message WHERE queue = ? AND group_name = ? ORDER BY sequence LIMIT ?;
 
--- name: lease_message
--- Hide one message.
+-- name: lease_messages
+-- Hide messages.
 UPDATE message
 SET visible_at = ?1,
     leases = leases + 1,
     first_leased_at = CASE first_leased_at WHEN 0 THEN ?2 ELSE first_leased_at END
-WHERE sequence = ?3;
+WHERE sequence IN (?);
 
 -- name: group_head
 -- When the oldest message of a group is visible.
@@ -88,8 +88,7 @@ DELETE FROM message WHERE sequence = ?1 AND queue = ?2 AND leases = ?3 RETURNING
 
 -- name: settle_messages
 -- The same of several that were leased as often, which tell themselves. The sign keeps SQLite from reading all of the queue.
-DELETE FROM message WHERE sequence IN (SELECT value FROM json_each(?1)) AND +queue = ?2 AND leases = ?3
-RETURNING sequence, visible_at;
+DELETE FROM message WHERE +queue = ?1 AND leases = ?2 AND sequence IN (?) RETURNING sequence, visible_at;
 
 -- name: settle_held
 -- Remove a message by its current, unexpired lease.

@@ -44,6 +44,7 @@ def leased_of(row: tuple[Any, ...], leases: int, now: int) -> Leased:
 def parse_receipt(receipt: str) -> tuple[int, int] | None:
     """The sequence of a message and how often it was leased, by a receipt; None for what is no receipt."""
     sequence, _, leases = receipt.partition("-")
-    if sequence.isascii() and sequence.isdigit() and leases.isascii() and leases.isdigit():
+    digits = sequence + leases
+    if sequence and leases and digits.isascii() and digits.isdigit():
         return int(sequence), int(leases)
     return None

@@ -27,12 +27,13 @@ class Hidden:
         self._until[until] = known + messages
         self._count += messages
 
-    def remove(self, until: int) -> None:
-        """Take off one that was hidden until then; nothing if that has passed."""
+    def remove(self, until: int, messages: int = 1) -> None:
+        """Take off so many that were hidden until then; nothing if that has passed."""
         known = self._until.get(until)
         if known:
-            self._until[until] = known - 1
-            self._count -= 1
+            messages = min(messages, known)
+            self._until[until] = known - messages
+            self._count -= messages
 
     def at(self, now: int) -> int:
         """How many are hidden at `now`, which never goes back."""
@@ -52,13 +53,11 @@ class Tally:
     stamp: int = 0
     """The connection's count of writes after the last change: what is undone beyond it undoes the tally."""
 
-    def put(self, visible_at: int, leases: int, now: int) -> None:
-        """One more message."""
-        self.total += 1
-        if visible_at > now:
-            (self.leased if leases else self.delayed).add(visible_at)
+    def hide(self, visible_at: int, leases: int) -> None:
+        """One of the messages is hidden until then."""
+        (self.leased if leases else self.delayed).add(visible_at)
 
-    def gone(self, visible_at: int, leases: int) -> None:
-        """One message less."""
-        self.total -= 1
-        (self.leased if leases else self.delayed).remove(visible_at)
+    def gone(self, visible_at: int, leases: int, messages: int = 1) -> None:
+        """So many messages less that were leased as often and visible at the same instant."""
+        self.total -= messages
+        (self.leased if leases else self.delayed).remove(visible_at, messages)
