@@ -1,10 +1,11 @@
 """An event as patterns see it: its leaves by dotted path, each with the array elements that it lies in."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 Leaf: TypeAlias = tuple[Any, dict[str, int]]
 """A value without members, and the element of each array that it lies in."""
+_CONTAINERS: Final[frozenset[type]] = frozenset({dict, list})
 Leaves: TypeAlias = dict[str, list[Leaf]]
 """Leaves by path. A path leads to several where there are arrays."""
 
@@ -58,8 +59,8 @@ def _flatten(
         # Looks through what is shorter: what somebody asks for, or what is there.
         for key in known.keys() & value.keys():
             member, way = value[key], known[key]
-            if member.__class__ is dict or member.__class__ is list:
-                _flatten(member, way, place, f"{where}.{way}", below, leaves)
+            if member.__class__ in _CONTAINERS:
+                _flatten(member, way, place, f"{where}.{key}", below, leaves)
             elif way in leaves:
                 leaves[way].append((member, place))
             else:

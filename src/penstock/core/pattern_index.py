@@ -17,7 +17,7 @@ _Owner = TypeVar("_Owner")
 class _Path:
     """What is filed under one path: numbers of patterns."""
 
-    __slots__ = ("always", "heads", "tails", "values")
+    __slots__ = ("always", "edges", "heads", "tails", "values")
 
     def __init__(self) -> None:
         self.always: list[int] = []
@@ -25,26 +25,27 @@ class _Path:
         self.heads: dict[int, dict[str, list[int]]] = {}
         """By length, then by text."""
         self.tails: dict[int, dict[str, list[int]]] = {}
+        self.edges = False
+        """Whether there are any of both."""
 
     def file(self, number: int, demand: Demand) -> None:
         if demand.values is not None:
             for value in demand.values:
                 self.values.setdefault(value, []).append(number)
         elif demand.heads is not None:
+            self.edges = True
             for head in demand.heads:
                 self.heads.setdefault(len(head), {}).setdefault(head, []).append(number)
         elif demand.tails is not None:
+            self.edges = True
             for tail in demand.tails:
                 self.tails.setdefault(len(tail), {}).setdefault(tail, []).append(number)
         else:
             self.always.append(number)
 
     def find(self, value: Any, candidates: set[int]) -> None:
-        """Add those that a leaf may pass."""
-        numbers = self.values.get(value)
-        if numbers is not None:
-            candidates.update(numbers)
-        if (self.heads or self.tails) and isinstance(value, str):
+        """Add those that a leaf may pass by its beginning or its end."""
+        if isinstance(value, str):
             for length, heads in self.heads.items():
                 candidates.update(heads.get(value[:length], ()))
             for length, tails in self.tails.items():
@@ -89,12 +90,14 @@ class PatternIndex(Generic[_Owner]):
         """The owners of the patterns that an event, as parsed JSON, matches."""
         leaves = flatten(event, self._ways)
         candidates = set(self._always)
-        for path, found in leaves.items():
-            filed = self._paths.get(path)
-            if filed is not None:
-                if filed.always:
-                    candidates.update(filed.always)
-                for value, _ in found:
+        paths = self._paths
+        for path in paths.keys() & leaves.keys():
+            filed = paths[path]
+            candidates.update(filed.always)
+            for value, _ in leaves[path]:
+                if value in filed.values:
+                    candidates.update(filed.values[value])
+                if filed.edges:
                     filed.find(value, candidates)
         if not candidates:
             return []

@@ -27,20 +27,16 @@ class Event:
     `sent_on` says that it came from another bus.
     """
 
-    __slots__ = ("_body", "document", "sent_on", "trace")
+    __slots__ = ("_body", "document", "id", "sent_on", "trace")
 
     def __init__(
         self, document: dict[str, Any], trace: str | None = None, *, sent_on: bool = False
     ) -> None:
         self.document = document
+        self.id = str(document["id"])
         self.trace = trace
         self.sent_on = sent_on
         self._body: bytes | None = None
-
-    @property
-    def id(self) -> str:
-        """Its id."""
-        return str(self.document["id"])
 
     @property
     def body(self) -> bytes:

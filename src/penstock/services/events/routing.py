@@ -141,8 +141,9 @@ class _Found:
 def _look(rule: Rule, event: Event, now: int, found: _Found) -> None:
     """Find what a rule's targets get of an event."""
     for target in rule.targets:
-        shape = target.shape
-        delivery = _delivery(target, event)
+        shape, delivery = target.shape, target.delivery
+        if not target.usual or event.trace is not None:
+            delivery = _delivery(target, event)
         try:
             if event.sent_on:
                 _check_hops(rule.bus, target, event)

@@ -30,6 +30,8 @@ class Target:
     document: Document
     delivery: Delivery
     """Of an event that brings nothing of its own."""
+    usual: bool
+    """Whether events bring nothing but, it may be, a trace header."""
 
     @property
     def is_bus(self) -> bool:
@@ -55,13 +57,15 @@ def compile_target(bus: BusKey, rule_arn: str, document: Document) -> Target:
             "max_age_ms": policy.get("MaximumEventAgeInSeconds", _MAX_AGE_S) * 1000,
         },
     )
+    shape = _shape(document)
     return Target(
         id=document["Id"],
         arn=document["Arn"],
         service=service,
-        shape=_shape(document),
+        shape=shape,
         document=document,
         delivery=delivery,
+        usual=shape is None and service != "kinesis",
     )
 
 

@@ -147,23 +147,23 @@ class Messages:
         now: int,
     ) -> NewMessage:
         """A message to put: a body that was checked, and what a request says beside it. Raises AwsError."""
-        size = len(body)
+        size, group, dedup, delay = len(body), None, None, queue.delay_ms
         attributes = request.get("MessageAttributes")
         if attributes:
             check_attributes(attributes)
             size += attributes_size(attributes)
         if size > queue.max_bytes:
             raise too_long(queue.max_bytes)
-        system = request.get("MessageSystemAttributes")
-        if system:
-            trace = _check_system(system)["AWSTraceHeader"]["StringValue"]
-        group = request.get("MessageGroupId")
-        if group is not None:
-            check_token("MessageGroupId", group)
-        dedup = None
-        if queue.fifo or "MessageDeduplicationId" in request:
-            dedup = self._dedup(queue, request, group, body)
-        delay = self._delay(queue, request) if "DelaySeconds" in request else queue.delay_ms
+        if request or queue.fifo:
+            if system := request.get("MessageSystemAttributes"):
+                trace = _check_system(system)["AWSTraceHeader"]["StringValue"]
+            group = request.get("MessageGroupId")
+            if group is not None:
+                check_token("MessageGroupId", group)
+            if queue.fifo or "MessageDeduplicationId" in request:
+                dedup = self._dedup(queue, request, group, body)
+            if "DelaySeconds" in request:
+                delay = self._delay(queue, request)
         tenant = None if queue.fifo else group
         # By position: by keyword it takes several times as long.
         return NewMessage(
