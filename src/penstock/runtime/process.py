@@ -6,7 +6,7 @@ Environments of equal key are interchangeable. The one used last is used first, 
 import asyncio
 import datetime
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Coroutine
 from pathlib import Path
 from time import perf_counter
@@ -18,6 +18,7 @@ from penstock.core.ids import Ids
 from penstock.runtime.environment import INIT_LIMIT_MS, Environment, EnvironmentLost, Setting
 from penstock.runtime.journal import journal_of
 from penstock.runtime.launcher import Launcher
+from penstock.runtime.line import AT_ONCE, Line
 from penstock.runtime.log_buffer import LogBuffer
 from penstock.runtime.memory import ControlGroup, delegated_group, own_group
 from penstock.runtime.model import FunctionSpec, Invocation, InvocationResult, LogSink
@@ -59,6 +60,9 @@ class ProcessRuntime:
         self._idle: OrderedDict[Environment, None] = OrderedDict()
         self._warm: dict[str, list[Environment]] = {}
         self._all: set[Environment] = set()
+        self._count: Counter[str] = Counter()
+        """How many there are, by key."""
+        self._lines: dict[str, Line[Environment]] = {}
         self._busy: dict[Environment, None] = {}
         self._watcher: asyncio.TimerHandle | None = None
         self._sweeper: asyncio.Task[None] | None = None
@@ -78,7 +82,7 @@ class ProcessRuntime:
     async def invoke(self, spec: FunctionSpec, invocation: Invocation) -> InvocationResult:
         """Run one event in a warm or new environment. The caller holds a concurrency permit."""
         while True:
-            environment = self._take(spec.key)
+            environment = self._take(spec.key) or await self._next_free(spec.key)
             if environment is None:
                 environment = await self._create(spec)
             self._busy[environment] = None
@@ -151,6 +155,21 @@ class ProcessRuntime:
             self._end(environment)
         return None
 
+    async def _next_free(self, key: str) -> Environment | None:
+        """One that another event has done with, where there are enough of them; None if there shall be one more."""
+        if self._count[key] < AT_ONCE:
+            return None
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = Line(lambda: self._count[key])
+        place = line.wait()
+        try:
+            return await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled() and (environment := place.result()):
+                self._give(environment)
+            raise
+
     async def _create(self, spec: FunctionSpec, *, provisioned: bool = False) -> Environment:
         if not self._open:
             raise SpawnError("the runtime is not running")
@@ -173,6 +192,7 @@ class ProcessRuntime:
         environment = Environment(spec, setting)
         environment.provisioned = provisioned
         self._all.add(environment)
+        self._count[spec.key] += 1
         self._busy[environment] = None
         try:
             await environment.start()
@@ -190,7 +210,10 @@ class ProcessRuntime:
         if environment.ended or environment.retired or not self._open:
             self._end(environment)
             return
-        self._warm.setdefault(environment.spec.key, []).append(environment)
+        key = environment.spec.key
+        if key in self._lines and self._lines[key].hand_on(environment):
+            return
+        self._warm.setdefault(key, []).append(environment)
         if environment.provisioned:
             return
         environment.idle_since = self._clock.now()
@@ -218,12 +241,21 @@ class ProcessRuntime:
 
     def _end(self, environment: Environment) -> None:
         environment.end()
-        self._all.discard(environment)
+        if environment in self._all:
+            self._all.remove(environment)
+            self._uncount(environment.spec.key)
         self._log(environment)
         self._do(self._log_when_closed(environment))
         if environment.provisioned and self._open:
             environment.provisioned = False
             self._do(self._replace(environment.spec.key))
+
+    def _uncount(self, key: str) -> None:
+        self._count[key] -= 1
+        if not self._count[key]:
+            del self._count[key]
+            if (line := self._lines.pop(key, None)) is not None:
+                line.dissolve()
 
     async def _replace(self, key: str) -> None:
         """Make up for a provisioned environment that has ended."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 DEADLINE = "Lambda-Runtime-Deadline-Ms"
@@ -53,10 +54,7 @@ class Client:
 
     def _connected(self) -> socket.socket:
         if self._socket is None:
-            address = os.environ["AWS_LAMBDA_RUNTIME_API"]  # noqa: TID251 - this process is the function's
-            host, _, port = address.rpartition(":")
-            self._socket = socket.create_connection((host, int(port)))
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket = _connect(os.environ)  # noqa: TID251 - this process is the function's
         return self._socket
 
     def _taken(self) -> None:
@@ -88,6 +86,19 @@ class Client:
         if not data:
             raise RuntimeError("the Runtime API has hung up")
         return data
+
+
+def _connect(environ: Mapping[str, str]) -> socket.socket:
+    """By the Unix socket where there is one: it costs the kernel a third of what TCP does."""
+    name = environ.get("_PENSTOCK_RUNTIME_API")
+    if name:
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(f"\0{name}")
+        return connection
+    host, _, port = environ["AWS_LAMBDA_RUNTIME_API"].rpartition(":")
+    connection = socket.create_connection((host, int(port)))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
 
 
 _client = Client()
