@@ -9,7 +9,6 @@ A process lives in the machine's time, whatever clock the rest of Penstock follo
 """
 
 import asyncio
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
@@ -33,7 +32,7 @@ from penstock.runtime.report import (
     error_type,
     timed_out,
 )
-from penstock.runtime.runtime_api import MAX_RESPONSE, Connection, event_headers
+from penstock.runtime.runtime_api import MAX_RESPONSE, Connection, Endpoint, event_headers
 
 # AWS: the init phase may take ten seconds; what fails or takes longer is done again when the event is there, under the
 # function's timeout (Lambda guide, "runtime environment lifecycle").
@@ -87,7 +86,7 @@ class Environment:
         self._extensions = Extensions(
             spec, setting.new_id, self._on_extension_change, self._on_extension_failure
         )
-        self._servers: list[asyncio.Server] = []
+        self._endpoint = Endpoint()
         self._connections: set[Connection] = set()
         # The present processes, and how far they have come.
         self._phase: Literal["init", "invoke"] = "init"
@@ -118,16 +117,7 @@ class Environment:
 
     async def start(self) -> None:
         """Open the API endpoint and begin the init phase, which then goes on by itself. Raises SpawnError."""
-        server = await self._loop.create_server(self._connect, "127.0.0.1", 0)
-        self._servers.append(server)
-        port = server.sockets[0].getsockname()[1]
-        self._environ["AWS_LAMBDA_RUNTIME_API"] = f"127.0.0.1:{port}"
-        if sys.platform == "linux":
-            # For Penstock's own clients: a Unix socket costs the kernel a third of what TCP does. It is no file, so it
-            # is there in the sandbox too; its name cannot be guessed.
-            name = f"penstock/{port}/{self._setting.new_id()}"
-            self._servers.append(await self._loop.create_unix_server(self._connect, f"\0{name}"))
-            self._environ["_PENSTOCK_RUNTIME_API"] = name
+        self._environ.update(await self._endpoint.open(self._connect, self._setting.new_id()))
         self.log.say(*self._journal.init_start(*self._parent.version(self.spec.region)))
         self._deadline.set(self._setting.init_limit_ms)
         try:
@@ -499,8 +489,7 @@ class Environment:
         self._deadline.close()
         self._init_over.set()
         self.log.close()
-        for server in self._servers:
-            server.close()
+        self._endpoint.close()
         self._processes.forget()
 
     def _say_start(self) -> None:
