@@ -122,6 +122,13 @@ def small_objects(system: System) -> list[Request]:
     return [("PUT", f"/bench-small/key-{n}", headers("s3") | digest, body) for n in range(1000)]
 
 
+def small_reads(system: System) -> list[Request]:
+    """GetObject of each of them."""
+    puts = small_objects(system)
+    load(system, puts, connections=8, once=True)
+    return [("GET", path, fields, "") for _, path, fields, _ in puts]
+
+
 def large_object(system: System, size: int = 100 * 1024 * 1024) -> dict[str, float]:
     """One object of 100 MB: MB/s up and down, and what the process grew by at most (MB)."""
     system.client("s3").create_bucket(Bucket="bench-large")

@@ -24,6 +24,7 @@ SCENARIOS: Final[dict[str, Callable[[System], list[work.Request]]]] = {
     "put": work.put,
     "invoke": work.invoke,
     "object": fanout.small_objects,
+    "read": fanout.small_reads,
     "publish": lambda system: fanout.publishing(system, {})[0],
     "publish_raw": lambda system: fanout.publishing(system, fanout.RAW)[0],
     "events": lambda system: fanout.putting_events(system, 1)[0],

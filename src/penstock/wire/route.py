@@ -13,7 +13,7 @@ from penstock.core.errors import AwsError
 from penstock.wire.body import MAX_BODY, bucket_path, host_bucket, plain_body
 from penstock.wire.document import read_document
 from penstock.wire.error import ErrorCompiler
-from penstock.wire.model import Catalog, Model
+from penstock.wire.model import Catalog
 from penstock.wire.operation import Operation, compile_operation
 from penstock.wire.profile import profile_of
 from penstock.wire.rest_route import RestTable
@@ -35,7 +35,7 @@ class Wire:
         self._operations: dict[tuple[str, str, str], Operation] = {}
         self._by_target: dict[str, Operation] = {}
         self._by_form: dict[tuple[str, bytes, str | None, str], Operation] = {}
-        self._tables: dict[str, RestTable] = {}
+        self._tables: dict[str, tuple[RestTable, str]] = {}
         self._errors: dict[tuple[str, str], ErrorCompiler] = {}
         self._prefixes: dict[str, str] = {}
         self._versions: dict[str, list[str]] = {}
@@ -237,11 +237,11 @@ class Wire:
     def _route_rest(self, request: HttpRequest) -> Operation:
         candidates = self._rest_candidates(request)
         for service in candidates:
-            model = self._catalog.model(service)
+            table, protocol = self._tables.get(service) or self._table(service)
             path = bucket_path(request) if service == "s3" else request.path
-            name = self._table(model).find(request.method, path, request.query, request.headers)
+            name = table.find(request.method, path, request.query, request.headers)
             if name is not None:
-                return self._compiled(service, name, model.metadata["protocol"])
+                return self._compiled(service, name, protocol)
         if candidates == ["s3"]:
             raise _not_allowed(request)
         raise _unknown(request.path, "rest-json")
@@ -252,21 +252,21 @@ class Wire:
             if "s3" in self._rest and host_bucket(request.headers.get("host") or ""):
                 return ["s3"]
             return self._rest
+        candidates = self._signed_rest.get(credential.service)
+        if candidates:
+            return candidates
         named = self._signing.get(credential.service)
         if named is None:
             raise refuse(f"the service {credential.service[:64]}")
-        candidates = self._signed_rest[credential.service]
-        if not candidates and self._catalog.metadata[named[0]]["protocol"] == "query":
+        if self._catalog.metadata[named[0]]["protocol"] == "query":
             raise AwsError("MissingAction", "The request must contain the parameter Action.")
-        if not candidates:
-            raise _unknown(request.path, self._catalog.metadata[named[0]]["protocol"])
-        return candidates
+        raise _unknown(request.path, self._catalog.metadata[named[0]]["protocol"])
 
-    def _table(self, model: Model) -> RestTable:
-        table = self._tables.get(model.name)
-        if table is None:
-            table = self._tables[model.name] = RestTable(model)
-        return table
+    def _table(self, service: str) -> tuple[RestTable, str]:
+        """The operations of a REST service, and its protocol."""
+        model = self._catalog.model(service)
+        found = self._tables[service] = RestTable(model), model.metadata["protocol"]
+        return found
 
     def _guess(self, request: HttpRequest) -> tuple[str, str, str]:
         """(service or an empty string, protocol, JSON version)"""

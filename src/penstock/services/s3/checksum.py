@@ -5,7 +5,7 @@ import hashlib
 import zlib
 from binascii import b2a_base64
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, Protocol
 
 from penstock.api import Request, refuse
@@ -62,9 +62,7 @@ class _XxHash:
         return bytes(self._hash.finalize())
 
 
-def _md5() -> Running:
-    return hashlib.md5(usedforsecurity=False)
-
+_md5: Final[Callable[[], Running]] = partial(hashlib.md5, usedforsecurity=False)
 
 _RUNNING: Final[Mapping[str, Callable[[], Running]]] = {
     "ChecksumCRC32": lambda: _Crc(zlib.crc32, 4),
@@ -78,7 +76,7 @@ _RUNNING: Final[Mapping[str, Callable[[], Running]]] = {
     "ChecksumXXHASH3": lambda: _XxHash(_crt().XXHash.new_xxhash3_64()),
     "ChecksumXXHASH128": lambda: _XxHash(_crt().XXHash.new_xxhash3_128()),
 }
-_NAMES: Final = frozenset(_RUNNING)
+_TELLING: Final = frozenset((*_RUNNING, "ChecksumAlgorithm"))
 _JOIN: Final[Mapping[str, tuple[str, int]]] = {
     "ChecksumCRC32": ("combine_crc32", 4),
     "ChecksumCRC32C": ("combine_crc32c", 4),
@@ -128,15 +126,15 @@ class Examination:
 
         Of a part the CRC-64/NVME is computed too: the whole object may need it.
         """
-        require_built(request)
+        told = not _TELLING.isdisjoint(request)
+        if told:
+            require_built(request)
         self._expected_md5 = request.get("ContentMD5")
         if self._expected_md5 is not None:
             _require_md5(self._expected_md5)
-        self._given: Mapping[str, str] = {} if _NAMES.isdisjoint(request) else _given(request)
-        names = [*self._given]
-        if announced:
-            names += [_HEADERS[field] for field in announced if field in _HEADERS]
-        if not names and request.get("ChecksumAlgorithm"):
+        self._given = _given(request) if told else {}
+        names = [*self._given, *(_HEADERS[field] for field in announced if field in _HEADERS)]
+        if told and not names and request.get("ChecksumAlgorithm"):
             names = [f"Checksum{request['ChecksumAlgorithm']}"]
         # AWS: what nobody asks for is CRC-64/NVME (S3 user guide, "Checking object integrity").
         names = names or [_DEFAULT]
@@ -198,13 +196,6 @@ def _given(request: Request) -> dict[str, str]:
     for name, value in given.items():
         _require_value(name, value)
     return given
-
-
-def examined(request: Request, body: bytes) -> tuple[str, dict[str, str]]:
-    """The quoted ETag of `body` and its checksums. Raises BadDigest."""
-    examination = Examination(request)
-    examination.take(body)
-    return examination.finish()
 
 
 def joined_etag(etags: Sequence[str]) -> str:

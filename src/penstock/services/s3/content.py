@@ -35,7 +35,7 @@ _GRACE_MS: Final = 60_000
 _MAX_OBJECT: Final = 5 * 1024**3
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Kept:
     """A body that came in, and is safe until it has an owner."""
 
@@ -67,24 +67,33 @@ class Contents:
         """Digests that the collector is about to remove."""
 
     @staticmethod
-    def held(request: Request) -> Kept | None:
-        """A request's Body, checked, if it is here already and small; None for any other. Raises AwsError."""
+    def take_in(document: Document, request: Request) -> bool:
+        """Make a request's Body, checked, part of an object's `document`. False if it is not small enough for that.
+
+        Raises AwsError.
+        """
         body = request.get("Body", b"")
-        if not isinstance(body, bytes) or len(body) > _SMALL:
-            return None
-        examination = Examination(request, part="PartNumber" in request)
+        if not isinstance(body, bytes) or len(body) > _TINY:
+            return False
+        examination = Examination(request)
         examination.take(body)
-        etag, checksums = examination.finish()
-        return Kept(etag, checksums, len(body), "", body, examination.crc64)
+        document["etag"], document["checksums"] = examination.finish()
+        size = document["size"] = len(body)
+        document["pieces"] = [["", size]] if size else []
+        if size:
+            document["data"] = body
+        return True
 
     @asynccontextmanager
     async def keep(self, request: Request) -> AsyncIterator[Kept]:
         """Take in a request's Body and check it; until the block ends its file is not collected. Raises AwsError."""
-        kept = self.held(request)
-        if kept is not None:
-            yield kept
+        body = request.get("Body", b"")
+        if isinstance(body, bytes) and len(body) <= _SMALL:
+            examination = Examination(request, part="PartNumber" in request)
+            examination.take(body)
+            found = examination.finish()
+            yield Kept(*found, len(body), data=body, crc64=examination.crc64)
             return
-        body = request["Body"]
         writer = self._store.objects.write()
         try:
             kept = await self._write(writer, request, body)
@@ -142,16 +151,6 @@ class Contents:
         self._pinned[digest] -= 1
         if not self._pinned[digest]:
             del self._pinned[digest]
-
-    @staticmethod
-    def put_in(document: Document, kept: Kept) -> bool:
-        """Make a body part of an object's `document`, if it is small enough for that."""
-        if kept.digest or kept.size > _TINY:
-            return False
-        document["pieces"] = [["", kept.size]] if kept.size else []
-        if kept.size:
-            document["data"] = kept.data
-        return True
 
     async def attach(self, tx: Primitives, document: Document, kept: Kept) -> None:
         """Make `document` the owner of a body."""

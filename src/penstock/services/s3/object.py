@@ -13,7 +13,7 @@ from penstock.services.s3.attributes import attributes_of
 from penstock.services.s3.bucket import Bucket, Buckets
 from penstock.services.s3.change import Changes
 from penstock.services.s3.condition import copy_failed, require_readable
-from penstock.services.s3.content import Contents, Kept
+from penstock.services.s3.content import Contents
 from penstock.services.s3.expiry import expiration_header
 from penstock.services.s3.extent import extent_of
 from penstock.services.s3.form import put_of, require_allowed, tags_of
@@ -100,12 +100,17 @@ class Objects:
         document = described(request, ctx.now)
         document["tags"] += tags
         seen = await self._buckets.look(ctx, request)
-        held = self._contents.held(request)
-        if held is not None:
-            bucket = await self._put(ctx, request, kind, document, held, seen)
+        if self._contents.take_in(document, request):
+            bucket = await self._changes.put(ctx, request, kind, document, None, seen)
         else:
             async with self._contents.keep(request) as kept:
-                bucket = await self._put(ctx, request, kind, document, kept, seen)
+                document.update(kept.described())
+
+                async def attach(tx: Primitives) -> None:
+                    await self._contents.attach(tx, document, kept)
+
+                # The bucket may have gone while the bytes were written.
+                bucket = await self._changes.put(ctx, request, kind, document, attach, seen)
         result = {
             "ETag": document["etag"],
             **document["checksums"],
@@ -116,25 +121,6 @@ class Objects:
         if bucket.get("versioning") == "Enabled":
             result["VersionId"] = document["version_id"]
         return result
-
-    def _put(
-        self,
-        ctx: Context,
-        request: Request,
-        kind: str,
-        document: Document,
-        kept: Kept,
-        seen: Bucket,
-    ) -> Awaitable[Bucket]:
-        """Make `document`, with the bytes that came in, the current version. Returns the bucket, once `seen`."""
-        document.update(kept.described())
-        if self._contents.put_in(document, kept):
-            return self._changes.put(ctx, request, kind, document, None, seen)
-
-        async def attach(tx: Primitives) -> None:
-            await self._contents.attach(tx, document, kept)
-
-        return self._changes.put(ctx, request, kind, document, attach, seen)
 
     @operation("GetObject", refuses=["SSECustomerAlgorithm", "SSECustomerKey"])
     async def get(self, ctx: Context, request: Request) -> Result:

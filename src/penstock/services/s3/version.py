@@ -169,8 +169,8 @@ async def _load(primitives: Primitives, bucket: str, key: str) -> Document | Non
     return None if row is None else load(row.document)
 
 
-async def _save(tx: Primitives, bucket: str, key: str, document: Document) -> None:
-    await tx.table.put(OBJECTS, bucket.encode(), key.encode(), dump(document))
+def _save(tx: Primitives, bucket: str, key: str, document: Document) -> Awaitable[int]:
+    return tx.table.put(OBJECTS, bucket.encode(), key.encode(), dump(document))
 
 
 async def _keep(tx: Primitives, bucket: str, key: str, document: Document) -> None:

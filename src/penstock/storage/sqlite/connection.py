@@ -221,15 +221,17 @@ class Atomic:
 
     __slots__ = ("_db", "_depth", "_outer", "_reserved", "_writes", "begun", "held")
 
+    held: tuple[str, tuple[Any, ...]] | None
+    """The only write so far, which is still to be run."""
+
     def __init__(self, db: Connection) -> None:
         self._db = db
-        self.begun = False
-        """Whether there is a savepoint."""
-        self.held: tuple[str, tuple[Any, ...]] | None = None
-        """The only write so far, which is still to be run."""
 
     def __enter__(self) -> Self:
         db = self._db
+        self.begun = False
+        """Whether there is a savepoint."""
+        self.held = None
         outer = self._outer = db.block
         if outer is not None and not outer.begun:
             outer.begin()

@@ -121,7 +121,7 @@ class Transaction(Atomic):
     __slots__ = ("_store",)
 
     def __init__(self, store: SqliteStore, connection: Connection) -> None:
-        super().__init__(connection)
+        self._db = connection
         self._store = store
 
     async def __aenter__(self) -> Primitives:
