@@ -33,7 +33,7 @@ class Ids:
         """
         drawn = self._drawn = self._drawn + _STIR & _MASK
         text = drawn.to_bytes(8, "big").hex()
-        return text[:8] + self._middle + text[8:]
+        return f"{text[:8]}{self._middle}{text[8:]}"
 
     def token(self, length: int) -> str:
         """`length` lower-case letters and digits, as in API Gateway identifiers."""

@@ -52,7 +52,7 @@ def encode_attributes(
     tenant: str | None = None,
 ) -> bytes:
     """The bytes that `NewMessage.attributes` holds for SQS."""
-    if not attributes and trace is None and tenant is None:
+    if trace is tenant is None and not attributes:
         return sender.encode()
     document: dict[str, Any] = {"s": sender}
     if attributes:

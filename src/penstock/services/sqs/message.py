@@ -1,12 +1,12 @@
 """What a message may be, and how it is shown to a consumer."""
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from penstock.api import Result
 from penstock.core.errors import AwsError
+from penstock.core.md5 import md5_of
 from penstock.core.sqs_message import (
     decode_attributes,
     md5_of_attributes,
@@ -149,7 +149,7 @@ def shown(
         {
             "MessageId": one.id,
             "ReceiptHandle": handle,
-            "MD5OfBody": hashlib.md5(one.body, usedforsecurity=False).hexdigest(),
+            "MD5OfBody": md5_of(one.body),
             "Body": one.body.decode(),
         }
         for one, handle in zip(leased, handles, strict=True)

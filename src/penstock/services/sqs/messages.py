@@ -9,6 +9,7 @@ from penstock.api import Context, Request, Result, operation
 from penstock.clock import Clock
 from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
+from penstock.core.md5 import md5_of
 from penstock.core.sqs_message import (
     attributes_size,
     encode_attributes,
@@ -321,16 +322,17 @@ class Messages:
         receipts: list[str] = []
         successful: list[Result] = []
         failed: list[Result] = []
+        arn, unseal = queue.arn, self._receipts.open
         for entry in entries_of(request, "DeleteMessageBatch"):
             try:
-                handle = entry["ReceiptHandle"] if entry.get("ReceiptHandle") else _no_handle()
-                receipts.append(self._receipts.open(queue.arn, handle)[0])
+                receipt, _ = unseal(arn, entry.get("ReceiptHandle") or _no_handle())
+                receipts.append(receipt)
             except AwsError as error:
                 failed.append(failure(entry["Id"], error))
             else:
                 successful.append({"Id": entry["Id"]})
         # AWS: a standard queue says of every handle of its own that its message is deleted (API reference, DeleteMessage).
-        await self._store.queue.settle_many(queue.arn, receipts, ctx.now)
+        await self._store.queue.settle_many(arn, receipts, ctx.now)
         return batch_result(successful, failed)
 
     async def _delete(self, ctx: Context, queue: QueueRecord, entry: Mapping[str, Any]) -> None:
@@ -459,7 +461,7 @@ def _sent(
 ) -> Result:
     """The answer about a message, added to `result`, with the checksums of what was sent."""
     result["MessageId"] = stored.id
-    result["MD5OfMessageBody"] = hashlib.md5(body, usedforsecurity=False).hexdigest()
+    result["MD5OfMessageBody"] = md5_of(body)
     if attributes := request.get("MessageAttributes"):
         result["MD5OfMessageAttributes"] = md5_of_attributes(attributes)
     if system := request.get("MessageSystemAttributes"):

@@ -404,7 +404,11 @@ class SqliteQueue:
             alike: dict[int, list[int]] = {}
             for key in keys:
                 if key is not None:
-                    alike.setdefault(key[1], []).append(key[0])
+                    sequence, leases = key
+                    if leases in alike:
+                        alike[leases].append(sequence)
+                    else:
+                        alike[leases] = [sequence]
             for leases, sequences in alike.items():
                 gone.update(self._settle_alike(number, sequences, leases))
         if len(gone) == len(keys):
@@ -425,11 +429,11 @@ class SqliteQueue:
         rows = self._db.write_in(self._sql["settle_messages"], (queue, leases), sequences)
         tally = self._tallies.get(queue)
         if tally is not None:
-            ends = [visible_at for _, visible_at in rows]
+            ends = [row[1] for row in rows]
             for visible_at in set(ends):
                 tally.gone(visible_at, leases, ends.count(visible_at))
             tally.stamp = self._db.writes
-        return [(sequence, leases) for sequence, _ in rows]
+        return [(row[0], leases) for row in rows]
 
     async def count(self, queue: str, now: int) -> Counts:
         """Count messages by state; see `primitives.Queue`."""
