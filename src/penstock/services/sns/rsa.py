@@ -3,7 +3,9 @@
 import asyncio
 import base64
 import hashlib
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Final, cast
 
@@ -27,6 +29,9 @@ class RsaSigner:
     def __init__(self, pem: bytes) -> None:
         key, _, certificate = pem.partition(b"\n\n")
         self._key = cast(rsa.RSAPrivateKey, serialization.load_pem_private_key(key, None))
+        self._threads = ThreadPoolExecutor(thread_name_prefix="penstock-signer")
+        self._made: deque[tuple[asyncio.Future[bytes], bytes | Exception]] = deque()
+        self._woken = False
         self.certificate = certificate
         """PEM."""
         digest = hashlib.md5(certificate, usedforsecurity=False).hexdigest()
@@ -39,10 +44,34 @@ class RsaSigner:
         It takes most of a millisecond, in which a thread does without the interpreter: the event loop goes on.
         """
         text = "".join(f"{name}\n{value}\n" for name, value in fields if value is not None)
-        sign, algorithm = self._key.sign, _HASHES[version]
-        loop = asyncio.get_running_loop()
-        made = await loop.run_in_executor(None, sign, text.encode(), _PADDING, algorithm)
-        return base64.b64encode(made).decode()
+        waiter: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._threads.submit(self._sign, text.encode(), _HASHES[version], waiter)
+        return base64.b64encode(await waiter).decode()
+
+    def _sign(
+        self, data: bytes, algorithm: hashes.HashAlgorithm, waiter: "asyncio.Future[bytes]"
+    ) -> None:
+        """Sign, in a thread. The event loop is woken once for all that is signed until it looks."""
+        made: bytes | Exception
+        try:
+            made = self._key.sign(data, _PADDING, algorithm)
+        except Exception as error:  # noqa: BLE001 -- whoever waits is told
+            made = error
+        self._made.append((waiter, made))
+        if not self._woken:
+            self._woken = True
+            waiter.get_loop().call_soon_threadsafe(self._tell)
+
+    def _tell(self) -> None:
+        self._woken = False
+        while self._made:
+            waiter, made = self._made.popleft()
+            if waiter.done():
+                continue
+            if isinstance(made, bytes):
+                waiter.set_result(made)
+            else:
+                waiter.set_exception(made)
 
 
 def new_pem() -> bytes:
