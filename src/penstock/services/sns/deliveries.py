@@ -30,7 +30,6 @@ from penstock.services.sns.envelope import Envelope, function_event
 from penstock.services.sns.message import Message, plain_attributes
 from penstock.services.sns.outbox import append, entry
 from penstock.services.sns.repository import (
-    PLAIN_TEXT,
     PRINCIPAL,
     Repository,
     Route,
@@ -38,7 +37,7 @@ from penstock.services.sns.repository import (
     lane_of,
 )
 from penstock.services.sns.signature import Signers
-from penstock.services.sns.subscription import HTTP, MAIL, SubscriptionRecord
+from penstock.services.sns.subscription import HTTP, SubscriptionRecord
 from penstock.services.sns.topic import Topic
 from penstock.storage.primitives import Leased, NewMessage, Primitives
 
@@ -132,18 +131,20 @@ class Deliveries:
 
     async def plan(self, ctx: Context, topic: Topic, draft: Draft) -> Plan:
         """What a message that was prepared puts where. No other task comes between this and its transaction."""
-        message = draft.message
+        message, enveloped = draft.message, draft.envelope.body
         plan = Plan(message)
         shared: list[tuple[Delivery, bytes]] = []
+        # A message without any of these brings nothing of its own but to endpoints.
+        bare = ctx.trace is None and message.group is None and not message.attributes
         for route in draft.chosen:
             protocol = route.record.protocol
-            text = message.text_for(route.key)
-            own = route.enveloped
-            body = draft.envelope.body(text, route.record.arn) if own else text.encode()
-            if protocol in PLAIN_TEXT or protocol in MAIL:
+            text = message.text_for(route.key) if message.texts else message.text
+            body = enveloped(text, route.record.arn) if route.enveloped else text.encode()
+            if route.outbox:
                 plan.outbox.append(_outbox_entry(route, message, body.decode()))
                 continue
-            delivery = _delivery(ctx, topic, route, message)
+            usual = bare and protocol not in HTTP
+            delivery = route.delivery if usual else _delivery(ctx, topic, route, message)
             if protocol in HTTP:
                 packed = await self._to_own_lane(ctx, route, delivery, body)
                 plan.packed = add(plan.packed, packed)

@@ -8,7 +8,7 @@ from penstock.core.sns_filter import Filter
 from penstock.fanout import Delivery
 from penstock.services.sns.archive import dedup_of
 from penstock.services.sns.delivery_policy import effective_policy
-from penstock.services.sns.subscription import HTTP, SubscriptionRecord
+from penstock.services.sns.subscription import HTTP, MAIL, SubscriptionRecord
 from penstock.services.sns.topic import Topic
 from penstock.storage.primitives import Primitives, Row, Store
 
@@ -16,7 +16,7 @@ TOPICS: Final = "sns/topics"
 SUBSCRIPTIONS: Final = "sns/subscriptions"
 TOKENS: Final = "sns/tokens"
 PRINCIPAL: Final = "sns.amazonaws.com"
-PLAIN_TEXT: Final = ("email", "sms", "application")
+_PLAIN_TEXT: Final = ("email", "sms", "application")
 """Protocols without envelopes."""
 _PAGE: Final = 1000
 _MOST_ROUTES: Final = 10_000
@@ -31,6 +31,8 @@ class Route:
     raw: bool
     enveloped: bool
     """Whether the subscriber gets a notification's envelope rather than its text."""
+    outbox: bool
+    """Whether nothing leaves this machine: what the subscriber would get is kept to be looked at."""
     key: str
     """By which key a message structure has the text: the protocol, or the device's platform."""
     delivery: Delivery
@@ -229,7 +231,8 @@ def _compile(topic: Topic, record: SubscriptionRecord) -> Route:
         record=record,
         filter=record.filter(),
         raw=record.raw,
-        enveloped=not record.raw and record.protocol not in PLAIN_TEXT,
+        enveloped=not record.raw and record.protocol not in _PLAIN_TEXT,
+        outbox=record.protocol in _PLAIN_TEXT or record.protocol in MAIL,
         key=record.endpoint.split("/")[1] if device else record.protocol,
         delivery=delivery,
         retry=retry,
