@@ -235,9 +235,9 @@ class HttpConnection(asyncio.Protocol):
         self._in_header = False
         self._header_size = 0
         fields = self._fields = fields_of(self._lines)
-        if is_ambiguous(fields) or (
-            "host" not in fields and self._parser.get_http_version() == "1.1"
-        ):
+        if "host" not in fields and self._parser.get_http_version() == "1.1":
+            self._refuse(BAD)
+        if (fields.__class__ is not dict or "transfer-encoding" in fields) and is_ambiguous(fields):
             self._refuse(BAD)
         length = fields.get("content-length")
         if length is not None and int(length) > self._server.held_body:

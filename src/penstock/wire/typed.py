@@ -169,6 +169,7 @@ class ReaderCompiler:
             return known
         table: dict[str, tuple[str, type, Convert]] = {}
         scalars: dict[str, type] = {}
+        plain = scalars.get
 
         def read(value: Any) -> dict[str, Any]:
             if value.__class__ is not dict:
@@ -179,7 +180,7 @@ class ReaderCompiler:
                 )
             # Most structures within structures have plain values only, and are what they shall be.
             for wire_name, item in value.items():
-                if scalars.get(wire_name) is not item.__class__:
+                if plain(wire_name) is not item.__class__:
                     break
             else:
                 return value

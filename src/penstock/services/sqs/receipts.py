@@ -45,8 +45,8 @@ class Receipts:
             checksum = (self._begun.get(queue_arn) or self._begin(queue_arn)).copy()
             checksum.update(data)
             if raw == checksum.digest() + data:
-                receipt, _, received_at = data.decode().partition("@")
-                return receipt, int(received_at)
+                receipt, _, received_at = data.partition(b"@")
+                return receipt.decode(), int(received_at)
         raise AwsError(
             "ReceiptHandleIsInvalid",
             f'The input receipt handle "{handle}" is not a valid receipt handle.',
