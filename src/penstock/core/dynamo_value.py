@@ -98,6 +98,9 @@ def add_numbers(left: str, right: str, sign: int = 1) -> str:
 
 def _number_size(text: str) -> int:
     """Bytes that a canonical number counts: two digits a byte, aligned at the point, one more, and one for a minus."""
+    if text.isdecimal():
+        zeros = len(text) - len(text.rstrip("0"))
+        return min(21, (len(text) + 1) // 2 - zeros // 2 + 1)
     plain = text.lstrip("-")
     if "." in plain:
         whole, _, fraction = plain.partition(".")

@@ -313,8 +313,13 @@ class _Predicates:
             return known
         required = frozenset(shape.get("required", ()))
         members: dict[str, Fits] = {}
+        told = {*required}
+        """What there is something to be said about."""
 
         def fits(value: dict[str, Any]) -> bool:
+            # Most structures within structures have nothing of that.
+            if told.isdisjoint(value):
+                return not required
             if not required <= value.keys():
                 return False
             for name, item in value.items():
@@ -330,6 +335,7 @@ class _Predicates:
             inner = self.fits(member)
             if inner is not None:
                 members[name] = inner
+                told.add(name)
         return fits
 
     def _items(self, shape: Shape) -> list[Fits]:
