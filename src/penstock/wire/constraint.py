@@ -4,7 +4,7 @@ A shape compiles to a predicate, which nearly every request passes, and to a che
 violation, in the model's order. Shapes without constraints compile to None.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, Final, TypeAlias
 
 from penstock.core.errors import AwsError
@@ -314,22 +314,7 @@ class _Predicates:
         required = frozenset(shape.get("required", ()))
         members: dict[str, Fits] = {}
         told = {*required}
-        """What there is something to be said about."""
-
-        def fits(value: dict[str, Any]) -> bool:
-            # Most structures within structures have nothing of that.
-            if told.isdisjoint(value):
-                return not required
-            if not required <= value.keys():
-                return False
-            for name, item in value.items():
-                if item is None:
-                    if name in required:
-                        return False
-                elif name in members and not members[name](item):
-                    return False
-            return True
-
+        fits = _fitting(required, members, told)
         self._structures[shape.name] = fits
         for name, member in self._model.members(shape):
             inner = self.fits(member)
@@ -355,6 +340,26 @@ class _Predicates:
             fits = values
             parts.append(lambda value: all([item is None or fits(item) for item in value.values()]))
         return parts
+
+
+def _fitting(required: Set[str], members: Mapping[str, Fits], told: Set[str]) -> Fits:
+    """The predicate for structures. `told` names the members of which there is something to be said."""
+
+    def fits(value: dict[str, Any]) -> bool:
+        # Most structures within structures have none of those.
+        if told.isdisjoint(value):
+            return not required
+        if not required <= value.keys():
+            return False
+        for name, item in value.items():
+            if item is None:
+                if name in required:
+                    return False
+            elif name in members and not members[name](item):
+                return False
+        return True
+
+    return fits
 
 
 def _bounded(pattern: Pattern, most: int | None) -> Callable[[str], bool]:
