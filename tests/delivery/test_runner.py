@@ -1,8 +1,10 @@
 """What the engine does while batches are in flight: more places, held batches, renewed leases, parts, changes."""
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
+from penstock.clock import quiet
 from penstock.core.retry import Decision, Drop, Leave, Postpone, Retry, Settle
 from penstock.delivery.fault import Fault, Faults, Kind
 from penstock.delivery.model import (
@@ -101,6 +103,35 @@ async def test_single_messages_for_all_places_are_leased_together(w: World) -> N
     await w.put("h")
     await w.settle()
     assert ["h"] == receiver.batches[-1][1]
+
+
+@dataclass
+class SlowForB(Receiver):
+    """Takes everything at once, except for `b`."""
+
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def deliver(self, batch: Sequence[Leased]) -> Outcome:
+        outcome = await super().deliver(batch)
+        if batch[0].id == "b":
+            await self.over.wait()
+        return outcome
+
+
+@scenario
+async def test_singles_are_settled_though_others_go_on(w: World) -> None:
+    """They are gathered for a moment; a slow neighbour is not waited for, and their places are free at once."""
+    receiver = SlowForB(w.clock)
+    await w.put(*"abcdefg")
+    w.subscribe(receiver, BatchPolicy(), concurrency=2, singly=True)
+    async with asyncio.timeout(10):
+        while await w.left() > 1:
+            await asyncio.sleep(0)
+    assert [[id_] for id_ in "abcdefg"] == [ids for _, ids in receiver.batches]
+    assert not w.engine.idle()
+    receiver.over.set()
+    await quiet(w.engine.idle)
+    assert 0 == await w.left()
 
 
 @scenario

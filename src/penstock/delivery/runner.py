@@ -1,7 +1,7 @@
 """The loop of one subscription.
 
 Wait for messages, lease a batch, make the lease durable, hand the batch to the target, and settle, retry
-or dead-letter each message in one transaction with whatever its outcome enqueues. A crash at any point leaves the
+or dead-letter each message in one transaction with whatever its outcome enqueues (`settlement`). A crash at any point leaves the
 messages leased; they come back when the lease ends.
 """
 
@@ -14,18 +14,16 @@ from typing import Final
 
 from penstock.clock import Clock, finished_by
 from penstock.core.errors import PenstockError
-from penstock.core.retry import Drop, Leave, Postpone, Retry
 from penstock.delivery.fault import Fault, Faults, Kind
 from penstock.delivery.model import BatchPolicy, Outcome, Subscription, Throttled
+from penstock.delivery.settlement import TOGETHER_S, Gathering, carry_out
 from penstock.delivery.waiting import arrival
-from penstock.storage.primitives import Hold, Leased, NewMessage, Primitives, Store
+from penstock.storage.primitives import Leased, Store
 
 _log: Final = logging.getLogger("penstock.delivery")
 # How long nobody looks at a queue that is empty, or whose messages may not be taken at the moment.
 _EMPTY_MS: Final = 86_400_000
 _BARRED_MS: Final = 60_000
-# AWS: for so long a FIFO queue knows a deduplication id (SQS guide); the queue of a dead letter may be one.
-_DEDUP_MS: Final = 300_000
 # AWS: what a poller asks SQS for at once; bytes are looked at on the way.
 _FIRST_LOOK: Final = 10
 
@@ -40,6 +38,10 @@ class _Batch:
     """When the first of the leases ends."""
     size: int = 0
     """Bytes, as the subscription weighs them."""
+    gathering: Gathering | None = None
+    """Where its outcome is settled, if that is with those of others."""
+    decided: bool = False
+    """Whether that has it."""
 
 
 class Runner:
@@ -64,9 +66,12 @@ class Runner:
         self._barred = False
         """Whether the source gave no terms when it was last asked."""
         self._freed = asyncio.Event()
+        self._rested: asyncio.Future[None] | None = None
         self._renewing: asyncio.Task[None] | None = None
         self._growing: asyncio.Task[None] | None = None
         self._loops: set[asyncio.Task[None]] = set()
+        self._unsettled: set[Gathering] = set()
+        """Where outcomes wait to be settled."""
         loop = asyncio.get_running_loop()
         self._stopped: asyncio.Future[None] = loop.create_future()
         self._drained: asyncio.Future[None] = loop.create_future()
@@ -77,6 +82,7 @@ class Runner:
         if self._stopped.done():
             self._stopped = loop.create_future()
         self.subscription = subscription
+        self._gathering = Gathering(subscription, self._store, self._clock, self._on_settled)
         self._limit = subscription.scaling.start
         self._waiting = False
         self._loop = loop.create_task(self._run(), name=f"deliver {subscription.id}")
@@ -87,7 +93,7 @@ class Runner:
     def busy(self) -> bool:
         """Whether there is work that waits neither for messages nor for time."""
         looking = not (self._waiting or self._full() or self._loop.done())
-        return looking or len(self._batches) > self._delayed
+        return looking or len(self._batches) > self._delayed or bool(self._unsettled)
 
     def follow(self, subscription: Subscription) -> None:
         """Go on by another subscription of the same id; also after a stop."""
@@ -114,7 +120,7 @@ class Runner:
         self._look_whether_drained()
 
     def _look_whether_drained(self) -> None:
-        if self._stopped.done() and not self._batches and not self._loops:
+        if self._stopped.done() and not (self._batches or self._loops or self._unsettled):
             if self._renewing is not None:
                 self._renewing.cancel()
             if not self._drained.done():
@@ -136,14 +142,20 @@ class Runner:
                 await self._clock.sleep_until(self._clock.now() + 1_000)
                 self._waiting = False
 
+    def _places(self) -> int:
+        """How many batches may be with the target at the moment."""
+        cap = self.subscription.scaling.cap
+        return self._limit if cap is None else min(self._limit, cap())
+
     def _free(self) -> int:
         """How many places are not taken."""
-        cap = self.subscription.scaling.cap
-        limit = self._limit if cap is None else min(self._limit, cap())
-        return limit - len(self._batches)
+        return self._places() - len(self._batches)
 
     def _full(self) -> bool:
         return self._free() <= 0
+
+    def _is_half_free(self) -> bool:
+        return len(self._batches) * 2 <= self._places()
 
     async def _take_one_batch(self, subscription: Subscription) -> None:
         while self._full():
@@ -154,13 +166,23 @@ class Runner:
         if subscription.singly:
             for batch in await self._take_singly(subscription):
                 self._begin_delivery(batch, epoch)
-            # Places that become free meanwhile are filled together.
-            with suppress(PenstockError):
-                await self._store.durable(epoch)
+            await self._rest()
             return
         batch = await self._gather(subscription)
         if batch.messages:
             self._begin_delivery(batch, epoch)
+
+    async def _rest(self) -> None:
+        """Places that become free in the next moments, or half of all, are filled together."""
+        if self._is_half_free():
+            return
+        loop = asyncio.get_running_loop()
+        self._rested = loop.create_future()
+        timer = loop.call_later(TOGETHER_S, _end, self._rested)
+        try:
+            await self._rested
+        finally:
+            timer.cancel()
 
     def _begin_delivery(self, batch: _Batch, epoch: int) -> None:
         task = asyncio.create_task(self._deliver(batch, epoch))
@@ -173,6 +195,8 @@ class Runner:
     def _done(self, task: asyncio.Task[None]) -> None:
         del self._batches[task]
         self._freed.set()
+        if self._rested is not None and self._is_half_free():
+            _end(self._rested)
         if not task.cancelled() and (error := task.exception()) is not None:
             # The messages stay leased and come back when the lease ends: nothing is lost by going on.
             _log.error("delivery %s failed", self.subscription.id, exc_info=error)
@@ -207,7 +231,8 @@ class Runner:
         if await self._lease(leased, now, self._free()):
             weigh = subscription.batch.weigh
             return [
-                _Batch(subscription, [one], leased.until, weigh(one)) for one in leased.messages
+                _Batch(subscription, [one], leased.until, weigh(one), self._gathering)
+                for one in leased.messages
             ]
         self._shrink()
         await self._await_messages(subscription, now + self._pause_ms(), now)
@@ -344,70 +369,36 @@ class Runner:
     async def _settle(
         self, messages: Sequence[Leased], outcome: Outcome, batch: _Batch
     ) -> set[str | None]:
-        """Carry out the policy's decisions, all in one transaction. Returns the groups of what is not settled.
-
-        Nobody is told, so nobody waits for the disk: the next batch is leased in the same group. What a crash undoes is
-        delivered once more.
-        """
-        now = self._clock.now()
-        left: set[str | None] = set()
-        if batch.subscription.renew_ms:
+        """Carry out the policy's decisions, soon or now. Returns the groups of what is not settled."""
+        subscription = batch.subscription
+        if subscription.renew_ms:
             # What is decided now is not to be undone by a renewal.
             decided = {message.receipt for message in messages}
             batch.messages = [one for one in batch.messages if one.receipt not in decided]
-        async with self._store.transaction() as tx:
-            for message in messages:
-                if not await _carry_out(tx, batch.subscription, message, outcome, now):
-                    left.add(message.group)
-        return left - {None}
+        outcomes = [(message, outcome) for message in messages]
+        if batch.gathering is not None:
+            batch.decided = True
+            self._unsettled.add(batch.gathering)
+            last = all([other.decided for other in self._batches.values()])
+            batch.gathering.add(outcomes, last=last)
+            return set()
+        left = await carry_out(self._store, subscription, outcomes, self._clock.now())
+        return {message.group for message in left} - {None}
+
+    def _on_settled(self, gathering: Gathering) -> None:
+        self._unsettled.discard(gathering)
+        self._look_whether_drained()
 
 
-async def _carry_out(
-    tx: Primitives, subscription: Subscription, message: Leased, outcome: Outcome, now: int
-) -> bool:
-    """Do what the policy decides about a message. Returns whether it is done with."""
-    policy, queue = subscription.policy, subscription.source.queue
-    decision = policy.decide(message, outcome, now)
-    match decision:
-        case Leave():
-            return False
-        case Retry(at=at):
-            held = await tx.queue.extend(queue, message.receipt, at, now)
-        case _:
-            held = await tx.queue.settle(queue, message.receipt, now)
-    if held is not Hold.DONE:
-        # The lease ended meanwhile and somebody else has the message, or it was removed with its queue: what follows
-        # is not ours to say.
-        return False
-    match decision:
-        case Postpone(at=at, attributes=attributes):
-            await tx.queue.put(queue, [_again(message, at, attributes)], now, dedup_since=None)
-        case Drop(reason=reason):
-            _log.warning("dropped %s from %s: %s", message.id, queue, reason)
-    for target, follow_up in policy.follow_up(message, outcome, decision, now):
-        await tx.queue.put(target, [follow_up], now, dedup_since=now - _DEDUP_MS)
-    return not isinstance(decision, Retry)
+def _end(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _arns(subscription: Subscription, messages: Sequence[Leased]) -> Collection[str]:
     if subscription.arns_of is None:
         return subscription.arns
     return subscription.arns.union(*map(subscription.arns_of, messages))
-
-
-def _again(message: Leased, at: int, attributes: bytes) -> NewMessage:
-    """The message as it was before it was leased."""
-    return NewMessage(
-        id=message.id,
-        body=message.body,
-        attributes=attributes,
-        visible_at=at,
-        group=message.group,
-        dedup=message.dedup,
-        source=message.source,
-        sent_at=message.sent_at,
-        leases=message.leases - 1,
-    )
 
 
 def _parts(messages: Sequence[Leased], policy: BatchPolicy) -> Iterator[list[Leased]]:
