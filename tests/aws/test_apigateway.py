@@ -118,6 +118,21 @@ def queue_operation(name: str, **integration: Any) -> dict[str, Any]:
     }
 
 
+def test_a_value_may_be_part_of_the_action(aws: Any, deploy: Any, unique: str) -> None:
+    """Which operation a form asks for is known when it is written, not before."""
+    queue = aws("sqs").create_queue(QueueName=unique)["QueueUrl"]
+    template = (
+        "Action=SendMessage$input.params('kind')&MessageBody=single"
+        "&SendMessageBatchRequestEntry.1.Id=a&SendMessageBatchRequestEntry.1.MessageBody=batch"
+    )
+    mapped = queue_operation(unique, requestTemplates={"application/json": template})
+    stage = deploy({"/orders": {"post": mapped}})
+    assert stage.send("POST", "/orders?kind=Batch", b"{}").status == 202
+    assert stage.send("POST", "/orders", b"{}").status == 202
+    found = aws("sqs").receive_message(QueueUrl=queue, MaxNumberOfMessages=10)["Messages"]
+    assert sorted(message["Body"] for message in found) == ["batch", "single"]
+
+
 def test_a_post_reaches_a_queue_unchanged(aws: Any, deploy: Any, unique: str) -> None:
     """The pattern that the product exists for: accept into a queue without a function in between."""
     queue = aws("sqs").create_queue(QueueName=unique)["QueueUrl"]

@@ -46,6 +46,7 @@ class FormTemplate:
         "_references",
         "_single",
         "blank",
+        "fixed",
         "names",
     )
 
@@ -61,6 +62,10 @@ class FormTemplate:
         self.blank = "".join(piece for piece in pieces if isinstance(piece, str))
         """The form with nothing where there are references."""
         self._constant = ["".join(map(str, parts)) for _, parts in fields]
+        self.fixed = {
+            name for name, parts in fields if all(isinstance(part, str) for part in parts)
+        }
+        """The names of the fields whose values have no references."""
         self._single: list[tuple[int, int]] = []
         self._mixed: list[tuple[int, Sequence[_Part]]] = []
         for at, (_, parts) in enumerate(fields):

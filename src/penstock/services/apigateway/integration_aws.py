@@ -83,7 +83,8 @@ class AwsIntegration:
             return
         for mapped in self._request.templates.values():
             form = mapped.form
-            if form is not None and form.names[:1] == ["Action"]:
+            # The operation is known if nothing of the call decides it.
+            if form is not None and form.names[:1] == ["Action"] and "Action" in form.fixed:
                 request = HttpRequest(
                     template.method,
                     template.path,
