@@ -139,6 +139,28 @@ def test_invoke(functions: Any, create: Callable[..., str]) -> None:
     assert "FunctionError" not in answer
 
 
+SPEAKING = """
+import os
+os_names = [name for name in os.environ if "PENSTOCK" in name]
+
+def handler(event, context):
+    custom = context.client_context.custom if context.client_context else None
+    return {"text": "\u65e5", "custom": custom, "foreign": os_names}
+"""
+
+
+def test_text_beyond_ascii_goes_both_ways(functions: Any, create: Callable[..., str]) -> None:
+    """Python functions answer in UTF-8 from Python 3.12 on; a client context is JSON, which a header has as ASCII."""
+    name = create(SPEAKING, Runtime="python3.12")
+    payload = functions.invoke(FunctionName=name)["Payload"].read()
+    assert '"text": "日"' in payload.decode()
+    assert json.loads(payload)["foreign"] == []
+    for custom in ({"a": "é"}, {"a": "日"}, {"a": "\r\nx: y"}):
+        document = json.dumps({"custom": custom}, ensure_ascii=False, indent=1)
+        context = base64.b64encode(document.encode()).decode()
+        assert call(functions, name, {}, ClientContext=context)["custom"] == custom
+
+
 def test_function_error_is_a_200(functions: Any, create: Callable[..., str]) -> None:
     """A failing function is not a failing call."""
     answer = functions.invoke(FunctionName=create(), Payload=b'{"fail": true}')

@@ -21,7 +21,9 @@ BASE = b"/2018-06-01/runtime/invocation"
 
 def new_client(port: int, patch: pytest.MonkeyPatch) -> Module:
     patch.setenv("AWS_LAMBDA_RUNTIME_API", f"127.0.0.1:{port}")
-    return runpy.run_path(str(Path(launcher.__file__).with_name("runtime_client.py")))
+    client = runpy.run_path(str(Path(launcher.__file__).with_name("runtime_client.py")))
+    client["initialize_client"]("test")
+    return client
 
 
 def event(body: bytes) -> bytes:
@@ -99,6 +101,33 @@ def test_server_that_hangs_up_is_an_error(monkeypatch: pytest.MonkeyPatch) -> No
         listener.accept()[0].close()
         with pytest.raises(RuntimeError, match="hung up"):
             client["next"]()
+
+
+class Proxied(socket.socket):
+    """A socket that reaches nobody here."""
+
+    def connect(self, address: Any) -> None:
+        raise OSError(address)
+
+
+def test_what_a_function_does_to_its_process_does_not_reach_the_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Proxies take the place of sockets, modules set a timeout for all of them, tests clear the variables."""
+    port, heard = serving(event(b"1"), 1000)
+    client = new_client(port, monkeypatch)
+    before = socket.getdefaulttimeout()
+    with monkeypatch.context() as patch:
+        patch.delenv("AWS_LAMBDA_RUNTIME_API")
+        patch.setattr(socket, "socket", Proxied)
+        socket.setdefaulttimeout(5)
+        try:
+            assert client["next"]()[0] == b"1"
+        finally:
+            socket.setdefaulttimeout(before)
+    assert client["_client"]._socket.gettimeout() is None
+    hang_up(client)
+    assert heard().startswith(b"GET ")
 
 
 class Transport(asyncio.Transport):

@@ -9,8 +9,10 @@ event, so an event costs the function one write and one read.
 from __future__ import annotations
 
 import os
-import socket
-from collections.abc import Mapping
+from collections.abc import MutableMapping
+
+# By their names: a function may put something else in their place in the module.
+from socket import AF_INET, AF_UNIX, IPPROTO_TCP, TCP_NODELAY, socket
 from typing import Any
 
 DEADLINE = "Lambda-Runtime-Deadline-Ms"
@@ -25,9 +27,19 @@ class Client:
     """One keep-alive connection, made when first needed."""
 
     def __init__(self) -> None:
-        self._socket: socket.socket | None = None
+        self._address: str | tuple[str, int] = ""
+        self._socket: socket | None = None
         self._unsent = b""
         self._rest = b""
+
+    def find(self, environ: MutableMapping[str, str]) -> None:
+        """Learn where the Runtime API is, as long as the function has not changed its variables."""
+        name = environ.pop("_PENSTOCK_RUNTIME_API", None)
+        if name:
+            self._address = f"\0{name}"
+        else:
+            host, _, port = environ["AWS_LAMBDA_RUNTIME_API"].rpartition(":")
+            self._address = (host, int(port))
 
     def next(self) -> tuple[bytes, dict[str, Any]]:
         """Wait for an event: its payload, and what comes with it by name of header. Raises RuntimeError."""
@@ -52,9 +64,9 @@ class Client:
         self._connected().sendall(request)
         self._taken()
 
-    def _connected(self) -> socket.socket:
+    def _connected(self) -> socket:
         if self._socket is None:
-            self._socket = _connect(os.environ)  # noqa: TID251 - this process is the function's
+            self._socket = _connect(self._address)
         return self._socket
 
     def _taken(self) -> None:
@@ -88,16 +100,15 @@ class Client:
         return data
 
 
-def _connect(environ: Mapping[str, str]) -> socket.socket:
+def _connect(address: str | tuple[str, int]) -> socket:
     """By the Unix socket where there is one: it costs the kernel a third of what TCP does."""
-    name = environ.get("_PENSTOCK_RUNTIME_API")
-    if name:
-        connection = socket.socket(socket.AF_UNIX)
-        connection.connect(f"\0{name}")
-        return connection
-    host, _, port = environ["AWS_LAMBDA_RUNTIME_API"].rpartition(":")
-    connection = socket.create_connection((host, int(port)))
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    local = isinstance(address, str)
+    connection = socket(AF_UNIX if local else AF_INET)
+    # An event may come much later, whatever timeout the function has set for the sockets that it makes.
+    connection.settimeout(None)
+    connection.connect(address)
+    if not local:
+        connection.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
     return connection
 
 
@@ -106,7 +117,8 @@ next = _client.next
 
 
 def initialize_client(user_agent: str) -> None:
-    """The client's name, which nobody here reads."""
+    """Called before the function's code runs. Nobody here reads the client's name."""
+    _client.find(os.environ)  # noqa: TID251 - this process is the function's
 
 
 def post_invocation_result(

@@ -48,10 +48,11 @@ def preload(sdk: str) -> None:
         "concurrent.futures",
         "awslambdaric.lambda_config",
         "awslambdaric.lambda_context",
-        "awslambdaric.lambda_runtime_client",
         "awslambdaric.lambda_runtime_exception",
         "awslambdaric.lambda_runtime_log_utils",
         "awslambdaric.lambda_runtime_marshaller",
+        # Its user, `awslambdaric.lambda_runtime_client`, reads the function's variables when it is imported.
+        "runtime_client",
     ):
         importlib.import_module(name)
     boto3: Any = importlib.import_module("boto3")

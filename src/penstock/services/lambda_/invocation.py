@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import functools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -257,11 +258,12 @@ def _event(payload: bytes | None, limit: int) -> bytes:
 
 
 def _client_context(text: str | None) -> str | None:
-    """The caller's JSON, which travels in a header: on one line."""
+    """The caller's JSON, which travels in a header: on one line, and in ASCII."""
     if text is None:
         return None
     try:
-        return orjson.dumps(orjson.loads(base64.b64decode(text, validate=True))).decode()
+        document = orjson.loads(base64.b64decode(text, validate=True))
+        return json.dumps(document, separators=(",", ":"))
     except ValueError as error:
         raise AwsError(
             "InvalidRequestContentException",
