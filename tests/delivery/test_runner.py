@@ -135,6 +135,25 @@ async def test_singles_are_settled_though_others_go_on(w: World) -> None:
 
 
 @scenario
+async def test_fault_of_a_settlement_harms_no_other(w: World) -> None:
+    """What is settled together with a message at fault is settled all the same; that one stays until its lease ends."""
+
+    class Faulty(QueuePolicy):
+        def decide(self, message: Leased, outcome: Outcome, now: int) -> Decision:
+            if message.id == "b" and now < LEASE_MS:
+                raise ValueError("not now")
+            return super().decide(message, outcome, now)
+
+    await w.put(*"abc")
+    w.subscribe(Receiver(w.clock), BatchPolicy(), concurrency=3, singly=True, policy=Faulty())
+    await quiet(w.engine.idle)
+    assert 1 == await w.left()
+    await w.advance(31)
+    await quiet(w.engine.idle)
+    assert 0 == await w.left()
+
+
+@scenario
 async def test_throttled_batch_is_held(w: World) -> None:
     """A batch that finds no place is kept and tried again, without being received again."""
     answers = iter([Throttled(), Throttled(), Delivered()])

@@ -133,10 +133,19 @@ class Gathering:
         try:
             while self._outcomes:
                 outcomes, self._outcomes = self._outcomes, []
-                await carry_out(self._store, self._subscription, outcomes, self._clock.now())
-        except Exception:  # noqa: BLE001 -- one fault must not end a subscription
-            # The messages stay leased and come back when the lease ends: nothing is lost by going on.
-            _log.exception("delivery %s could not settle", self._subscription.id)
+                if not await self._carry_out(outcomes) and len(outcomes) > 1:
+                    # One of them is at fault, it may be: the others have none of it.
+                    for one in outcomes:
+                        await self._carry_out([one])
         finally:
             self._task = None
             self._on_settled(self)
+
+    async def _carry_out(self, outcomes: Outcomes) -> bool:
+        try:
+            await carry_out(self._store, self._subscription, outcomes, self._clock.now())
+        except Exception:  # noqa: BLE001 -- one fault must not end a subscription
+            # The messages stay leased and come back when the lease ends: nothing is lost by going on.
+            _log.exception("delivery %s could not settle", self._subscription.id)
+            return False
+        return True
