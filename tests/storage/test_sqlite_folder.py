@@ -146,6 +146,28 @@ async def test_full_disk_at_the_end_of_a_transaction(tmp_path: Path) -> None:
     await store.close()
 
 
+async def test_full_disk_in_the_middle_of_a_lease(tmp_path: Path) -> None:
+    """A lease that finds no room hides none of its messages, and the counts are those of the folder."""
+    store = await SqliteStore.open(tmp_path)
+    for _ in range(5):
+        many = [NewMessage(id=str(n), body=b"x", visible_at=0) for n in range(1000)]
+        await store.queue.put("q", many, 0)
+    store._driver.pragma("max_page_count", store._driver.pragma("page_count") + 1)
+    leased = 0
+    with pytest.raises(StoreFull):
+        for round_ in range(50):
+            terms = LeaseTerms(until=1000 + round_, oldest=0, max_leases=1, dead_letter=None)
+            leased += len(await store.queue.lease("q", 100, terms, 5))
+    store._driver.pragma("max_page_count", 1_000_000)
+    counts = await store.queue.count("q", 5)
+    await store.close()
+    store = await SqliteStore.open(tmp_path)
+
+    assert 0 < leased == counts.leased
+    assert counts == await store.queue.count("q", 5)
+    await store.close()
+
+
 async def test_many_writers_share_a_group(tmp_path: Path) -> None:
     """Concurrent writers are all answered, each after its own write is there."""
     store = await SqliteStore.open(tmp_path)

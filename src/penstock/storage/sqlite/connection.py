@@ -100,10 +100,12 @@ class Connection:
             raise self.group.failed(error) from error
 
     def write_in(self, sql: str, bindings: tuple[Any, ...], keys: Sequence[Any]) -> list[Any]:
-        """Run a statement with `IN (?)` at the end of its bindings for several keys. Returns the rows it returns."""
+        """Run a statement with `IN (?)` at its end for several keys: for all, or for none. Returns the rows it returns."""
         if len(keys) > _ROWS:
-            parts = [keys[first : first + _ROWS] for first in range(0, len(keys), _ROWS)]
-            return list(chain.from_iterable(self.write_in(sql, bindings, part) for part in parts))
+            with self.atomic():
+                parts = [keys[first : first + _ROWS] for first in range(0, len(keys), _ROWS)]
+                found = [self.write_in(sql, bindings, part) for part in parts]
+            return list(chain.from_iterable(found))
         if not keys:
             return []
         many = self._several.get((sql, len(keys)))
