@@ -28,5 +28,7 @@ def load(kept: bytes) -> Document:
     return document
 
 
-def _behind(_: Any) -> None:
-    """Bytes are no JSON; they follow it."""
+def _behind(value: Any) -> None:
+    """Bytes are no JSON; they follow it. Raises TypeError for anything else."""
+    if not isinstance(value, bytes):
+        raise TypeError(f"{type(value)} is no JSON")
