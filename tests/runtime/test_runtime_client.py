@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.runtime import launcher
-from penstock.runtime.runtime_api import Connection
+from penstock.runtime.model import Invocation
+from penstock.runtime.runtime_api import Connection, event_headers
 
 Module = dict[str, Any]
 BASE = b"/2018-06-01/runtime/invocation"
@@ -178,3 +179,25 @@ def test_post_is_accepted_at_once_or_together_with_the_event_that_was_asked_for(
     (last,) = transport.written[2:]
     assert last.startswith(b"HTTP/1.1 202")
     assert b"HTTP/1.1 200" in last
+
+
+@pytest.mark.parametrize(
+    ("trace", "told"),
+    [
+        ("Root=1-2-3;Sampled=1", True),
+        ("a\r\nb", False),
+        ("a\r\nContent-Length: 1", False),
+        ("日", False),
+    ],
+)
+def test_trace_that_is_no_header_is_left_out(trace: str, told: bool) -> None:
+    """Whoever sends an event must not be able to say what else its function hears, or to end it."""
+    transport = Transport()
+    connection = Connection(Calls())
+    connection.connection_made(transport)
+    event = Invocation(request_id="r1", payload=b"{}", invoked_arn="arn", trace=trace)
+    connection.answer(200, b"{}", event_headers(event, 17))
+    lines = transport.written[0].split(b"\r\n")
+    assert (f"Lambda-Runtime-Trace-Id: {trace}".encode() in lines) == told
+    assert all(b": " in line for line in lines[1:-2])
+    assert 1 == sum(line.startswith(b"Content-Length: ") for line in lines)

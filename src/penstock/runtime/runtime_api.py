@@ -43,7 +43,8 @@ def event_headers(event: Invocation, deadline_at: int) -> str:
         f"Lambda-Runtime-Deadline-Ms: {deadline_at}\r\n"
         f"Lambda-Runtime-Invoked-Function-Arn: {event.invoked_arn}\r\n"
     )
-    if event.trace:
+    # A sender may say anything (PutEvents, "TraceHeader"); a header cannot.
+    if event.trace and event.trace.isascii() and event.trace.isprintable():
         headers += f"Lambda-Runtime-Trace-Id: {event.trace}\r\n"
     if event.client_context:
         headers += f"Lambda-Runtime-Client-Context: {event.client_context}\r\n"
