@@ -23,6 +23,8 @@ _DELETED: Final = "sqs/deleted"
 _PURGE_MS: Final = 60_000
 _DELETE_MS: Final = 60_000
 _KNOWN_NAMES: Final = 10_000
+_KNOWN_LENGTH: Final = 1_000
+"""Longer URLs are looked up each time: they are the client's own, and would fill the memory."""
 _EXPIRE_AT_ONCE: Final = 5_000
 _READ_ONLY: Final = (
     "ApproximateNumberOfMessages",
@@ -102,7 +104,7 @@ class Queues:
         record = await self.find(account, ctx.region, parts[-1])
         if record is None:
             raise missing_queue(ctx)
-        if self._stamp == self._store.table.stamp(TABLE):
+        if len(url) <= _KNOWN_LENGTH and self._stamp == self._store.table.stamp(TABLE):
             if len(self._by_url) >= _KNOWN_NAMES:
                 self._by_url.clear()
             self._by_url[ctx.account, ctx.region, url] = record
