@@ -70,7 +70,7 @@ class Runner:
         self._renewing: asyncio.Task[None] | None = None
         self._growing: asyncio.Task[None] | None = None
         self._loops: set[asyncio.Task[None]] = set()
-        self._unsettled: set[Gathering] = set()
+        self._unsettled: dict[Gathering, None] = {}
         """Where outcomes wait to be settled."""
         loop = asyncio.get_running_loop()
         self._stopped: asyncio.Future[None] = loop.create_future()
@@ -82,7 +82,7 @@ class Runner:
         if self._stopped.done():
             self._stopped = loop.create_future()
         self.subscription = subscription
-        self._gathering = Gathering(subscription, self._store, self._clock, self._on_settled)
+        self._gathering: Gathering | None = None
         self._limit = subscription.scaling.start
         self._waiting = False
         self._loop = loop.create_task(self._run(), name=f"deliver {subscription.id}")
@@ -230,6 +230,10 @@ class Runner:
         leased = _Batch(subscription, [], 0)
         if await self._lease(leased, now, self._free()):
             weigh = subscription.batch.weigh
+            if self._gathering is None:
+                self._gathering = Gathering(
+                    subscription, self._store, self._clock, self._on_settled
+                )
             return [
                 _Batch(subscription, [one], leased.until, weigh(one), self._gathering)
                 for one in leased.messages
@@ -378,7 +382,7 @@ class Runner:
         outcomes = [(message, outcome) for message in messages]
         if batch.gathering is not None:
             batch.decided = True
-            self._unsettled.add(batch.gathering)
+            self._unsettled[batch.gathering] = None
             last = all([other.decided for other in self._batches.values()])
             batch.gathering.add(outcomes, last=last)
             return set()
@@ -386,7 +390,7 @@ class Runner:
         return {message.group for message in left} - {None}
 
     def _on_settled(self, gathering: Gathering) -> None:
-        self._unsettled.discard(gathering)
+        self._unsettled.pop(gathering, None)
         self._look_whether_drained()
 
 

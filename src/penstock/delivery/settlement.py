@@ -97,6 +97,16 @@ def _again(message: Leased, at: int, attributes: bytes) -> NewMessage:
 class Gathering:
     """The outcomes of messages that were delivered singly: those of a few moments are settled in one transaction."""
 
+    __slots__ = (
+        "_clock",
+        "_on_settled",
+        "_outcomes",
+        "_store",
+        "_subscription",
+        "_task",
+        "_timer",
+    )
+
     def __init__(
         self,
         subscription: Subscription,
