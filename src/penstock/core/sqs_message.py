@@ -13,6 +13,8 @@ import orjson
 
 # AWS: sequence numbers are opaque and have 20 digits; those that AWS shows begin near this one (SQS API reference).
 _FIRST_SEQUENCE: Final = 18_849_496_460_467_696_128
+# AWS: for so long a FIFO queue, or topic, knows a deduplication id (SQS and SNS guides).
+DEDUP_MS: Final = 300_000
 
 
 class Received(Protocol):

@@ -10,12 +10,11 @@ from typing import Final
 
 from penstock.clock import Clock
 from penstock.core.retry import Decision, Drop, Leave, Postpone, Retry
+from penstock.core.sqs_message import DEDUP_MS
 from penstock.delivery.model import Outcome, Subscription
 from penstock.storage.primitives import Hold, Leased, NewMessage, Primitives, Store
 
 _log: Final = logging.getLogger("penstock.delivery")
-# AWS: for so long a FIFO queue knows a deduplication id (SQS guide); the queue of a dead letter may be one.
-_DEDUP_MS: Final = 300_000
 TOGETHER_S: Final = 0.005
 """Of what is delivered singly, as many leases and settlements as come within this are one transaction each."""
 
@@ -53,7 +52,8 @@ async def carry_out(
         if postponed:
             await tx.queue.put(queue, postponed, now, dedup_since=None)
         if follow_ups:
-            await tx.queue.put_all(follow_ups, now, dedup_since=now - _DEDUP_MS)
+            # The queue of a dead letter may be FIFO.
+            await tx.queue.put_all(follow_ups, now, dedup_since=now - DEDUP_MS)
     return left
 
 

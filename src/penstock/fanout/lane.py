@@ -7,6 +7,7 @@ from typing import Final, Protocol, TypeAlias
 from penstock.api import Context, Dispatcher, Request
 from penstock.clock import Clock
 from penstock.core.ids import Ids
+from penstock.core.sqs_message import DEDUP_MS
 from penstock.delivery.fault import Faults
 from penstock.delivery.model import Scaling, Subscription
 from penstock.delivery.sources import QueueSource
@@ -20,7 +21,6 @@ from penstock.storage.primitives import Leased, LeaseTerms, NewMessage, Primitiv
 # A lease is renewed while the target has the event: after a crash it is delivered again so long later, at most.
 _LEASE_MS: Final = 30_000
 _AT_ONCE: Final = Scaling(start=64, most=64)
-_DEDUP_MS: Final = 300_000
 
 Packed: TypeAlias = dict[str, list[NewMessage]]
 """Messages by the queue that they are to be put in. Whoever is given it may add to it."""
@@ -146,7 +146,7 @@ def add(packed: Packed, more: Packed) -> Packed:
 
 async def put(tx: Primitives, packed: Packed, now: int) -> None:
     """Put what was packed."""
-    await tx.queue.put_all(packed, now, dedup_since=now - _DEDUP_MS)
+    await tx.queue.put_all(packed, now, dedup_since=now - DEDUP_MS)
 
 
 async def _lease_terms(now: int) -> LeaseTerms:

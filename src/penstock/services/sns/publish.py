@@ -9,7 +9,7 @@ from typing import Final
 from penstock.api import Context, Request, Result, operation
 from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
-from penstock.core.sqs_message import sequence_number
+from penstock.core.sqs_message import DEDUP_MS, sequence_number
 from penstock.services.sns.archive import dedup_of, keep
 from penstock.services.sns.deliveries import Deliveries, Draft, Plan, carry_out
 from penstock.services.sns.envelope import PLACEHOLDER
@@ -25,7 +25,6 @@ from penstock.storage.primitives import NewMessage, Primitives, Store
 
 _MOST_ENTRIES: Final = 10
 _ENTRY_ID: Final = re.compile(r"[A-Za-z0-9_-]+")
-_DEDUP_MS: Final = 300_000
 _EXPIRE_AT_ONCE: Final = 1000
 
 
@@ -143,7 +142,7 @@ class Publishing:
             )
             for plan in plans
         ]
-        stored = await tx.queue.put(queue, marks, now, dedup_since=now - _DEDUP_MS)
+        stored = await tx.queue.put(queue, marks, now, dedup_since=now - DEDUP_MS)
         # The marks themselves are needed no more: the store remembers their keys.
         await tx.queue.expire(queue, now, _EXPIRE_AT_ONCE)
         fresh = []

@@ -11,6 +11,7 @@ from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
 from penstock.core.md5 import md5_of
 from penstock.core.sqs_message import (
+    DEDUP_MS,
     attributes_size,
     encode_attributes,
     md5_of_attributes,
@@ -35,7 +36,6 @@ from penstock.services.sqs.receipts import Receipts
 from penstock.services.sqs.throttle import CallRates
 from penstock.storage.primitives import Hold, Leased, NewMessage, Store, Stored
 
-_DEDUP_MS: Final = 300_000
 _MAX_BATCH_BYTES: Final = 1_048_576
 _MAX_HELD_MS: Final = 43_200_000
 
@@ -78,7 +78,7 @@ class Messages:
         if queue.fifo:
             self._rates.take(queue, "SendMessage", ctx.now, (str(message.group),))
         stored = await self._store.queue.put(
-            queue.arn, (message,), ctx.now, dedup_since=ctx.now - _DEDUP_MS
+            queue.arn, (message,), ctx.now, dedup_since=ctx.now - DEDUP_MS
         )
         return _sent(queue, stored[0], message.body, request, {})
 
@@ -128,7 +128,7 @@ class Messages:
                 taken.append(entry)
                 messages.append(message)
         stored = await self._store.queue.put(
-            queue.arn, messages, ctx.now, dedup_since=ctx.now - _DEDUP_MS
+            queue.arn, messages, ctx.now, dedup_since=ctx.now - DEDUP_MS
         )
         return batch_result(
             [
