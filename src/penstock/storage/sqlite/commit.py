@@ -1,14 +1,12 @@
 """Group commit: many verbs share one transaction and one `fdatasync`.
 
 The first write of a group begins a transaction; the end of the event loop's tick commits it, or the end of a later one
-when nobody waits for it yet. The write-ahead log is then flushed: by a thread while the next group fills, so that groups
-grow with the load, or, where the disk flushes faster than a thread takes over, at once. Nothing is acknowledged before
-its own flush.
+when nobody waits for it yet. The write-ahead log is then flushed in the background while the next group fills, so that
+groups grow with the load. Nothing is acknowledged before its own flush.
 """
 
 import asyncio
 import os
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,13 +15,10 @@ from typing import Any, Final
 import apsw
 
 from penstock.core.errors import StoreFull, Unavailable
+from penstock.storage.sqlite.flush import Flusher
 
 CHECKPOINT_PAGES: Final = 4_000
 """The write-ahead log is copied back in the background from this length."""
-QUICK_FLUSH_US: Final = 300.0
-"""Below this mean a flush is done on the event loop."""
-_PROBE_EVERY: Final = 64
-"""Of so many flushes by the thread one is done on the loop, to see how quick the disk is."""
 UNAWAITED_S: Final = 0.005
 """So long a group that nobody waits for stays open for those who may, and whose flush it then shares."""
 TRUNCATE_PAGES: Final = 32_000
@@ -54,8 +49,6 @@ class GroupCommit:
         """Rises with every group that is lost."""
         self.savepoints = 0
         """Logical transactions that are open on the connection."""
-        self._flush_us = 10 * QUICK_FLUSH_US
-        self._until_probe = 0
         self._wal_pages = 0
         self._checkpoint_at = CHECKPOINT_PAGES
         self._checkpointing = False
@@ -63,8 +56,9 @@ class GroupCommit:
         self._committed = 0
         self._on_disk = used
         """Up to which number of the store's sequence all is on disk."""
-        # One thread flushes, one copies the log back; statements never leave the event loop.
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="penstock-disk")
+        self._flusher = Flusher()
+        # Copies the log back; statements never leave the event loop.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="penstock-checkpoint")
         self.on_rollback: Callable[[], None] = lambda: None
         self.drawn: Callable[[], int] = lambda: 0
         """The last number of the store's sequence that was drawn."""
@@ -164,7 +158,8 @@ class GroupCommit:
             if (unusable := self._unusable()) is not None:
                 raise unusable
         finally:
-            self._threads.shutdown(wait=True)
+            self._flusher.close()
+            self._thread.shutdown(wait=True)
             if self._descriptor >= 0:
                 os.close(self._descriptor)
 
@@ -198,32 +193,21 @@ class GroupCommit:
             return
         if self._wal_pages > self._checkpoint_at:
             self._checkpoint()
-        self._until_probe -= 1
-        if self._flush_us < QUICK_FLUSH_US or self._until_probe < 0:
-            self._flush_here()
-            return
+        self._flush(self._path)
+
+    def _flush(self, path: Path) -> None:
+        """Begin to flush the write-ahead log; first see that its name is on disk."""
         self._flushing = True
-        asyncio.get_running_loop().run_in_executor(self._threads, self._flush).add_done_callback(
-            self._on_flushed
-        )
-
-    def _flush_here(self) -> None:
-        """Flush on the event loop: on a quick disk the hand-over to a thread takes longer than the flush.
-
-        Only here is a flush timed: in the thread its end waits for the interpreter, which may take far longer.
-        """
-        waiters, self._flushed = self._flushed, []
-        started = time.perf_counter()
         try:
-            self._flush()
+            if self._descriptor < 0:
+                self._descriptor = os.open(f"{path}-wal", os.O_RDWR)
+                folder = os.open(path.parent, os.O_RDONLY)
+                os.fsync(folder)
+                os.close(folder)
         except OSError as error:
-            self._break(waiters, error)
-            return
-        took = (time.perf_counter() - started) * 1e6
-        probing = self._until_probe < 0
-        self._flush_us = took if probing else self._flush_us + (took - self._flush_us) / 8
-        self._until_probe = _PROBE_EVERY
-        self._settle(waiters)
+            self._on_flushed(error)
+        else:
+            self._flusher.flush(self._descriptor, self._on_flushed)
 
     def _break(self, waiters: list[Told], error: BaseException) -> None:
         """After a failed flush the kernel may have dropped the pages: what is on disk is unknown."""
@@ -231,20 +215,9 @@ class GroupCommit:
         self.epoch += 1
         self._release(waiters, self._broken)
 
-    def _flush(self) -> None:
-        """Flush the write-ahead log."""
-        if self._descriptor < 0:
-            assert self._path is not None
-            self._descriptor = os.open(f"{self._path}-wal", os.O_RDWR)
-            folder = os.open(self._path.parent, os.O_RDONLY)
-            os.fsync(folder)
-            os.close(folder)
-        os.fdatasync(self._descriptor)
-
-    def _on_flushed(self, result: "asyncio.Future[None]") -> None:
+    def _on_flushed(self, error: OSError | None) -> None:
         self._flushing = False
         waiters, self._flushed = self._flushed, []
-        error = result.exception()
         if error is not None:
             self._break(waiters, error)
             self._commit()  # which loses what is open
@@ -276,9 +249,9 @@ class GroupCommit:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         self._checkpointing = True
         self._checkpoint_at = self._wal_pages + CHECKPOINT_PAGES
-        asyncio.get_running_loop().run_in_executor(
-            self._threads, self._copy_back
-        ).add_done_callback(self._on_copied)
+        asyncio.get_running_loop().run_in_executor(self._thread, self._copy_back).add_done_callback(
+            self._on_copied
+        )
 
     def _copy_back(self) -> None:
         connection = apsw.Connection(str(self._path))
