@@ -99,6 +99,7 @@ def add_numbers(left: str, right: str, sign: int = 1) -> str:
 def _number_size(text: str) -> int:
     """Bytes that a canonical number counts: two digits a byte, aligned at the point, one more, and one for a minus."""
     if text.isdecimal():
+        # As most numbers are: the same as below, without a look for what they do not have.
         zeros = len(text) - len(text.rstrip("0"))
         return min(21, (len(text) + 1) // 2 - zeros // 2 + 1)
     plain = text.lstrip("-")
@@ -126,11 +127,6 @@ def canonicalize(item: Item) -> int:
 
 def canonicalize_value(value: Value) -> int:
     """Check one value and write its numbers canonically, in place. Returns its size in bytes."""
-    return _measure(value, 1)
-
-
-def value_size(value: Value) -> int:
-    """The size of a checked value in bytes."""
     return _measure(value, 1)
 
 

@@ -1,9 +1,9 @@
-"""MD5, as AWS's APIs tell the content of messages by. It protects nothing."""
+"""MD5, by which AWS's APIs let clients check what was sent. It protects nothing."""
 
 from typing import Any
 
 try:
-    # CPython's own: OpenSSL takes twice as long for a message, most of the time to find what it is asked for.
+    # CPython's own: OpenSSL's takes twice as long for a message, mostly to look the algorithm up.
     from _md5 import md5 as _md5  # type: ignore[import-not-found]
 except ImportError:
     from hashlib import md5 as _md5

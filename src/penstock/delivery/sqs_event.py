@@ -1,7 +1,6 @@
 """Batches of SQS messages for functions and pipes: records, filters, and what becomes of a batch."""
 
 import base64
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,6 +8,7 @@ from typing import Any, Final
 import orjson
 
 from penstock.core.arn import parse_arn
+from penstock.core.md5 import md5_of
 from penstock.core.pattern import Pattern, PatternError, compile_pattern
 from penstock.core.retry import Backoff, Decision, Leave, Settle
 from penstock.core.sqs_message import decode_attributes, md5_of_attributes, system_attributes
@@ -36,7 +36,7 @@ def sqs_record(message: Leased, handle: str, queue_arn: str) -> dict[str, Any]:
         "body": message.body.decode(),
         "attributes": system_attributes(message, kept),
         "messageAttributes": {name: _attribute(value) for name, value in kept.attributes.items()},
-        "md5OfBody": hashlib.md5(message.body, usedforsecurity=False).hexdigest(),
+        "md5OfBody": md5_of(message.body),
         "eventSource": "aws:sqs",
         "eventSourceARN": queue_arn,
         "awsRegion": parse_arn(queue_arn).region,

@@ -25,7 +25,6 @@ WriteError = Callable[[AwsError, str], HttpResponse]
 
 _NAME: Final = re.compile(rb'name="([^"]*)"', re.IGNORECASE)
 _FILE: Final = re.compile(rb'filename="([^"]*)"', re.IGNORECASE)
-_TYPE: Final = re.compile(rb"content-type:\s*([^\r\n]+)", re.IGNORECASE)
 _BOUNDARY: Final = re.compile(r'boundary="?([^";,]+)"?', re.IGNORECASE)
 _V4: Final = ("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature")
 _SHOWN: Final = {

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 
 from penstock.api import Request, refuse
 from penstock.core.errors import AwsError
+from penstock.core.md5 import md5_of
 
 
 @cache
@@ -201,7 +202,7 @@ def _given(request: Request) -> dict[str, str]:
 def joined_etag(etags: Sequence[str]) -> str:
     """The quoted ETag of an object written in parts."""
     digests = b"".join(bytes.fromhex(tag.strip('"')) for tag in etags)
-    return f'"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(etags)}"'
+    return f'"{md5_of(digests)}-{len(etags)}"'
 
 
 def is_own(want: Mapping[str, Any], part: Mapping[str, Any], algorithm: Mapping[str, str]) -> bool:

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import hashlib
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
+from penstock.core.md5 import md5_of
 from penstock.services.sns.signature import PATH
 
 _BITS: Final = 2048
@@ -34,8 +34,7 @@ class RsaSigner:
         self._woken = False
         self.certificate = certificate
         """PEM."""
-        digest = hashlib.md5(certificate, usedforsecurity=False).hexdigest()
-        self.path = f"{PATH}{digest}.pem"
+        self.path = f"{PATH}{md5_of(certificate)}.pem"
         """Where the certificate is found."""
 
     async def sign(self, version: str, fields: Sequence[tuple[str, str | None]]) -> str:
