@@ -6,7 +6,7 @@ which schedule its deliveries are tried again and what a dead letter of its own 
 
 from penstock.fanout.delivery import Delivery
 from penstock.fanout.hand_over import SENDERS, NotYetError, Sender
-from penstock.fanout.lane import Engine, Fanout, Lane, Packed, add, put
+from penstock.fanout.lane import Engine, Fanout, Lane, Packed, Take, add, put
 from penstock.fanout.letters import Letters, QueueExists
 from penstock.fanout.log_events import put_log_events
 from penstock.fanout.outbound import Outbound, OutboundAnswer
@@ -33,6 +33,7 @@ __all__ = [
     "QueueExists",
     "ScheduleOf",
     "Sender",
+    "Take",
     "Work",
     "add",
     "put",

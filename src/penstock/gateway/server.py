@@ -26,7 +26,7 @@ class Kind(NamedTuple):
     method: str
     segment: str | None
     """The first component of the path, if there are doors that ask for it."""
-    host: str
+    host: str | None
     crosses: bool
     """Whether a page of another origin sends it."""
     is_form: bool
@@ -55,7 +55,8 @@ class Entrance:
             return False
         if (self.forms and not kind.is_form) or (self.crossing and not kind.crosses):
             return False
-        placed = kind.segment in self.segments or any(part in kind.host for part in self.hosts)
+        host = kind.host or ""
+        placed = kind.segment in self.segments or any(part in host for part in self.hosts)
         return placed or not (self.segments or self.hosts)
 
 
@@ -120,9 +121,7 @@ class Gateway:
         if doors is None:
             if len(self._by_kind) >= _KNOWN_KINDS:
                 self._by_kind.clear()
-            method, segment, host, crosses, is_form = kind
-            found = Kind(method, segment, host or "", crosses, is_form)
-            doors = self._by_kind[kind] = self._find(found)
+            doors = self._by_kind[kind] = self._find(Kind(*kind))
         return doors
 
     def _find(self, kind: Kind) -> list[Door]:

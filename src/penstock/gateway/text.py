@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from penstock.api import HttpResponse
+from penstock.wire.rest_write import one_line
 
 _REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 BODILESS: Final = frozenset({204, 304})
@@ -72,7 +73,7 @@ def head_of(status: int, headers: Sequence[tuple[str, str]], length: int, *, clo
             sized = True
         if "\n" in value or "\r" in value:
             # It must not become a field of its own.
-            head += f"{name}: {value.replace(chr(13), ' ').replace(chr(10), ' ')}\r\n"
+            head += f"{name}: {one_line(value)}\r\n"
         else:
             head += f"{name}: {value}\r\n"
     if not sized:

@@ -7,7 +7,7 @@ from penstock.api import Request, Result
 from penstock.core.errors import AwsError
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
-_IDS: Final = re.compile(r"[A-Za-z0-9_-]{1,80}(?:,[A-Za-z0-9_-]{1,80})*")
+_IDS: Final = re.compile(f"{_ID.pattern}(?:,{_ID.pattern})*")
 
 
 def entries_of(request: Request, name: str) -> list[dict[str, Any]]:

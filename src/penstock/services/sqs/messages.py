@@ -438,11 +438,13 @@ def _check_system(system: Mapping[str, Any]) -> Mapping[str, Any]:
 def _check_batch_size(entries: Sequence[Mapping[str, Any]]) -> None:
     characters = 0
     for entry in entries:
-        characters += len(entry.get("MessageBody") or "")
         if "MessageAttributes" in entry:
-            characters = _MAX_BATCH_BYTES
-    if 4 * characters <= _MAX_BATCH_BYTES:
-        return  # A character has four bytes at most.
+            break
+        characters += len(entry.get("MessageBody") or "")
+    else:
+        # A character has four bytes at most: what has few of them need not be encoded to be measured.
+        if 4 * characters <= _MAX_BATCH_BYTES:
+            return
     total = sum(
         len((entry.get("MessageBody") or "").encode())
         + attributes_size(entry.get("MessageAttributes") or {})

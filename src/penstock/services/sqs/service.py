@@ -1,13 +1,13 @@
 """The SQS service: queues, messages and move tasks on one store."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from penstock.api import Request, Service, operations_of
+from penstock.api import Service, operations_of
 from penstock.clock import Clock
 from penstock.core.ids import Ids
 from penstock.delivery.sources import QueueSource
+from penstock.fanout import Take
 from penstock.services.sqs.attempt import Attempts
 from penstock.services.sqs.expiry import Expiry
 from penstock.services.sqs.messages import Messages
@@ -17,7 +17,7 @@ from penstock.services.sqs.queue import QueueRecord
 from penstock.services.sqs.queues import Queues
 from penstock.services.sqs.receipts import Receipts
 from penstock.services.sqs.tags import Tags
-from penstock.storage.primitives import LeaseTerms, NewMessage, Store
+from penstock.storage.primitives import LeaseTerms, Store
 
 
 class Sqs:
@@ -64,9 +64,7 @@ class Sqs:
         """Whether there is a queue of an ARN."""
         return await self._queues.by_arn(queue_arn) is not None
 
-    async def intake(
-        self, queue_arn: str, now: int
-    ) -> Callable[[bytes, Request, str, str | None], NewMessage | None] | None:
+    async def intake(self, queue_arn: str, now: int) -> Take | None:
         """How a queue takes messages from those who put them themselves; see `Messages.take`. None without such a queue."""
         queue = await self._queues.by_arn(queue_arn)
         return None if queue is None else partial(self._messages.take, queue, now)
