@@ -57,33 +57,40 @@ class FormTemplate:
         references = [piece for piece in pieces if isinstance(piece, Piece)]
         self._references = [piece.value for piece in references]
         self._raw = [at for at, piece in enumerate(references) if not piece.encoded]
+        """Those that a template writes as they are, so that they may have marks of the form."""
         self.names = [name for name, _ in fields]
         """In the order in which the form has them."""
         self.blank = "".join(piece for piece in pieces if isinstance(piece, str))
         """The form with nothing where there are references."""
-        self._constant = ["".join(map(str, parts)) for _, parts in fields]
-        self.fixed = {
-            name for name, parts in fields if all(isinstance(part, str) for part in parts)
-        }
+        self.fixed: set[str] = set()
         """The names of the fields whose values have no references."""
+        self._constant = [""] * len(fields)
+        """The values as far as they have no references."""
         self._single: list[tuple[int, int]] = []
+        """The places of the values that are one reference, and of that."""
         self._mixed: list[tuple[int, Sequence[_Part]]] = []
-        for at, (_, parts) in enumerate(fields):
-            if len(parts) == 1 and isinstance(parts[0], int):
+        """The places of all other values, and their parts."""
+        for at, (name, parts) in enumerate(fields):
+            if all(isinstance(part, str) for part in parts):
+                self.fixed.add(name)
+                self._constant[at] = "".join(map(str, parts))
+            elif len(parts) == 1 and isinstance(parts[0], int):
                 self._single.append((at, parts[0]))
-            elif not all(isinstance(part, str) for part in parts):
+            else:
                 self._mixed.append((at, parts))
 
     @classmethod
     def of(cls, pieces: Sequence[str | Piece] | None) -> Self | None:
-        """The fields of a template that has nothing but text and references; None where the text does not tell them."""
+        """The fields of a template's pieces; None where there are none, or where the text does not tell the fields."""
+        if pieces is None:
+            return None
         try:
-            fields = _fields(pieces or ())
+            fields = _fields(pieces)
             names = [str(_decoded(name)) for name, _ in fields]
             values = [[_decoded(part) for part in parts] for _, parts in fields]
         except ValueError:
             return None
-        if pieces is None or len(set(names)) < len(names):
+        if len(set(names)) < len(names):
             return None
         return cls(pieces, list(zip(names, values, strict=True)))
 

@@ -83,6 +83,7 @@ class Template:
 
 
 def _pieces(block: Any) -> list[str | Piece] | None:
+    """The text and references of a block that has nothing else; None for one with directives."""
     pieces: list[str | Piece] = []
     for child in block.children:
         if isinstance(child, airspeed.FormalReference):

@@ -86,7 +86,7 @@ class Pipeline:
         """
         try:
             if context is None:
-                context = self._at_once(request) or await self.admit(request)
+                context = self._trusted(request) or await self._known(request)
             if operation is None:
                 operation = self._wire.route(request)
                 params = operation.parse(request)
@@ -132,20 +132,11 @@ class Pipeline:
         return response
 
     async def admit(self, request: HttpRequest) -> Context:
-        """Who sends a request. Raises `AwsError` for one that may not."""
-        if self._checks:
-            return await self._authenticated(request)
-        context = self._at_once(request)
-        if context is None:
-            credential = credential_of(request)
-            assert credential is not None
-            found = await self._identities.find(credential.access_key)
-            identity = found or self._identities.anonymous()
-            context = self._context(request, identity, credential.access_key, credential.region)
-        return context
+        """The context of a request that may be no AWS operation. Raises `AwsError` for one that may not be sent."""
+        return self._trusted(request) or await self._known(request)
 
-    def _at_once(self, request: HttpRequest) -> Context | None:
-        """The context of who is taken by their word (`--auth off`, loopback only); None where a look is needed."""
+    def _trusted(self, request: HttpRequest) -> Context | None:
+        """The context of a caller who is taken at their word (`--auth off`, loopback only); None where that may not be."""
         if self._checks:
             return None
         credential = credential_of(request)
@@ -156,6 +147,17 @@ class Pipeline:
             return None
         identity = self._identities.trust(access_key)
         return self._context(request, identity, access_key, credential.region)
+
+    async def _known(self, request: HttpRequest) -> Context:
+        """The context of a caller whose access key is looked up. Raises `AwsError` for a wrong signature."""
+        if self._checks:
+            return await self._authenticated(request)
+        credential = credential_of(request)
+        assert credential is not None
+        identity = await self._identities.find(credential.access_key)
+        if identity is None:
+            identity = self._identities.anonymous()
+        return self._context(request, identity, credential.access_key, credential.region)
 
     async def _authenticated(self, request: HttpRequest) -> Context:
         """Verify the signature (`--auth sigv4`)."""
