@@ -62,9 +62,9 @@ def test_every_command_is_in_the_readme() -> None:
     help_text = subprocess.run(
         [sys.executable, "-m", "penstock", "--help"], capture_output=True, text=True, check=True
     ).stdout
-    commands = re.findall(r"^│ (\w+) ", help_text, re.MULTILINE)
+    commands = re.findall(r"^  (\w+) ", help_text.partition("Commands:")[2], re.MULTILINE)
     readme = (ROOT / "README.md").read_text("utf-8")
 
-    assert {"up", "deploy", "queues", "redrive", "logs", "doctor", "demo"} <= set(commands)
+    assert {"up", "deploy", "queues", "redrive", "logs", "doctor", "demo"} == set(commands)
     for command in commands:
         assert f"`penstock {command}" in readme

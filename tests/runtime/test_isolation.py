@@ -30,7 +30,7 @@ def handler(event, context):
     if "modules" in event:
         import boto3, six
         found = []
-        for name in ("typer", "apsw", "penstock"):
+        for name in ("click", "apsw", "penstock"):
             try:
                 __import__(name)
                 found.append(name)

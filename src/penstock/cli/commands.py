@@ -4,98 +4,64 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-import typer
+import click
 
-app = typer.Typer(
-    name="penstock",
-    help="Run asynchronous serverless applications for real, behind the AWS APIs.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+_STAGE: Final = re.compile(r"https://(\w+)\.execute-api\.[\w-]+\.amazonaws\.com/(\w+)/?")
 
 
-def _url(text: str) -> str:
+def _url(_ctx: click.Context, _option: click.Parameter, text: str) -> str:
     if not text.startswith(("http://", "https://")):
-        raise typer.BadParameter(f"{text!r} is no URL; write it as http://127.0.0.1:4566")
+        raise click.BadParameter(f"{text!r} is no URL; write it as http://127.0.0.1:4566")
     return text.rstrip("/")
 
 
-Endpoint = Annotated[
-    str, typer.Option(envvar="AWS_ENDPOINT_URL", help="Where Penstock answers.", callback=_url)
-]
-_STAGE: Final = re.compile(r"https://(\w+)\.execute-api\.[\w-]+\.amazonaws\.com/(\w+)/?")
-_DEFAULT = "http://127.0.0.1:4566"
+_endpoint: Final = click.option(
+    "--endpoint",
+    envvar="AWS_ENDPOINT_URL",
+    default="http://127.0.0.1:4566",
+    show_default=True,
+    show_envvar=True,
+    callback=_url,
+    help="Where Penstock answers.",
+)
 
 
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="penstock", message="penstock %(version)s")
 def main() -> None:
-    """Run the command line."""
-    app()
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from penstock import __version__
-
-        typer.echo(f"penstock {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def penstock(
-    _: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
     """Run asynchronous serverless applications for real, behind the AWS APIs."""
 
 
-@app.command()
-def up(  # noqa: PLR0913, PLR0917 - each is an option
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on (4566).")] = None,
-    data: Annotated[str | None, typer.Option(help="Data folder (.penstock), or :memory:.")] = None,
-    auth: Annotated[str | None, typer.Option(help="off (loopback only) or sigv4.")] = None,
-    region: Annotated[str | None, typer.Option(help="Region of unsigned requests.")] = None,
-    sandbox: Annotated[
-        str | None,
-        typer.Option(help="Functions in bubblewrap: auto (where it works), none or bwrap."),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Draw identifiers from this number, to repeat a run.")
-    ] = None,
-) -> None:
+@main.command()
+@click.option("--host", help="Address to listen on.")
+@click.option("--port", type=int, help="Port to listen on (4566).")
+@click.option("--data", help="Data folder (.penstock), or :memory:.")
+@click.option("--auth", help="off (loopback only) or sigv4.")
+@click.option("--region", help="Region of unsigned requests.")
+@click.option("--sandbox", help="Functions in bubblewrap: auto (where it works), none or bwrap.")
+@click.option("--seed", type=int, help="Draw identifiers from this number, to repeat a run.")
+def up(**options: Any) -> None:
     """Start Penstock and serve until Ctrl+C or SIGTERM."""
     from penstock.cli.up import run
 
-    run(
-        host=host,
-        port=port,
-        data=data,
-        auth=auth,
-        region=region,
-        seed=seed,
-        sandbox=sandbox,
-    )
+    run(**options)
 
 
-@app.command()
+@main.command()
+@click.argument("template", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--stack", required=True, help="Name of the stack.")
+@click.option("--parameter", multiple=True, help="Name=Value; repeat it.")
+@click.option("--watch", is_flag=True, help="Go on, and deploy code folders again as they change.")
+@_endpoint
 def deploy(
-    template: Annotated[
-        Path, typer.Argument(exists=True, dir_okay=False, help="A SAM or CloudFormation template.")
-    ],
-    stack: Annotated[str, typer.Option("--stack", help="Name of the stack.")],
-    parameter: Annotated[
-        list[str] | None, typer.Option("--parameter", help="Name=Value; repeat it.")
-    ] = None,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Go on, and deploy code folders again as they change.")
-    ] = False,
-    endpoint: Endpoint = _DEFAULT,
+    template: Path, stack: str, parameter: tuple[str, ...], watch: bool, endpoint: str
 ) -> None:
-    """Package the code beside a template and deploy it as a stack, showing each step."""
+    """Deploy a template as a stack.
+
+    TEMPLATE is SAM's or CloudFormation's. The code beside it is packaged; each step is shown.
+    """
     from penstock.cli.deploy import DeployError, functions_of
     from penstock.cli.deploy import deploy as run
     from penstock.cli.watch import Watch
@@ -103,98 +69,107 @@ def deploy(
 
     while True:
         with _explained(DeployError, PenstockError):
-            outputs = run(template, stack, _pairs(parameter or []), endpoint, _show_event)
+            outputs = run(template, stack, _pairs(parameter), endpoint, _show_event)
         _show_outputs(outputs, endpoint)
         if not watch:
             return
         with _explained(PenstockError):
             functions = functions_of(template, stack, endpoint)
-            typer.echo(f"Watching {len(functions)} functions' code and {template}; Ctrl+C ends it.")
-            Watch(functions, endpoint, typer.echo).run(template)
+            click.echo(f"Watching {len(functions)} functions' code and {template}; Ctrl+C ends it.")
+            Watch(functions, endpoint, click.echo).run(template)
 
 
 def _show_outputs(outputs: dict[str, str], endpoint: str) -> None:
     for name, value in outputs.items():
-        typer.echo(f"{name} = {value}")
+        click.echo(f"{name} = {value}")
         stage = _STAGE.fullmatch(value)
         if stage is not None:
-            typer.echo(f"  here: {endpoint}/restapis/{stage[1]}/{stage[2]}/_user_request_/")
+            click.echo(f"  here: {endpoint}/restapis/{stage[1]}/{stage[2]}/_user_request_/")
 
 
-@app.command()
-def logs(
-    name: Annotated[str, typer.Argument(help="A function, or a log group by its full name.")],
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as the log grows.")] = False,
-    endpoint: Endpoint = _DEFAULT,
-) -> None:
-    """Print the log of a function."""
+@main.command()
+@click.argument("name")
+@click.option("--follow", "-f", is_flag=True, help="Go on as the log grows.")
+@_endpoint
+def logs(name: str, follow: bool, endpoint: str) -> None:
+    """Print the log of a function.
+
+    NAME is the function's, or the full name of a log group.
+    """
     from penstock.cli.logs import lines
 
     with _explained():
         for line in lines(endpoint, name, follow=follow):
-            typer.echo(line)
+            click.echo(line)
 
 
-@app.command()
-def queues(endpoint: Endpoint = _DEFAULT) -> None:
-    """Show every queue: depth, in flight, oldest age, dead letters."""
+@main.command()
+@_endpoint
+def queues(endpoint: str) -> None:
+    """Show the queues: depth, in flight, oldest age, dead letters."""
     from penstock.cli.queues import show_queues
 
     with _explained():
         show_queues(endpoint)
 
 
-@app.command()
-def redrive(
-    queue: Annotated[str, typer.Argument(help="The dead-letter queue: name, URL or ARN.")],
-    to: Annotated[str | None, typer.Option(help="Another destination than the sources.")] = None,
-    rate: Annotated[int | None, typer.Option(min=1, max=500, help="Messages per second.")] = None,
-    endpoint: Endpoint = _DEFAULT,
-) -> None:
-    """Move dead letters back to where they came from."""
+@main.command()
+@click.argument("queue")
+@click.option("--to", help="Another destination than the sources.")
+@click.option("--rate", type=click.IntRange(1, 500), help="Messages per second.")
+@_endpoint
+def redrive(queue: str, to: str | None, rate: int | None, endpoint: str) -> None:
+    """Move dead letters back to where they came from.
+
+    QUEUE is the dead-letter queue's name, URL or ARN.
+    """
     from penstock.cli.queues import redrive as run
 
     with _explained(RuntimeError):
         moved = run(endpoint, queue, to, rate)
-    typer.echo(f"{moved} messages moved")
+    click.echo(f"{moved} messages moved")
 
 
-@app.command()
-def doctor(
-    data: Annotated[str, typer.Option(help="Data folder to look at.")] = ".penstock",
-    endpoint: Endpoint = _DEFAULT,
-) -> None:
-    """Say what this machine has, and what would keep Penstock from running well on it."""
+@main.command()
+@click.option("--data", default=".penstock", show_default=True, help="Data folder to look at.")
+@_endpoint
+def doctor(data: str, endpoint: str) -> None:
+    """Look for what would keep Penstock from running well here."""
     from penstock.cli.doctor import findings
 
     wrong = 0
     for ok, what, advice in findings(endpoint, data):
         mark = {True: "ok  ", False: "BAD ", None: "    "}[ok]
-        typer.echo(f"{mark}{what}" + (f"  -> {advice}" if ok is False else ""))
+        click.echo(f"{mark}{what}" + (f"  -> {advice}" if ok is False else ""))
         wrong += ok is False
-    raise typer.Exit(1 if wrong else 0)
+    raise SystemExit(1 if wrong else 0)
 
 
-@app.command()
-def demo(
-    orders: Annotated[int, typer.Option(min=10, help="How many orders to send.")] = 1000,
-) -> None:
-    """Start Penstock in a temporary folder, deploy the orders application, send orders, show what happens."""
+@main.command()
+@click.option(
+    "--orders",
+    type=click.IntRange(10),
+    default=1000,
+    show_default=True,
+    help="How many orders to send.",
+)
+def demo(orders: int) -> None:
+    """Run the orders application, and show what happens."""
     from penstock.cli.demo import run
 
-    raise typer.Exit(run(orders))
+    raise SystemExit(run(orders))
 
 
-def _pairs(given: list[str]) -> dict[str, str]:
+def _pairs(given: tuple[str, ...]) -> dict[str, str]:
     for text in given:
         if "=" not in text:
-            raise typer.BadParameter(f"{text!r} is not Name=Value")
+            raise click.BadParameter(f"{text!r} is not Name=Value")
     return dict(text.split("=", 1) for text in given)
 
 
 def _show_event(event: dict[str, Any]) -> None:
     reason = event.get("ResourceStatusReason", "")
-    typer.echo(
+    click.echo(
         f"{event['ResourceStatus']:<20} {event['ResourceType']:<34} {event['LogicalResourceId']}"
         + (f"  {reason}" if reason else "")
     )
@@ -212,16 +187,16 @@ def _explained(*expected: type[Exception]) -> Iterator[None]:
     except (EndpointConnectionError, URLError) as error:
         if isinstance(error, HTTPError):
             hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to a key of this Penstock"
-            typer.echo(f"penstock: {error}" + (f"; {hint}" if error.code == 403 else ""), err=True)
+            click.echo(f"penstock: {error}" + (f"; {hint}" if error.code == 403 else ""), err=True)
         else:
-            typer.echo(
+            click.echo(
                 "penstock: nothing answers; is it running (penstock up), or does it listen elsewhere"
                 f" (--endpoint or AWS_ENDPOINT_URL)? {error}",
                 err=True,
             )
-        raise typer.Exit(1) from None
+        raise SystemExit(1) from None
     except (BotoCoreError, ClientError, OSError, *expected) as error:
-        typer.echo(f"penstock: {error}", err=True)
-        raise typer.Exit(1) from None
+        click.echo(f"penstock: {error}", err=True)
+        raise SystemExit(1) from None
     except KeyboardInterrupt:
-        raise typer.Exit(0) from None
+        raise SystemExit(0) from None

@@ -7,7 +7,7 @@ import socket
 import sys
 from typing import Any
 
-import typer
+import click
 import uvloop
 
 from penstock.app import App
@@ -23,12 +23,12 @@ def run(**options: Any) -> None:
         config = from_environment(**options)
         uvloop.run(_serve(config))
     except (ConfigError, StoreError, RuntimeUnavailable) as error:
-        typer.echo(f"penstock: {error}", err=True)
+        click.echo(f"penstock: {error}", err=True)
         sys.exit(1)
     except OSError as error:
         why = "cannot listen: " if _is_bind(error) else ""
         other = "; choose another --port or --host" if why else ""
-        typer.echo(f"penstock: {why}{error}{other}", err=True)
+        click.echo(f"penstock: {why}{error}{other}", err=True)
         sys.exit(1)
 
 
@@ -49,9 +49,9 @@ async def _serve(config: Config) -> None:
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)
         where = f"http://{config.host}:{config.port}"
-        typer.echo(f"Penstock is ready on {where} (data: {config.data}, auth: {config.auth})")
+        click.echo(f"Penstock is ready on {where} (data: {config.data}, auth: {config.auth})")
         if key is not None:
-            typer.echo(f"AWS_ACCESS_KEY_ID={key.access_key} AWS_SECRET_ACCESS_KEY={key.secret}")
+            click.echo(f"AWS_ACCESS_KEY_ID={key.access_key} AWS_SECRET_ACCESS_KEY={key.secret}")
         sys.stdout.flush()
 
     await app.serve(ready)
