@@ -60,7 +60,7 @@ class Connection:
     def read(self, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
         """All rows of a query."""
         if self.block is not None and self.block.held is not None:
-            self.block.begin()
+            self.block.make_savepoint()
         try:
             return self.execute(sql, bindings).fetchall()
         except apsw.Error as error:
@@ -69,13 +69,13 @@ class Connection:
     def run(self, sql: str, bindings: tuple[Any, ...]) -> None:
         """Run a statement that returns nothing in the open group. What is first in a block is held until a second comes."""
         block = self.block
-        if block is not None and not block.begun:
+        if block is not None and not block.saved:
             if block.held is None:
                 self.group.begin()
                 self.writes += 1
                 block.held = (sql, bindings)
                 return
-            block.begin()
+            block.make_savepoint()
         self.group.begin()
         self.writes += 1
         try:
@@ -85,13 +85,13 @@ class Connection:
 
     def change(self, sql: str, bindings: tuple[Any, ...]) -> int:
         """Run a statement in the open group. Returns how many rows it changed."""
-        self._begin()
+        self._make_savepoint()
         self.run(sql, bindings)
         return self.driver.changes()
 
     def write(self, sql: str, bindings: tuple[Any, ...]) -> list[Any]:
         """Run a statement in the open group. Returns the rows it returns."""
-        self._begin()
+        self._make_savepoint()
         self.group.begin()
         self.writes += 1
         try:
@@ -100,7 +100,10 @@ class Connection:
             raise self.group.failed(error) from error
 
     def write_in(self, sql: str, bindings: tuple[Any, ...], keys: Sequence[Any]) -> list[Any]:
-        """Run a statement with `IN (?)` at its end for several keys: for all, or for none. Returns the rows it returns."""
+        """Run a statement that has `IN (?)` for several keys: for all, or for none. Returns the rows it returns.
+
+        `bindings` are those of the other parameters, which come before the keys.
+        """
         if len(keys) > _ROWS:
             with self.atomic():
                 parts = [keys[first : first + _ROWS] for first in range(0, len(keys), _ROWS)]
@@ -114,10 +117,10 @@ class Connection:
             self._several[sql, len(keys)] = many
         return self.write(many, (*bindings, *keys))
 
-    def _begin(self) -> None:
-        """Make sure that the open block, if there is one, can undo what comes."""
-        if self.block is not None and not self.block.begun:
-            self.block.begin()
+    def _make_savepoint(self) -> None:
+        """See that the open block, if there is one, can undo what comes."""
+        if self.block is not None and not self.block.saved:
+            self.block.make_savepoint()
 
     def run_held(self, sql: str, bindings: tuple[Any, ...]) -> None:
         """Run a statement that a block has held; it was counted when it came."""
@@ -221,8 +224,10 @@ class Atomic:
     one write holds it until the end.
     """
 
-    __slots__ = ("_db", "_depth", "_outer", "_reserved", "_writes", "begun", "held")
+    __slots__ = ("_db", "_depth", "_outer", "_reserved", "_writes", "held", "saved")
 
+    saved: bool
+    """Whether there is a savepoint."""
     held: tuple[str, tuple[Any, ...]] | None
     """The only write so far, which is still to be run."""
 
@@ -231,23 +236,22 @@ class Atomic:
 
     def __enter__(self) -> Self:
         db = self._db
-        self.begun = False
-        """Whether there is a savepoint."""
+        self.saved = False
         self.held = None
         outer = self._outer = db.block
-        if outer is not None and not outer.begun:
-            outer.begin()
+        if outer is not None and not outer.saved:
+            outer.make_savepoint()
         db.block = self
         db.group.savepoints = self._depth = db.group.savepoints + 1
         self._writes, self._reserved = db.writes, db.reserved
         return self
 
-    def begin(self) -> None:
+    def make_savepoint(self) -> None:
         """Make the savepoint, and run what was held for it."""
         db = self._db
         db.group.begin()
-        self._db.execute(f"SAVEPOINT s{self._depth}")
-        self.begun = True
+        db.execute(f"SAVEPOINT s{self._depth}")
+        self.saved = True
         held, self.held = self.held, None
         if held is not None:
             db.run_held(*held)
@@ -257,8 +261,8 @@ class Atomic:
         db.group.savepoints -= 1
         db.block = self._outer
         if kind is None:
-            if self.begun:
-                self._db.execute(f"RELEASE s{self._depth}")
+            if self.saved:
+                db.execute(f"RELEASE s{self._depth}")
             elif self.held is not None:
                 try:
                     db.run_held(*self.held)
@@ -267,7 +271,7 @@ class Atomic:
                     raise
             return
         # A failure that ended the whole transaction left no savepoint to return to.
-        if self.begun and db.driver.in_transaction:
-            self._db.execute(f"ROLLBACK TO s{self._depth}")
-            self._db.execute(f"RELEASE s{self._depth}")
+        if self.saved and db.driver.in_transaction:
+            db.execute(f"ROLLBACK TO s{self._depth}")
+            db.execute(f"RELEASE s{self._depth}")
         db.undo(self._writes, self._reserved)
