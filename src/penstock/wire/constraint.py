@@ -313,14 +313,14 @@ class _Predicates:
             return known
         required = frozenset(shape.get("required", ()))
         members: dict[str, Fits] = {}
-        told = {*required}
-        fits = _fitting(required, members, told)
+        constrained = {*required}
+        fits = _structure_fits(required, members, constrained)
         self._structures[shape.name] = fits
         for name, member in self._model.members(shape):
             inner = self.fits(member)
             if inner is not None:
                 members[name] = inner
-                told.add(name)
+                constrained.add(name)
         return fits
 
     def _items(self, shape: Shape) -> list[Fits]:
@@ -342,12 +342,12 @@ class _Predicates:
         return parts
 
 
-def _fitting(required: Set[str], members: Mapping[str, Fits], told: Set[str]) -> Fits:
-    """The predicate for structures. `told` names the members of which there is something to be said."""
+def _structure_fits(required: Set[str], members: Mapping[str, Fits], constrained: Set[str]) -> Fits:
+    """The predicate for a structure. `constrained` are the names of its members that are required or have a predicate."""
 
     def fits(value: dict[str, Any]) -> bool:
         # Most structures within structures have none of those.
-        if told.isdisjoint(value):
+        if constrained.isdisjoint(value):
             return not required
         if not required <= value.keys():
             return False

@@ -41,7 +41,7 @@ class Operation:
     parse: Parse
     """(request) -> its members, checked. Raises `AwsError`.
 
-    Of the query protocol also (request, fields): the members of a form whose fields, decoded, are these, whatever the body says.
+    In the query protocol also (request, fields): the same of a form that has these fields, decoded, instead of the body's.
     """
     validate: Validate
     """Check the members of a call that did not come over the wire. Raises `AwsError`."""
@@ -264,19 +264,17 @@ def _rest(xml: bool) -> Callable[..., tuple[Parse, Serialize]]:
                 response.status = 206
             return response
 
-        gives = {name for name, _ in model.members(target)}
-
         def read_presigned(request: HttpRequest) -> Params:
             if "Signature=" in request.query:
                 return read(with_fields_of_query(request))
             return read(request)
 
-        return read_presigned, write_with_ids if gives.isdisjoint(_OF_BODIES) else write_body
+        gives_body = any(name in ("Body", "ContentRange") for name, _ in model.members(target))
+        return read_presigned, write_body if gives_body else write_with_ids
 
     return compile_rest
 
 
-_OF_BODIES: Final = ("Body", "ContentRange")
 _PROTOCOLS: Final[dict[str, Callable[..., tuple[Parse, Serialize]]]] = {
     "json": _json,
     "query": _query,

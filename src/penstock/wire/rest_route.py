@@ -48,15 +48,18 @@ class RestTable:
         # AWS: S3 knows its operations by their parameters; other services tell which one is missing.
         self._tells_missing = model.name != "s3"
         self._bucket_nodes: tuple[_Node, _Node] | None = None
-        """Where `/bucket` and `/bucket/key` lead, in a service that has nothing else below a label."""
+        """Where `/bucket` and `/bucket/key` lead in S3, which has nothing else below a label."""
         self._known: dict[tuple[str, str], str] = {}
         """What some methods and paths mean whatever else a request says: clients ask for the same few over and over."""
         for name, operation in model.operations.items():
             self._add(model, name, operation)
         bucket = self._root.label
         key = None if bucket is None else bucket.greedy
-        nothing_else = bucket and key and not (bucket.fixed or bucket.label or key.fixed)
-        if bucket and key and nothing_else and not self._tells_missing:
+        if (
+            bucket
+            and key
+            and not (bucket.fixed or bucket.label or key.fixed or self._tells_missing)
+        ):
             self._bucket_nodes = bucket, key
 
     def _add(self, model: Model, name: str, operation: dict[str, Any]) -> None:
@@ -96,6 +99,7 @@ class RestTable:
         return self._search(method, path, query, headers) if known is None else known
 
     def _search(self, method: str, path: str, query: str, headers: Headers) -> str | None:
+        """The operation by a walk through the trie."""
         pairs: frozenset[tuple[str, str]] | None = None
         for node in _walk(self._root, _split(path), 0):
             candidates = node.ends.get(method)
