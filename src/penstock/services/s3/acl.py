@@ -2,9 +2,9 @@
 
 from penstock.api import Context, Request, Result, operation, refuse
 from penstock.core.errors import AwsError
-from penstock.services.s3.bucket import Buckets
+from penstock.services.s3.bucket import Bucket, Buckets
 from penstock.services.s3.refusal import marked, no_key
-from penstock.services.s3.version import Document, Versions
+from penstock.services.s3.version import Versions
 
 _OWNERS = ("private", "bucket-owner-full-control")
 
@@ -19,29 +19,29 @@ class Acls:
     @operation("GetBucketAcl")
     async def get_bucket(self, ctx: Context, request: Request) -> Result:
         """The owner may do everything."""
-        return _owned(await self._buckets.find(ctx, request))
+        return _owned(await self._buckets.look(ctx, request))
 
     @operation("GetObjectAcl")
     async def get_object(self, ctx: Context, request: Request) -> Result:
         """The owner may do everything."""
-        bucket = await self._buckets.find(ctx, request)
+        bucket = await self._buckets.look(ctx, request)
         await self._require_object(ctx, bucket, request)
         return _owned(bucket)
 
     @operation("PutBucketAcl")
     async def put_bucket(self, ctx: Context, request: Request) -> None:
         """Say once more that only the owner may do anything."""
-        _require_private(await self._buckets.find(ctx, request), request)
+        _require_private(await self._buckets.look(ctx, request), request)
 
     @operation("PutObjectAcl")
     async def put_object(self, ctx: Context, request: Request) -> Result:
         """Say once more that only the owner may do anything."""
-        bucket = await self._buckets.find(ctx, request)
+        bucket = await self._buckets.look(ctx, request)
         await self._require_object(ctx, bucket, request)
         _require_private(bucket, request)
         return {}
 
-    async def _require_object(self, ctx: Context, bucket: Document, request: Request) -> None:
+    async def _require_object(self, ctx: Context, bucket: Bucket, request: Request) -> None:
         key, version_id = request["Key"], request.get("VersionId")
         document = await self._versions.find(bucket["name"], key, version_id)
         put = ctx.operation.startswith("Put")
@@ -51,13 +51,13 @@ class Acls:
             raise no_key(key, document)
 
 
-def _owned(bucket: Document) -> Result:
+def _owned(bucket: Bucket) -> Result:
     owner = {"ID": bucket["account"].zfill(64)}
     grantee = {**owner, "Type": "CanonicalUser"}
     return {"Owner": owner, "Grants": [{"Grantee": grantee, "Permission": "FULL_CONTROL"}]}
 
 
-def _require_private(bucket: Document, request: Request) -> None:
+def _require_private(bucket: Bucket, request: Request) -> None:
     """Raise unless a request leaves everything to the owner."""
     grants = [name for name in request if name.startswith("Grant")]
     given = request.get("AccessControlPolicy", {}).get("Grants")

@@ -5,7 +5,7 @@ from typing import Any, Final
 from penstock.api import Request, Result
 from penstock.core.errors import AwsError
 from penstock.services.s3.checksum import FULL
-from penstock.services.s3.version import Document
+from penstock.services.s3.record import Document
 
 _KNOWN: Final = ("ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize")
 

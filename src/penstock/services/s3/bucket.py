@@ -28,10 +28,9 @@ _REGION: Final = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
 _ACCOUNT: Final = re.compile(r"\d{12}")
 _NAME: Final = re.compile(r"(?!xn--)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
-
 Bucket = Mapping[str, Any]
-"""A bucket's document, to be looked at only."""
-_NEVER: Final[tuple[int, Bucket]] = (-1, {})
+"""A bucket's document, which others look at too: it is not to be changed."""
+_UNSEEN: Final[tuple[int, Bucket]] = (-1, {})
 ForgetUpload = Callable[[Primitives, str, str, int], Awaitable[None]]
 """Removes an upload of a bucket by its id, at an instant."""
 
@@ -58,7 +57,7 @@ class Buckets:
     async def find(
         self, ctx: Context, request: Request, tx: Primitives | None = None
     ) -> dict[str, Any]:
-        """As `look`, to be changed."""
+        """As `look`, but a copy, which may be changed and saved."""
         bucket: dict[str, Any] = orjson.loads(orjson.dumps(await self.look(ctx, request, tx)))
         return bucket
 
@@ -72,7 +71,7 @@ class Buckets:
         row = await (tx or self._store).table.get(BUCKETS, NAMESPACE, name)
         if row is None:
             raise no_such_bucket(request["Bucket"])
-        version, bucket = self._seen.get(name, _NEVER)
+        version, bucket = self._seen.get(name, _UNSEEN)
         if version != row.version:
             bucket = orjson.loads(row.document)
             if len(self._seen) >= _MOST_SEEN:

@@ -10,7 +10,8 @@ from penstock.services.s3.bucket import Bucket, Buckets
 from penstock.services.s3.condition import require_writable
 from penstock.services.s3.event import Happening, created, removed, tagged
 from penstock.services.s3.notification import Notifications
-from penstock.services.s3.version import Document, Versions
+from penstock.services.s3.record import Document
+from penstock.services.s3.version import Versions
 from penstock.storage.primitives import Primitives, Store
 
 Within = Callable[[Primitives], Awaitable[None]]

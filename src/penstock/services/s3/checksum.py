@@ -77,7 +77,8 @@ _RUNNING: Final[Mapping[str, Callable[[], Running]]] = {
     "ChecksumXXHASH3": lambda: _XxHash(_crt().XXHash.new_xxhash3_64()),
     "ChecksumXXHASH128": lambda: _XxHash(_crt().XXHash.new_xxhash3_128()),
 }
-_TELLING: Final = frozenset((*_RUNNING, "ChecksumAlgorithm"))
+_MEMBERS: Final = frozenset((*_RUNNING, "ChecksumAlgorithm"))
+"""What a request can say of a checksum by."""
 _JOIN: Final[Mapping[str, tuple[str, int]]] = {
     "ChecksumCRC32": ("combine_crc32", 4),
     "ChecksumCRC32C": ("combine_crc32c", 4),
@@ -127,15 +128,15 @@ class Examination:
 
         Of a part the CRC-64/NVME is computed too: the whole object may need it.
         """
-        told = not _TELLING.isdisjoint(request)
-        if told:
+        asks = not _MEMBERS.isdisjoint(request)
+        if asks:
             require_built(request)
         self._expected_md5 = request.get("ContentMD5")
         if self._expected_md5 is not None:
             _require_md5(self._expected_md5)
-        self._given = _given(request) if told else {}
+        self._given = _given(request) if asks else {}
         names = [*self._given, *(_HEADERS[field] for field in announced if field in _HEADERS)]
-        if told and not names and request.get("ChecksumAlgorithm"):
+        if asks and not names and request.get("ChecksumAlgorithm"):
             names = [f"Checksum{request['ChecksumAlgorithm']}"]
         # AWS: what nobody asks for is CRC-64/NVME (S3 user guide, "Checking object integrity").
         names = names or [_DEFAULT]

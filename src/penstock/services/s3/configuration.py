@@ -47,7 +47,7 @@ class Configurations:
     @operation("PutBucketVersioning", refuses=["MFA"])
     async def put_versioning(self, ctx: Context, request: Request) -> None:
         """Keep every version from now on, or stop."""
-        await self._buckets.find(ctx, request)
+        await self._buckets.look(ctx, request)
         configuration = request["VersioningConfiguration"]
         if configuration.get("MFADelete", "Disabled") != "Disabled":
             raise refuse("MFADelete")
@@ -64,13 +64,13 @@ class Configurations:
     @operation("GetBucketVersioning")
     async def get_versioning(self, ctx: Context, request: Request) -> Result:
         """The state; nothing when it was never set."""
-        bucket = await self._buckets.find(ctx, request)
+        bucket = await self._buckets.look(ctx, request)
         return {"Status": bucket["versioning"]} if "versioning" in bucket else {}
 
     @operation("PutBucketTagging")
     async def put_tags(self, ctx: Context, request: Request) -> None:
         """Replace the tags."""
-        await self._buckets.find(ctx, request)
+        await self._buckets.look(ctx, request)
         tags = require_tags(request["Tagging"]["TagSet"], "bucket")
         await self._set(ctx, request, "tags", tags or None)
 
@@ -142,7 +142,7 @@ class Configurations:
 
         SAM asks for `aws:kms` for the bucket that it deploys from.
         """
-        await self._buckets.find(ctx, request)
+        await self._buckets.look(ctx, request)
         rules = request["ServerSideEncryptionConfiguration"].get("Rules", [])
         if len(rules) != 1:
             raise malformed()

@@ -1,9 +1,9 @@
 """The bytes of objects: small ones in the store with or beside their documents, large ones in files by digest.
 
 A document names its bytes by `pieces`: (name, size) in order. The empty name stands for the document's own `data`. A name
-that begins with `=` is that of a row, which has one owner. Any other is the digest of a file: for each owner there is a row that says so, written and removed in the
-transaction of the document itself. When the last is removed, the digest goes to a queue, and a while later the
-collector removes the file, unless it has found an owner by then.
+that begins with `=` is that of a row, which has one owner. Any other is the digest of a file: for each owner there is a
+row that says so, written and removed in the transaction of the document itself. When the last is removed, the digest goes
+to a queue, and a while later the collector removes the file, unless it has found an owner by then.
 """
 
 import asyncio
@@ -17,9 +17,8 @@ from penstock.api import BodyStream, Chunks, Request
 from penstock.core.errors import AwsError, Conflict
 from penstock.core.ids import Ids
 from penstock.services.s3.checksum import Examination
+from penstock.services.s3.record import Document
 from penstock.storage.primitives import BlobWriter, NewMessage, Primitives, Store
-
-Document = dict[str, Any]
 
 GARBAGE: Final = "s3/garbage"
 OWNERS: Final = "s3/owners"

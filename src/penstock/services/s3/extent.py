@@ -6,7 +6,7 @@ from typing import Final
 from penstock.api import Request, Result
 from penstock.core.errors import AwsError
 from penstock.services.s3.attributes import part_of
-from penstock.services.s3.version import Document
+from penstock.services.s3.record import Document
 
 _RANGE: Final = re.compile(r"bytes=(\d*)-(\d*)")
 

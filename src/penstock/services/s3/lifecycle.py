@@ -28,8 +28,8 @@ from penstock.services.s3.expiry import (
     superfluous,
     upload_goes,
 )
-from penstock.services.s3.record import load
-from penstock.services.s3.version import Document, older
+from penstock.services.s3.record import Document, load
+from penstock.services.s3.version import older
 from penstock.storage.primitives import Leased, LeaseTerms, NewMessage, Store
 
 _LEAST: Final = ("all_storage_classes_128K", "varies_by_storage_class")
@@ -57,7 +57,7 @@ class Lifecycles:
     @operation("PutBucketLifecycleConfiguration")
     async def put(self, ctx: Context, request: Request) -> Result:
         """Replace the rules."""
-        await self._buckets.find(ctx, request)
+        await self._buckets.look(ctx, request)
         given = request.get("LifecycleConfiguration", {}).get("Rules", [])
         rules = [self._checked(rule) for rule in given]
         if not rules:

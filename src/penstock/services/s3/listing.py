@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 from penstock.api import Context, Request, Result, operation
 from penstock.core.errors import AwsError
-from penstock.services.s3.bucket import OBJECTS, Buckets
-from penstock.services.s3.record import load
-from penstock.services.s3.version import Document, older, put_at
+from penstock.services.s3.bucket import OBJECTS, Bucket, Buckets
+from penstock.services.s3.record import Document, load
+from penstock.services.s3.version import older, put_at
 from penstock.storage.primitives import Row, Store
 
 _FIRST: Final = 16
@@ -39,7 +39,7 @@ class Listings:
     @operation("ListObjectsV2", refuses=["OptionalObjectAttributes"])
     async def list_v2(self, ctx: Context, request: Request) -> Result:
         """A page of current objects, continued by token."""
-        bucket = await self._buckets.find(ctx, request)
+        bucket = await self._buckets.look(ctx, request)
         after = request.get("StartAfter", "")
         if "ContinuationToken" in request:
             after = _decode_token(request["ContinuationToken"])
@@ -59,7 +59,7 @@ class Listings:
     @operation("ListObjects", refuses=["OptionalObjectAttributes"])
     async def list_v1(self, ctx: Context, request: Request) -> Result:
         """A page of current objects, continued by marker."""
-        bucket = await self._buckets.find(ctx, request)
+        bucket = await self._buckets.look(ctx, request)
         marker = request.get("Marker", "")
         # AWS: a marker within a folded prefix passes all of it (recorded by LocalStack).
         folded = _fold(marker, request.get("Prefix", ""), request.get("Delimiter", ""))
@@ -74,7 +74,7 @@ class Listings:
     @operation("ListObjectVersions", refuses=["OptionalObjectAttributes"])
     async def list_versions(self, ctx: Context, request: Request) -> Result:
         """A page of versions and delete markers: by key, the newest first."""
-        bucket = await self._buckets.find(ctx, request)
+        bucket = await self._buckets.look(ctx, request)
         require_encoding(request)
         limit = min(request.get("MaxKeys", _MAX_KEYS), _MAX_KEYS)
         page, last_id = _Page(), None
@@ -310,7 +310,7 @@ def _content(
 
 
 def _version(
-    key: str, document: Document, request: Request, bucket: Document, *, latest: bool
+    key: str, document: Document, request: Request, bucket: Bucket, *, latest: bool
 ) -> dict[str, Any]:
     return {
         **_content(key, document, request, _owner(bucket)),
@@ -322,6 +322,6 @@ def _version(
     }
 
 
-def _owner(bucket: Document) -> dict[str, str]:
+def _owner(bucket: Bucket) -> dict[str, str]:
     # AWS: owners have no display names any more (S3 API reference, Owner, since November 2025).
     return {"ID": bucket["account"].zfill(64)}

@@ -17,8 +17,7 @@ from penstock.services.s3.change import Changes
 from penstock.services.s3.content import Contents, Kept
 from penstock.services.s3.listing import require_encoding
 from penstock.services.s3.object import UNBUILT, described, expiration
-from penstock.services.s3.record import load
-from penstock.services.s3.version import Document
+from penstock.services.s3.record import Document, load
 from penstock.storage.primitives import Primitives, Store
 
 PARTS: Final = "s3/parts"

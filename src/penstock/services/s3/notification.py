@@ -87,7 +87,7 @@ class Notifications:
     @operation("PutBucketNotificationConfiguration")
     async def put_configuration(self, ctx: Context, request: Request) -> None:
         """Replace all of a bucket's notifications; its queues and topics get a test event."""
-        await self._buckets.find(ctx, request)
+        await self._buckets.look(ctx, request)
         given = request["NotificationConfiguration"]
         configured: dict[str, Any] = {}
         for kind, (member, name, service) in _KINDS.items():

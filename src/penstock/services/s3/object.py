@@ -1,6 +1,6 @@
 """Objects: put, get, head, copy, delete, tag.
 
-A document has `size`, `etag`, `pieces` ((digest, size) pairs in order), `modified_at`, `headers` and `metadata`, `checksums`, `tags`.
+A document has `size`, `etag`, `pieces` (see `content`), `modified_at`, `headers` and `metadata`, `checksums`, `tags`.
 """
 
 from collections.abc import Awaitable, Mapping, Sequence
@@ -19,9 +19,10 @@ from penstock.services.s3.extent import extent_of
 from penstock.services.s3.form import put_of, require_allowed, tags_of
 from penstock.services.s3.metadata import fields_of, require_latin, told
 from penstock.services.s3.metadata import kept as kept_metadata
+from penstock.services.s3.record import Document
 from penstock.services.s3.refusal import marked, no_key, no_version_id, require_no_bypass
 from penstock.services.s3.tag import parse_tags, require_tags
-from penstock.services.s3.version import Document, Versions, was_given
+from penstock.services.s3.version import Versions, was_given
 from penstock.storage.primitives import Primitives
 
 HEADERS: Final = (

@@ -6,8 +6,8 @@ import orjson
 
 Document = dict[str, Any]
 
-_END: Final = b"\n"
 # JSON has no line breaks of its own, so the first one ends it.
+_END: Final = b"\n"
 
 
 def dump(document: Document) -> bytes:
@@ -29,6 +29,6 @@ def load(kept: bytes) -> Document:
 
 
 def _behind(value: Any) -> None:
-    """Bytes are no JSON; they follow it. Raises TypeError for anything else."""
+    """What the JSON has instead of `data`: null, for the bytes follow it. Raises TypeError for anything else than bytes."""
     if not isinstance(value, bytes):
         raise TypeError(f"{type(value)} is no JSON")

@@ -12,7 +12,7 @@ class Unset:
         self._buckets = buckets
 
     async def _missing(self, ctx: Context, request: Request, code: str, text: str) -> AwsError:
-        bucket = await self._buckets.find(ctx, request)
+        bucket = await self._buckets.look(ctx, request)
         return AwsError(code, text, status=404, fields={"BucketName": bucket["name"]})
 
     @operation("GetBucketWebsite")
@@ -36,25 +36,25 @@ class Unset:
     @operation("GetBucketLogging")
     async def logging(self, ctx: Context, request: Request) -> Result:
         """Nothing is logged."""
-        await self._buckets.find(ctx, request)
+        await self._buckets.look(ctx, request)
         return {}
 
     @operation("GetBucketAccelerateConfiguration")
     async def acceleration(self, ctx: Context, request: Request) -> Result:
         """It was never set."""
-        await self._buckets.find(ctx, request)
+        await self._buckets.look(ctx, request)
         return {}
 
     @operation("GetBucketRequestPayment")
     async def payment(self, ctx: Context, request: Request) -> Result:
         """The owner pays."""
-        await self._buckets.find(ctx, request)
+        await self._buckets.look(ctx, request)
         return {"Payer": "BucketOwner"}
 
     @operation("GetBucketPolicyStatus")
     async def policy_status(self, ctx: Context, request: Request) -> Result:
         """Whether the policy lets anybody in."""
-        bucket = await self._buckets.find(ctx, request)
+        bucket = await self._buckets.look(ctx, request)
         if "policy" not in bucket:
             text = "The bucket policy does not exist"
             raise await self._missing(ctx, request, "NoSuchBucketPolicy", text)

@@ -7,12 +7,12 @@ Whatever removes the current version promotes the next, so an object with versio
 import re
 import string
 from collections.abc import AsyncIterator, Awaitable
-from typing import Any, Final
+from typing import Final
 
 from penstock.core.ids import Ids
 from penstock.services.s3.bucket import OBJECTS, Bucket
 from penstock.services.s3.content import Contents
-from penstock.services.s3.record import dump, load
+from penstock.services.s3.record import Document, dump, load
 from penstock.storage.primitives import Primitives, Store
 
 VERSIONS: Final = "s3/versions"
@@ -22,7 +22,6 @@ _ID: Final = 32
 _INSTANT: Final = 9
 _DIGITS: Final = string.digits + string.ascii_lowercase
 _GIVEN: Final = re.compile(f"[a-z0-9]{{{_ID}}}")
-Document = dict[str, Any]
 
 
 def was_given(version_id: str) -> bool:
@@ -91,10 +90,7 @@ class Versions:
         previous: Document | None,
         now: int,
     ) -> Document:
-        """Make `document`, which has a `version_id`, current in place of `previous`.
-
-        That one is kept if the bucket keeps versions.
-        """
+        """Make `document`, which has a `version_id`, current in place of `previous`, which is kept unless it has the same id."""
         name = bucket["name"]
         document["order"] = 0
         if previous is not None:
@@ -104,7 +100,7 @@ class Versions:
                 await _keep(tx, name, key, previous)
             else:
                 await self._contents.detach(tx, previous, now)
-        if bucket.get("versioning", "Enabled") != "Enabled":
+        if bucket.get("versioning") == "Suspended":
             await self._drop_null(tx, name, key, now)
         await _save(tx, name, key, document)
         return document
