@@ -136,15 +136,14 @@ class Gathering:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._settle())
+        self._task = asyncio.get_running_loop().create_task(self._settle())
 
     async def _settle(self) -> None:
         try:
             while self._outcomes:
                 outcomes, self._outcomes = self._outcomes, []
                 if not await self._carry_out(outcomes) and len(outcomes) > 1:
-                    # One of them is at fault, it may be: the others have none of it.
+                    # One of them may be at fault: that is to harm no other.
                     for one in outcomes:
                         await self._carry_out([one])
         finally:

@@ -27,7 +27,7 @@ from penstock.runtime.sandbox import (
 from penstock.runtime.spawner import Child, Spawner, SpawnError
 
 _NODE_BOOTSTRAP: Final = Path(__file__).with_name("bootstrap.mjs")
-# The native half of AWS's Python client, and what takes its place.
+# In place of the file of this stem in AWS's Python client, its native half.
 _CLIENT: Final = Path(__file__).with_name("runtime_client.py")
 _SYSTEM_PATH: Final = "/usr/local/bin:/usr/bin/:/bin"
 _SYSTEM_LIBRARIES: Final = "/lib64:/usr/lib64"

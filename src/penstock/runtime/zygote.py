@@ -51,7 +51,6 @@ def preload(sdk: str) -> None:
         "awslambdaric.lambda_runtime_exception",
         "awslambdaric.lambda_runtime_log_utils",
         "awslambdaric.lambda_runtime_marshaller",
-        # Its user, `awslambdaric.lambda_runtime_client`, reads the function's variables when it is imported.
         "runtime_client",
     ):
         importlib.import_module(name)
@@ -370,7 +369,7 @@ def run_function(request: dict[str, Any], sdk: str) -> None:
     sys.path[:0] = folders
     prefer_packaged(folders, sdk)
     sys.argv = ["bootstrap", request["handler"]]
-    # What is left of the client reads the function's variables when it is imported.
+    # After the fork, never before: the client's own modules read the function's variables when they are imported.
     importlib.import_module("awslambdaric.__main__").main(sys.argv)
 
 

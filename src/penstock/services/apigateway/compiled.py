@@ -1,7 +1,7 @@
 """A deployment as it is served: routes, compiled templates, parsed URIs, limits."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from penstock.api import Answering, Context, Dispatcher
 from penstock.core.arn import parse_arn
@@ -18,11 +18,11 @@ from penstock.services.apigateway.target import Uri
 from penstock.services.apigateway.validation import RequestCheck
 
 # AWS: default quotas of an account in a large region.
-ACCOUNT_RATE = 10_000.0
-ACCOUNT_BURST = 5_000
+_ACCOUNT_RATE: Final = 10_000.0
+_ACCOUNT_BURST: Final = 5_000
 # Services that may keep a caller waiting past the limit; the others answer, or fail, at once.
-_SLOW = frozenset({"lambda", "states"})
-_LIMIT_MS = 29_000
+_SLOW: Final = frozenset({"lambda", "states"})
+_LIMIT_MS: Final = 29_000
 
 
 class Integration(Protocol):
@@ -104,7 +104,7 @@ class Compiler:
             routes=routes,
             responses={k: _custom(given) for k, given in api["gatewayResponses"].items()},
             bucket=self._accounts.setdefault(
-                (stage["account"], stage["region"]), TokenBucket(ACCOUNT_RATE, ACCOUNT_BURST)
+                (stage["account"], stage["region"]), TokenBucket(_ACCOUNT_RATE, _ACCOUNT_BURST)
             ),
         )
 

@@ -57,6 +57,7 @@ class Execution:
             api_id, _, rest = path[len(_PREFIX) :].partition("/")
             return self._serve(request, api_id, rest, "")
         if path.startswith("/restapis/"):
+            # /restapis/API/STAGE/_user_request_/PATH
             _, _, api_id, *parts = path.split("/", 5)
             if parts[1:2] == [_LEGACY]:
                 return self._serve(request, api_id, "/".join((parts[0], *parts[2:])), "")

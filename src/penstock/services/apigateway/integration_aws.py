@@ -71,30 +71,25 @@ class AwsIntegration:
                 "/aws4_request, SignedHeaders=host, Signature=0"
             ),
         }
-        # Where nothing but the body depends on the call, the rest is made here.
         fixed = uri.fixed and not self._request.maps_values
-        self._template = self._addressed(uri.fixed_path, self._headers, {}) if fixed else None
+        self._prepared = self._addressed(uri.fixed_path, self._headers, {}) if fixed else None
+        """The request without its body, where nothing else depends on the call."""
         self._forms = dict(self._prepared_forms())
 
     def _prepared_forms(self) -> Iterator[tuple[MappingTemplate, tuple[FormTemplate, SendForm]]]:
         """The templates that write forms of known fields, and how their values are sent."""
-        template = self._template
-        if template is None or template.query:
+        prepared = self._prepared
+        if prepared is None or prepared.query:
             return
-        for mapped in self._request.templates.values():
-            form = mapped.form
+        for template in self._request.templates.values():
+            form = template.form
             # The operation is known if nothing of the call decides it.
             if form is not None and form.names[:1] == ["Action"] and "Action" in form.fixed:
-                request = HttpRequest(
-                    template.method,
-                    template.path,
-                    "",
-                    template.headers,
-                    form.blank.encode(),
-                )
+                body = form.blank.encode()
+                request = HttpRequest(prepared.method, prepared.path, "", prepared.headers, body)
                 send = self._dispatcher.form(request, form.names)
                 if send is not None:
-                    yield mapped, (form, send)
+                    yield template, (form, send)
 
     async def invoke(self, call: Call) -> HttpResponse:
         """Send, and map the answer. Raises GatewayFailure."""
@@ -119,25 +114,26 @@ class AwsIntegration:
         return self._response.apply(call, FunctionAnswer(response))
 
     def _sent(self, call: Call, ctx: Context) -> Answering:
-        mapped = self._request.template(call)
-        if mapped is None:
+        template = self._request.template(call)
+        if template is None:
             return self._dispatcher.http(ctx, self._made(call, call.body.raw))
-        prepared = self._forms.get(mapped)
-        if prepared is None:
+        known = self._forms.get(template)
+        if known is None:
             # The body first: its template may override what else is mapped.
-            return self._dispatcher.http(ctx, self._made(call, mapped.render(call, call).encode()))
-        form, send = prepared
-        values = mapped.render_form(form, call)
+            body = template.render(call, call).encode()
+            return self._dispatcher.http(ctx, self._made(call, body))
+        form, send = known
+        values = template.render_form(form, call)
         if isinstance(values, str):
             return self._dispatcher.http(ctx, self._made(call, values.encode()))
         return send(ctx, values)
 
     def _made(self, call: Call, body: bytes) -> HttpRequest:
         mapping = self._request
-        template = self._template
-        if template is not None and not call.overridden:
+        prepared = self._prepared
+        if prepared is not None and not call.overridden:
             return HttpRequest(
-                template.method, template.path, template.query, template.headers, body
+                prepared.method, prepared.path, prepared.query, prepared.headers, body
             )
         headers = self._headers.copy()
         for name, value in mapping.values("header", call).items():

@@ -194,6 +194,7 @@ class MappingTemplate:
 
     def __init__(self, text: str) -> None:
         """Compile. A template that cannot be parsed is told of when it is needed."""
+        # A template cannot ask for a variable that its text does not name.
         self._variables = [(name, make) for name, make in VARIABLES.items() if name in text]
         self._template: Template | None = None
         self.form: FormTemplate | None = None
@@ -309,10 +310,7 @@ class _Response:
                 headers[name.lower()] = text
         kind = self._kind(call)
         if kind is None:
-            content_type, body = (
-                answer.content_type or _JSON,
-                answer.body.text.encode(),
-            )
+            content_type, body = answer.content_type or _JSON, answer.body.text.encode()
         else:
             content_type, body = kind, self._templates[kind].render(call, answer).encode()
         if not headers and not call.overridden:

@@ -69,15 +69,15 @@ class Lanes:
         queues: dict[str, str] = {}
         by_lane: dict[str, list[tuple[Delivery, bytes]]] = {}
         to = ""
-        found: list[tuple[Delivery, bytes]] = []
+        together: list[tuple[Delivery, bytes]] = []
         for one in deliveries:
             delivery = one[0]
             if delivery.to != to:
                 to = delivery.to
                 if to not in queues:
                     queues[to] = await self._queue_of(delivery)
-                found = by_lane.setdefault(queues[to], [])
-            found.append(one)
+                together = by_lane.setdefault(queues[to], [])
+            together.append(one)
         packed = []
         for queue, found in by_lane.items():
             lane = self._own.lane(queue) if queue else self._main

@@ -75,14 +75,14 @@ class Router:
                     continue
                 if rule.archive is not None:
                     routed.archived.append((rule.archive, rule.retention_days, event))
-                _look(rule, event, ctx.now, found)
+                _collect(rule, event, ctx.now, found)
         await self._pack(ctx, found, routed)
         return routed
 
     async def fire(self, ctx: Context, rule: Rule, event: Event) -> Routed:
         """What follows from an event of a rule's own: a scheduled one."""
         routed, found = Routed(), _Found()
-        _look(rule, event, ctx.now, found)
+        _collect(rule, event, ctx.now, found)
         await self._pack(ctx, found, routed)
         return routed
 
@@ -138,8 +138,8 @@ class _Found:
     refused: list[_Refusal] = field(default_factory=list)
 
 
-def _look(rule: Rule, event: Event, now: int, found: _Found) -> None:
-    """Find what a rule's targets get of an event."""
+def _collect(rule: Rule, event: Event, now: int, found: _Found) -> None:
+    """Add what a rule's targets get of an event."""
     for target in rule.targets:
         shape, delivery = target.shape, target.delivery
         if not target.usual or event.trace is not None:
