@@ -1,6 +1,6 @@
 """`python -m bench.instructions SCENARIO...`: how many instructions the server executes for one request.
 
-Three requests are a cycle: ten messages are sent, received and deleted.
+`cycle` sends, receives and deletes ten messages by three requests; its count is that of one of them, on average.
 
 On a machine whose speed varies, clocks cannot tell whether a change saves a tenth; counts can. The server runs under
 callgrind (Debian: `apt install valgrind`), fifty times slower, and is counted in user mode between two instants.
@@ -43,7 +43,7 @@ def main() -> None:
         sys.exit("callgrind is not installed; on Debian: apt install valgrind")
     for name in wanted:
         with running("counted") as system:
-            print(f"{name:8} {counted(system, name) / 1000:8.1f} thousand", flush=True)
+            print(f"{name:11} {counted(system, name) / 1000:8.1f} thousand", flush=True)
 
 
 def counted(system: System, name: str) -> float:

@@ -122,7 +122,7 @@ async def run(
 ) -> Result:
     """Send `requests` round and round for `seconds`, after a warm-up that is not counted; or `count` of them.
 
-    A cycle is two requests, one that sends a batch and one that receives: what was received is deleted in between.
+    A cycle is three requests: one sends a batch, one receives, and one deletes what was received.
     """
     loop = asyncio.get_running_loop()
     result = Result()

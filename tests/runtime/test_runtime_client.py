@@ -65,6 +65,7 @@ def hang_up(client: Module) -> None:
 
 @given(bodies=st.lists(st.binary(max_size=300), min_size=1, max_size=4), size=st.integers(1, 400))
 def test_answers_in_pieces_are_put_together(bodies: list[bytes], size: int) -> None:
+    """Where the network cuts an answer changes nothing of it, and nothing of the next one is lost."""
     answers = ACCEPTED.join(event(body) for body in bodies)
     port, heard = serving(answers, size)
     with pytest.MonkeyPatch.context() as patch:
@@ -96,6 +97,7 @@ def test_result_that_may_be_refused_is_out_before_the_next_event(
 
 
 def test_server_that_hangs_up_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function whose environment has gone ends, and does not wait for ever."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = new_client(listener.getsockname()[1], monkeypatch)
         client["_client"]._connected()
@@ -165,6 +167,7 @@ NEXT = b"GET " + BASE + b"/next HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def test_post_is_accepted_at_once_or_together_with_the_event_that_was_asked_for() -> None:
+    """Other clients wait for the acceptance before they ask; Penstock's own reads both at once."""
     transport = Transport()
     connection = Connection(Calls())
     connection.connection_made(transport)

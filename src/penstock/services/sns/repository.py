@@ -52,7 +52,7 @@ class Routes:
     topic: Topic
     routes: tuple[Route, ...]
     filtered: bool
-    """Whether any of the routes takes but some messages."""
+    """Whether any of the routes takes some messages only."""
     epoch: int
 
 
