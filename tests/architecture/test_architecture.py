@@ -19,6 +19,8 @@ CONTAINERS = {
     "WeakKeyDictionary",
 }
 
+TESTS = sorted((Path(__file__).parents[1]).rglob("test_*.py"))
+
 each_module = pytest.mark.parametrize("module", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))
 
 
@@ -68,3 +70,11 @@ def test_queries_are_all_used() -> None:
         for line in file.read_text("utf-8").splitlines():
             if line.startswith("-- name: "):
                 assert f'"{line[9:].strip()}"' in code, f"{file.name}: {line}"
+
+
+@pytest.mark.parametrize("file", TESTS, ids=lambda path: path.name)
+def test_each_test_says_why_it_exists(file: Path) -> None:
+    """A test whose reason is not known is never removed, and never trusted."""
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name[:5] == "test_":
+            assert ast.get_docstring(node), node.name

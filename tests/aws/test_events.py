@@ -71,12 +71,14 @@ def test_a_message_for_a_fifo_queue_has_its_group(bus: Bus) -> None:
     ],
 )
 def test_a_target_that_can_never_be_called_is_refused(bus: Bus, arn: str) -> None:
+    """Whoever makes the rule hears of it, and not the log when events come."""
     told = error_of(lambda: bus.rule(ORDERS, {"Arn": arn, "RoleArn": "arn:aws:iam::1:role/r"}))
     reason = f"Parameter {arn} is not valid. Reason: Provided Arn is not in correct format."
     assert ("ValidationException", reason) == told
 
 
 def test_a_fifo_queue_without_a_group_is_refused(bus: Bus) -> None:
+    """Its messages need a group, and an event has none of its own."""
     _, arn = bus.queue("f", FifoQueue="true", ContentBasedDeduplication="true")
     reason = "Parameter(s) SqsParameters must be specified for target: t0."
     assert ("ValidationException", reason) == error_of(lambda: bus.rule(ORDERS, {"Arn": arn}))
@@ -138,6 +140,7 @@ def test_numbers_stay_what_they_are(bus: Bus) -> None:
 
 
 def test_a_pattern_that_is_too_deep(bus: Bus) -> None:
+    """Nesting beyond the interpreter's stack is the client's error, and no fault of ours."""
     deep = '{"a":' * 800 + "[1]" + "}" * 800
     code, _ = error_of(lambda: bus.events.put_rule(Name=bus.unique, EventPattern=deep[:4096]))
     assert "InvalidEventPatternException" == code
@@ -170,6 +173,7 @@ def test_rules_and_their_targets(bus: Bus) -> None:
 
 
 def test_a_disabled_rule_rests(bus: Bus) -> None:
+    """It takes no events, and those that came meanwhile are not made up for."""
     url, arn = bus.queue()
     rule = bus.rule(ORDERS, {"Arn": arn})
     where = {"Name": rule, "EventBusName": bus.name}

@@ -96,6 +96,7 @@ def test_a_call_with_parameters_of_target_and_connection(bus: Bus, endpoint: End
 
 
 def test_an_api_key_is_a_header(bus: Bus, endpoint: Endpoint) -> None:
+    """The endpoint gets the key under the name that the connection gives it."""
     bus.rule(ORDERS, {"Arn": destination(bus, endpoint.url, KEY), "RoleArn": ROLE})
     bus.put()
     bus.advance(0)
@@ -155,6 +156,7 @@ def test_a_deauthorized_connection_is_refused(bus: Bus, endpoint: Endpoint) -> N
 def test_a_token_that_does_not_say_until_when(
     bus: Bus, endpoint: Endpoint, expires_in: object
 ) -> None:
+    """Without a lifetime nobody knows when to ask again: it counts as none."""
     endpoint.tokens, endpoint.expires_in = ["one"], expires_in
     destination(bus, f"{endpoint.url}/hook", oauth(endpoint))
     bus.advance(2)
@@ -205,6 +207,7 @@ def test_whoever_waited_too_long_takes_no_turn(bus: Bus, endpoint: Endpoint) -> 
 
 
 def test_a_higher_rate_helps_those_who_wait(bus: Bus, endpoint: Endpoint) -> None:
+    """They go on by the new rate, and not by the one that they began to wait at."""
     arn = destination(bus, endpoint.url, KEY, InvocationRateLimitPerSecond=1)
     bus.rule(ORDERS, {"Arn": arn, "RoleArn": ROLE})
     entry = {"Source": "shop", "DetailType": "order", "EventBusName": bus.name}
@@ -263,6 +266,7 @@ def test_secrets_are_not_shown(bus: Bus, endpoint: Endpoint) -> None:
 
 
 def test_a_destination_that_is_gone_leaves_a_dead_letter(bus: Bus, endpoint: Endpoint) -> None:
+    """What can never arrive is told at once, and not tried for a day."""
     arn = destination(bus, endpoint.url, KEY)
     letters, dead = bus.queue("dead")
     bus.rule(ORDERS, {"Arn": arn, "RoleArn": ROLE, "DeadLetterConfig": {"Arn": dead}})

@@ -131,6 +131,7 @@ def test_a_rate_fires_from_one_period_on(bus: Bus) -> None:
 
 
 def test_a_cron_fires_at_its_times(bus: Bus) -> None:
+    """At each of them once, and at no other."""
     _, url = schedule(bus, "cron(0/15 * * * ? *)")
 
     bus.advance(3600)
@@ -145,6 +146,7 @@ def test_a_cron_fires_at_its_times(bus: Bus) -> None:
     ["rate(10 seconds)", "rate(1 minutes)", "cron(0 1 * * * *)", "at(2030-01-01T00:00:00)", "x"],
 )
 def test_schedules_that_are_none(bus: Bus, expression: str) -> None:
+    """What a rule cannot go by is refused when it is put."""
     with pytest.raises(ClientError, match="Parameter ScheduleExpression is not valid"):
         bus.events.put_rule(Name=bus.unique, ScheduleExpression=expression)
 
@@ -241,6 +243,7 @@ def test_an_archive_whose_bus_is_gone_takes_nothing(bus: Bus) -> None:
 
 
 def test_an_archive_keeps_events_for_its_days(bus: Bus) -> None:
+    """Older ones no longer count."""
     name = archive(bus, RetentionDays=1).rsplit("/", 1)[1]
     bus.put()
     bus.advance(86_399)

@@ -87,6 +87,7 @@ def types(found: list[Any]) -> list[str]:
 
 @pytest.mark.parametrize("family", ["python", "nodejs"])
 def test_json(aws: Aws, create: Callable[..., str], family: str) -> None:
+    """Tools read these documents: members, levels and ids are those of AWS."""
     name = create(runtime_of(family), LogFormat="JSON")
     aws("lambda").invoke(FunctionName=name)
     found = documents(logged(aws, name, 5))
@@ -107,6 +108,7 @@ def test_json(aws: Aws, create: Callable[..., str], family: str) -> None:
 
 @pytest.mark.parametrize("family", ["python", "nodejs"])
 def test_levels(aws: Aws, create: Callable[..., str], family: str) -> None:
+    """The most detailed levels show every phase of an event, and the function's own details."""
     levels = {"ApplicationLogLevel": "DEBUG", "SystemLogLevel": "DEBUG"}
     name = create(runtime_of(family), LogFormat="JSON", **levels)
     aws("lambda").invoke(FunctionName=name, Payload='{"fail": 1}')
@@ -121,6 +123,7 @@ def test_levels(aws: Aws, create: Callable[..., str], family: str) -> None:
 
 
 def test_least_of_all(aws: Aws, create: Callable[..., str]) -> None:
+    """The least detailed levels leave nothing but what was printed."""
     name = create(OWN, LogFormat="JSON", ApplicationLogLevel="FATAL", SystemLogLevel="WARN")
     answer = aws("lambda").invoke(FunctionName=name, LogType="Tail")
     assert 200 == answer["StatusCode"]

@@ -110,6 +110,7 @@ def test_a_pipe_as_it_was_created(application: Application, pipes: Any) -> None:
 def test_what_is_no_pipe(
     application: Application, pipes: Any, changes: dict[str, Any], message: str
 ) -> None:
+    """A pipe that could not work is refused with what is wrong with it."""
     _, source = application.queue()
     given = {"Name": "none", "Source": source, "Target": source, "RoleArn": ROLE, **changes}
     with pytest.raises(ClientError, match=message):
@@ -176,6 +177,7 @@ def test_enrichment_by_a_function(application: Application, pipes: Any) -> None:
 def test_an_enrichment_that_gives_nothing_ends_the_batch(
     application: Application, pipes: Any
 ) -> None:
+    """There is nothing to hand over, so the batch is done with."""
     url, source = application.queue("source")
     told, target = application.queue("told")
     pipes.create_pipe(
@@ -440,6 +442,7 @@ def test_more_events_than_a_target_takes(
 def test_an_api_destination_as_enrichment(
     application: Application, pipes: Any, connect: Callable[..., Any], endpoint: Endpoint
 ) -> None:
+    """What the endpoint answers to an event takes its place."""
     url, source = application.queue("source")
     told, target = application.queue("told")
     pipes.create_pipe(
@@ -459,6 +462,7 @@ def test_an_api_destination_as_enrichment(
 def test_a_stage_of_api_gateway_as_enrichment(
     application: Application, pipes: Any, connect: Callable[..., Any]
 ) -> None:
+    """What the stage answers to an event takes its place."""
     url, source = application.queue("source")
     told, target = application.queue("told")
     stage = stage_that_says(application, connect, '{"by": "mock"}')
@@ -477,6 +481,7 @@ def test_a_stage_of_api_gateway_as_enrichment(
 def test_a_pipe_of_a_template(
     application: Application, pipes: Any, connect: Callable[..., Any]
 ) -> None:
+    """CloudFormation makes, changes and removes it with all its settings."""
     stacks = connect(application.endpoint, "cloudformation")
     application.steer("clock", {"resume": True})
     template = {

@@ -597,6 +597,7 @@ def test_delete_markers_are_told(aws: Callable[..., Any], bucket: str) -> None:
 
 
 def test_numbers_that_are_none(endpoint: str, bucket: str) -> None:
+    """They are refused by name; an empty one is as if it had not been given."""
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"{endpoint}/{bucket}?max-keys=many")
     text = refused.value.read().decode()
@@ -619,6 +620,7 @@ def test_numbers_that_are_none(endpoint: str, bucket: str) -> None:
 def test_pages_of_negative_length(
     aws: Callable[..., Any], bucket: str, operation: str, argument: str, name: str
 ) -> None:
+    """A page has no fewer keys than none."""
     with pytest.raises(ClientError) as refused:
         getattr(aws("s3"), operation)(Bucket=bucket, **{argument: -1})
     error = refused.value.response["Error"]
@@ -631,5 +633,6 @@ def test_pages_of_negative_length(
 
 
 def test_tags_that_are_not_encoded(aws: Callable[..., Any], bucket: str) -> None:
+    """A comma does not part tags: two of them must not become one with a strange value."""
     told = code(aws("s3").put_object, Bucket=bucket, Key="k", Tagging="a=1,b=2")
     assert "InvalidArgument" == told

@@ -66,6 +66,7 @@ def code(error: pytest.ExceptionInfo[ClientError]) -> tuple[str, str]:
 
 
 def test_rules_come_and_go(site: Site) -> None:
+    """They are told as they were set, and are missing by name when there are none."""
     name = {"Bucket": site.bucket}
     site.s3.delete_bucket_cors(**name)
     with pytest.raises(ClientError) as missing:
@@ -108,12 +109,14 @@ def test_rules_come_and_go(site: Site) -> None:
     ],
 )
 def test_rules_that_cannot_be(site: Site, change: dict[str, Any], told: str) -> None:
+    """Each is refused with AWS's reason."""
     with pytest.raises(ClientError) as refused:
         site.allow({"AllowedOrigins": ["*"], "AllowedMethods": ["GET"], **change})
     assert ("InvalidRequest", told) == code(refused)
 
 
 def test_too_few_and_too_many_rules(site: Site) -> None:
+    """A configuration has one to a hundred."""
     with pytest.raises(ClientError) as none:
         site.allow()
     with pytest.raises(ClientError) as many:
@@ -122,6 +125,7 @@ def test_too_few_and_too_many_rules(site: Site) -> None:
 
 
 def test_preflights_without_rules(site: Site) -> None:
+    """They say why not; the request itself is answered, only unmarked."""
     status, told, text = site.ask("OPTIONS")
     assert (400, {}) == (status, told)
     assert {
@@ -140,6 +144,7 @@ def test_preflights_without_rules(site: Site) -> None:
 
 
 def test_the_first_rule_that_fits_answers(site: Site) -> None:
+    """By origin, method and header fields together; later rules add nothing to it."""
     site.allow(
         {"AllowedOrigins": ["http://*.example"], "AllowedMethods": ["GET"]},
         {
@@ -190,6 +195,7 @@ def test_the_first_rule_that_fits_answers(site: Site) -> None:
     ],
 )
 def test_what_no_rule_fits_is_told_nothing(site: Site, fields: dict[str, str]) -> None:
+    """The page may not read the answer, so nothing in it allows that."""
     site.allow(
         {"AllowedOrigins": [PAGE], "AllowedMethods": ["GET"], "AllowedHeaders": ["x-amz-acl"]}
     )
@@ -204,6 +210,7 @@ def test_what_no_rule_fits_is_told_nothing(site: Site, fields: dict[str, str]) -
 
 
 def test_forms_are_answered_to_pages(site: Site) -> None:
+    """A page that sends a form reads the answer if a rule lets it."""
     site.allow({"AllowedOrigins": ["*"], "AllowedMethods": ["POST"]})
     form = site.s3.generate_presigned_post(site.bucket, "f")
     _, headers, _ = post(form, b"text", {"Origin": PAGE})

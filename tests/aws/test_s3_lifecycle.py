@@ -156,5 +156,6 @@ def test_uploads_that_are_never_completed(told: Told, frozen: Server) -> None:
     ],
 )
 def test_rules_that_cannot_be(told: Told, rule: dict[str, Any], code: str) -> None:
+    """A rule that would do nothing, or that is not built, is refused when it is set."""
     with pytest.raises(ClientError, match=code):
         rules(told, rule)

@@ -48,6 +48,7 @@ def only(error: dict[str, str], *names: str) -> list[str]:
 
 
 def test_parts_that_do_not_fit(s3: Any, unique: str) -> None:
+    """A completion says which part is to blame, and leaves the upload as it was."""
     upload = Upload(s3, unique)
     first, second = ({**upload.part(number)} for number in (1, 2))
     bare = [{name: part[name] for name in ("PartNumber", "ETag")} for part in (first, second)]
@@ -85,6 +86,7 @@ def test_checksums_of_parts_are_listed(s3: Any, unique: str) -> None:
 
 
 def test_uploads_without_an_algorithm_list_no_checksums(s3: Any, unique: str) -> None:
+    """What a part's own checksum was is no part of such an upload."""
     upload = Upload(s3, unique)
     part = upload.part(ChecksumAlgorithm="CRC32C")
     (listed,) = s3.list_parts(**upload.name)["Parts"]
@@ -124,6 +126,7 @@ def test_pages_of_uploads(s3: Any, unique: str) -> None:
 
 
 def test_digests_that_are_none(s3: Any, unique: str) -> None:
+    """What cannot be a digest is refused as such, and so are two checksums of one body."""
     name = {"Bucket": unique, "Key": "k", "Body": b"abc"}
     assert "InvalidDigest" == told(s3.put_object, **name, ContentMD5="MTIz")["Code"]
     assert "InvalidDigest" == told(s3.put_object, **name, ContentMD5="é")["Code"]
@@ -132,6 +135,7 @@ def test_digests_that_are_none(s3: Any, unique: str) -> None:
 
 
 def test_delete_markers_have_no_tags(s3: Any, unique: str) -> None:
+    """There is no object whose tags could be meant."""
     s3.put_bucket_versioning(Bucket=unique, VersioningConfiguration={"Status": "Enabled"})
     name = {"Bucket": unique, "Key": "k"}
     s3.put_object(**name)
@@ -145,6 +149,7 @@ def test_delete_markers_have_no_tags(s3: Any, unique: str) -> None:
 
 
 def test_conditions_and_versions_that_cannot_be(s3: Any, unique: str) -> None:
+    """What contradicts itself, or can be no version, is refused; a date in the future is no condition."""
     name = {"Bucket": unique, "Key": "k"}
     s3.put_object(**name)
     both = told(s3.put_object, **name, IfMatch="x", IfNoneMatch="*")
@@ -172,6 +177,7 @@ def test_markers_and_tokens(s3: Any, unique: str) -> None:
 
 
 def test_settings_that_cannot_be(s3: Any, unique: str) -> None:
+    """Settings that AWS would refuse are not stored."""
     name = {"Bucket": unique}
     block = s3.get_public_access_block(**name)["PublicAccessBlockConfiguration"]
     assert {True} == set(block.values())
@@ -208,6 +214,7 @@ def test_copies_of_uploads_are_of_one_piece(s3: Any, unique: str) -> None:
 
 
 def test_ranges_of_all_bytes_have_checksums(s3: Any, unique: str) -> None:
+    """The checksum of the whole says nothing of a part."""
     name = {"Bucket": unique, "Key": "k"}
     s3.put_object(**name, Body=b"abc", ChecksumAlgorithm="CRC32")
     for text, there in (("bytes=0-9", True), ("bytes=-9", True), ("bytes=0-1", False)):

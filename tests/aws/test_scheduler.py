@@ -111,6 +111,7 @@ def test_a_schedule_as_it_was_created(aws: Callable[..., Any], unique: str) -> N
 def test_what_is_no_schedule(
     aws: Callable[..., Any], changes: dict[str, Any], message: str
 ) -> None:
+    """Each is refused with what is wrong with it."""
     given = {
         "Name": "none",
         "ScheduleExpression": "rate(1 minute)",
@@ -125,6 +126,7 @@ def test_what_is_no_schedule(
 
 
 def test_targets_that_are_not_built_are_refused_by_name(aws: Callable[..., Any]) -> None:
+    """A schedule that would reach nobody is not accepted."""
     with pytest.raises(ClientError, match="schedules for the service states"):
         aws("scheduler").create_schedule(
             Name="none",
@@ -135,6 +137,7 @@ def test_targets_that_are_not_built_are_refused_by_name(aws: Callable[..., Any])
 
 
 def test_a_client_token_makes_a_repetition_harmless(aws: Callable[..., Any], unique: str) -> None:
+    """Whoever did not hear the answer asks again; anybody else meets a conflict."""
     scheduler = aws("scheduler")
     given = {
         "Name": unique,
@@ -253,6 +256,7 @@ def test_one_time_that_has_passed(clock: Clock, unique: str) -> None:
 
 
 def test_one_time_has_neither_start_nor_end(clock: Clock, unique: str) -> None:
+    """They bound what recurs."""
     url, arn = clock.queue(unique)
     due = clock.now + timedelta(hours=1)
     clock.scheduler.create_schedule(
@@ -344,6 +348,7 @@ def test_an_update_keeps_what_is_due_within_its_window(clock: Clock, unique: str
 
 
 def test_an_update_makes_what_was_due_void(clock: Clock, unique: str) -> None:
+    """What was put for the old schedule must not fire beside the new one."""
     url, arn = clock.queue(unique)
     given: dict[str, Any] = {"Name": unique, "FlexibleTimeWindow": OFF}
     hour = (clock.now + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%S")

@@ -46,6 +46,7 @@ def transformed(template: str, event: Any = EVENT, paths: dict[str, str] = PATHS
     ],
 )
 def test_recorded(template: str, expected: str) -> None:
+    """What AWS made of such templates."""
     assert expected == transformed(template)
 
 
@@ -54,6 +55,7 @@ def test_recorded(template: str, expected: str) -> None:
     ["<one> single list item", '{"payload": "<payload>"}', '{"l": "<one>"}', "{", "id is <id>"],
 )
 def test_what_does_not_become_json_is_not_delivered(template: str) -> None:
+    """A target is never given half a document."""
     with pytest.raises(TransformError):
         transformed(template)
 
@@ -80,5 +82,6 @@ def test_a_value_in_a_document_stays_what_it_is(value: Any) -> None:
 
 @given(st.text())
 def test_a_text_in_a_string_stays_in_it(text: str) -> None:
+    """Quotes and line breaks of an event cannot end the string that they stand in."""
     made = transformed('{"v": "is <v>."}', {"v": text}, {"v": "$.v"})
     assert {"v": f"is {text}."} == json.loads(made)

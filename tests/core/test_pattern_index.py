@@ -32,6 +32,7 @@ EVENT = st.dictionaries(st.sampled_from("xyz"), SCALAR | st.lists(SCALAR, max_si
 
 @given(st.lists(PATTERN, max_size=6), EVENT)
 def test_finds_what_trying_all_finds(sources: list[Any], event: dict[str, Any]) -> None:
+    """An index may only save work."""
     compiled = []
     for source in sources:
         try:

@@ -33,23 +33,28 @@ def applied(template: str, event: Any = EVENT) -> str:
     ],
 )  # fmt: skip
 def test_variables(template: str, expected: Any) -> None:
+    """Values go into documents as what they are, and into strings as text."""
     assert expected == json.loads(applied(template))
 
 
 def test_text_is_text() -> None:
+    """A template need not be a document."""
     assert applied("Hello, sender") == "Hello, sender"
 
 
 def test_body_that_is_no_json_is_a_string() -> None:
+    """A queue's messages may be any text."""
     assert applied("<$.body>", {"body": "plain"}) == '"plain"'
 
 
 def test_unknown_names_are_refused() -> None:
+    """Found when the pipe is made, not when a message comes."""
     with pytest.raises(KeyError):
         compile_pipe_template("<aws.pipes.nonsense>")
 
 
 def test_parameters_may_be_paths() -> None:
+    """A target's group or key may come from the event; what is not there is empty."""
     assert resolved("$.body.n", EVENT) == "5"
     assert resolved("$.body.order.id", EVENT) == 'a"b'
     assert resolved("constant", EVENT) == "constant"

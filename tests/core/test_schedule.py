@@ -56,6 +56,7 @@ def test_next(expression: str, after: str, expected: list[str]) -> None:
 
 
 def test_a_schedule_ends() -> None:
+    """What lies in the past alone has no next time."""
     assert [] == following("at(2026-01-01T00:00:00)", "2026-01-01T00:00:00")
     assert [] == following("cron(0 0 1 1 ? 2020)", "2026-01-01T00:00:00")
 
@@ -73,6 +74,7 @@ def test_a_time_that_the_clocks_show_twice_runs_once() -> None:
 
 
 def test_at_is_in_its_zone() -> None:
+    """Midnight in Berlin is not midnight in UTC."""
     expected = ["2026-06-30T22:00:00"]
     assert expected == following("at(2026-07-01T00:00:00)", "2026-01-01T00:00:00", "Europe/Berlin")
 
@@ -106,15 +108,18 @@ def test_at_is_in_its_zone() -> None:
     ],
 )
 def test_what_is_none(expression: str) -> None:
+    """What EventBridge refuses, however near it comes."""
     with pytest.raises(ScheduleError):
         parse_schedule(expression)
 
 
 def test_scheduler_is_not_strict_about_units() -> None:
+    """EventBridge Scheduler takes a plural of one, unlike rules."""
     assert 60_000 == parse_schedule("rate(1 minutes)", strict_units=False).next_after(0, 0)
 
 
 def test_unknown_zones() -> None:
+    """A zone is a name from the database, and never a path."""
     for zone in ("Mars/Olympus", "../etc/passwd", ""):
         with pytest.raises(ScheduleError):
             parse_schedule("cron(0 1 * * ? *)", zone=zone)

@@ -47,9 +47,11 @@ def answered(*pieces: bytes) -> OutboundAnswer:
 
 
 def test_an_answer_is_read_to_its_end() -> None:
+    """It may come in several pieces."""
     assert answered(b'{"access_t', b'oken": 1}').body == b'{"access_token": 1}'
 
 
 def test_an_answer_without_end_is_not_read() -> None:
+    """An endpoint must not fill the memory."""
     with pytest.raises(AwsError, match="too long"):
         answered(*[b"x" * 300_000] * 4)

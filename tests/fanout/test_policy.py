@@ -37,15 +37,18 @@ def message(tries: int, **more: Any) -> Leased:
 
 
 def test_what_was_taken_is_settled() -> None:
+    """A delivery that arrived is not made again."""
     assert Settle() == policy().decide(message(1), Delivered(), BEGAN)
 
 
 def test_failures_and_throttles_are_tried_again_by_the_schedule() -> None:
+    """How often it was tried tells how long to wait."""
     assert Retry(BEGAN + 2_000) == policy().decide(message(2), Failed(b"down", 503), BEGAN)
     assert Retry(BEGAN + 4_000) == policy().decide(message(3), Throttled("later"), BEGAN)
 
 
 def test_a_dead_letter_tells_which_limit_was_reached() -> None:
+    """Whoever reads it knows whether tries or time ran out."""
     told = policy()
     failed = Failed(b"down", 503, kind="ServiceUnavailable")
     last = message(4, letters_to=LETTERS)
@@ -67,6 +70,7 @@ def test_a_final_refusal_is_not_tried_again() -> None:
 
 
 def test_a_letter_for_a_queue_that_is_gone_is_lost() -> None:
+    """It is dropped with its reason, and not tried for ever."""
     failed = Failed(b"no", 403, kind="AccessDenied", final=True)
     decision = policy(exists=False).decide(message(1, letters_to=LETTERS), failed, BEGAN)
     assert Drop(f"{RULE} to {TARGET}: AccessDenied: no") == decision

@@ -116,6 +116,7 @@ def test_a_lane_goes_on_while_anything_waits() -> None:
 
 
 def test_a_lane_runs_for_what_was_packed_before_its_destination_went() -> None:
+    """A message in a lane that nobody runs would never become a dead letter."""
 
     async def scene() -> None:
         async with stage() as given:

@@ -20,6 +20,7 @@ from penstock.services.s3.metadata import field, kept, told, written
     ],
 )
 def test_recorded(came: str, goes: str) -> None:
+    """What AWS answers to metadata in and beyond ASCII."""
     assert goes == told(kept(came))
 
 
@@ -33,4 +34,5 @@ def test_what_is_told_is_ascii_and_read_again(value: str) -> None:
 
 
 def test_other_fields_have_spaces() -> None:
+    """Header fields that are no metadata lose what Latin-1 does not have."""
     assert "non-ascii_ _é_" == field("non-ascii_—_é_")

@@ -51,6 +51,7 @@ def content(example, sizes, change=lambda body: body):
 @BOTH
 @given(sizes=st.lists(st.integers(1, 70_000), min_size=1, max_size=5))
 def test_content_wherever_it_is_cut(example, sizes):
+    """Where the network cuts a body changes nothing of it."""
     found, trailers = content(example, [*sizes, 9_000])
     assert b"a" * 66_560 == found
     if example is TRAILER:
