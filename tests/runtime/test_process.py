@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from penstock.runtime.line import AT_ONCE
 from penstock.runtime.process import IDLE_MS
 from tests.runtime.bench import OWN_RUNTIME, Bench, Scenario, why_no_sandbox
 from tests.runtime.bench import play as play_on
@@ -50,6 +51,21 @@ def test_concurrent_events_get_environments_of_their_own(play: Play) -> None:
         assert len({json.loads(result.payload)["process"] for result in results}) == 3
 
     play(scenario)
+
+
+def test_a_burst_of_short_events_takes_turns_from_the_start(tmp_path: Path) -> None:
+    """Also those who come before the first process of the runtime is up: not each of them needs its own."""
+
+    async def scenario(bench: Bench) -> None:
+        burst = [asyncio.ensure_future(bench.run({})) for _ in range(80)]
+        while not bench.runtime._all:
+            await asyncio.sleep(0)
+        for _ in range(80):
+            await asyncio.sleep(0)
+        assert len(bench.runtime._all) == AT_ONCE
+        await asyncio.gather(*burst)
+
+    play_on(tmp_path, scenario)
 
 
 def test_environment_variables(play: Play) -> None:

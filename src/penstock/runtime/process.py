@@ -82,7 +82,7 @@ class ProcessRuntime:
     async def invoke(self, spec: FunctionSpec, invocation: Invocation) -> InvocationResult:
         """Run one event in a warm or new environment. The caller holds a concurrency permit."""
         while True:
-            environment = self._take(spec.key) or await self._next_free(spec.key)
+            environment = self._take(spec.key) or await self._next_free(spec)
             if environment is None:
                 environment = await self._create(spec)
             self._busy[environment] = None
@@ -155,8 +155,12 @@ class ProcessRuntime:
             self._end(environment)
         return None
 
-    async def _next_free(self, key: str) -> Environment | None:
+    async def _next_free(self, spec: FunctionSpec) -> Environment | None:
         """One that another event has done with, where there are enough of them; None if there shall be one more."""
+        key = spec.key
+        if self._open:
+            # Environments are counted from here on, so whoever comes before there can be any waits.
+            await self._launcher.parent(spec.runtime)
         if self._count[key] < AT_ONCE:
             return None
         line = self._lines.get(key)
