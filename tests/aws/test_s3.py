@@ -408,6 +408,8 @@ def test_parts_are_listed_in_pages(aws: Callable[..., Any], bucket: str) -> None
         s3.upload_part(**name, PartNumber=number, Body=b"x")
     pages = s3.get_paginator("list_parts").paginate(**name, PaginationConfig={"PageSize": 1})
     assert [1, 2, 5] == [part["PartNumber"] for page in pages for part in page["Parts"]]
+    none = s3.list_parts(**name, MaxParts=0)
+    assert (False, []) == (none["IsTruncated"], none.get("Parts", []))
 
 
 @pytest.mark.parametrize("algorithm", ["XXHASH64", "XXHASH3", "XXHASH128", "MD5", "SHA512"])

@@ -403,6 +403,16 @@ async def test_expire_in_a_group(store: Store) -> None:
     assert ["c"] == await take(store, now=60, until=90)
 
 
+async def test_groups_that_go_on_keep_their_order(store: Store) -> None:
+    """Of groups whose first messages expire together the one that sent first goes first."""
+    names = [f"g{n}" for n in range(20)]
+    await store.queue.put("q", [message(f"old-{name}", group=name) for name in names], 0)
+    await store.queue.put("q", [message(name, group=name, visible_at=50) for name in names], 50)
+
+    assert 20 == await store.queue.expire("q", 40, 100)
+    assert names == await take(store, limit=20, now=60, until=90)
+
+
 async def test_extend_whatever_the_lease(store: Store) -> None:
     """Where it is not strict, an old lease decides as well, also after its end."""
     await store.queue.put("q", [message("a")], 0)

@@ -145,6 +145,15 @@ def test_every_violation_is_told_once(data: st.DataObject, shape: dict[str, Any]
         assert f"failed to satisfy constraint: {text}" in each
 
 
+def test_null_among_the_values_that_are_told() -> None:
+    """A list that is refused may hold nulls."""
+    model, top = model_of({"type": "list", "max": 1, "member": {"type": "string"}})
+    validate = compile_validator(model, model.shape({"shape": top}), Profile())
+    assert validate is not None
+    with pytest.raises(AwsError, match=r"Value '\[null, a\]' at 'top' failed"):
+        validate({"Top": [None, "a"]})
+
+
 @given(text=st.text("aZ09 _.:/=+-@é中\u2028!\n", max_size=6))
 def test_classes_of_unicode(text: str) -> None:
     """Tags may be in any script; what no script writes is refused."""

@@ -80,16 +80,16 @@ def java_text(value: Any, model: Model, shape: Shape) -> str:
     match shape.kind:
         case "structure" if not shape.get("document"):
             fields = ", ".join(
-                f"{_lower(name)}={_java_member(value.get(name), model, member)}"
+                f"{_lower(name)}={_java_or_null(value.get(name), model, member)}"
                 for name, member in model.members(shape)
             )
             return f"{shape.name}({fields})"
         case "list":
             element = model.element(shape)
-            return f"[{', '.join(java_text(item, model, element) for item in value)}]"
+            return f"[{', '.join(_java_or_null(item, model, element) for item in value)}]"
         case "map":
             inner = model.value(shape)
-            pairs = (f"{key}={java_text(item, model, inner)}" for key, item in value.items())
+            pairs = (f"{key}={_java_or_null(item, model, inner)}" for key, item in value.items())
             return f"{{{', '.join(pairs)}}}"
         case "boolean":
             return "true" if value else "false"
@@ -100,7 +100,7 @@ def java_text(value: Any, model: Model, shape: Shape) -> str:
             return repr(float(value)) if kind in ("double", "float") else str(value)
 
 
-def _java_member(value: Any, model: Model, shape: Shape) -> str:
+def _java_or_null(value: Any, model: Model, shape: Shape) -> str:
     return "null" if value is None else java_text(value, model, shape)
 
 

@@ -210,7 +210,7 @@ class Multipart:
             "PartNumberMarker": after,
             "NextPartNumberMarker": page[-1]["number"] if page else 0,
             "MaxParts": limit,
-            "IsTruncated": len(parts) > limit,
+            "IsTruncated": 0 < limit < len(parts),
             "Parts": [_part(part, upload["algorithm"]) for part in page],
             "StorageClass": upload["storage_class"],
             "Initiator": _initiator(ctx),

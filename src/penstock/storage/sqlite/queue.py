@@ -465,7 +465,7 @@ class SqliteQueue:
         with self._db.atomic():
             rows = self._db.write(self._sql["expire_messages"], (queue, before, limit))
             self._count_gone(queue, len(rows))
-            for group in {row[0] for row in rows} - {None}:
+            for group in dict.fromkeys(row[0] for row in rows if row[0] is not None):
                 self._place_group(queue, group)
         return len(rows)
 
