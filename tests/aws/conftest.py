@@ -1,5 +1,7 @@
 """Fixtures of black-box tests that several files share."""
 
+import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -7,6 +9,23 @@ import pytest
 
 from tests.aws.lambda_application import Application
 from tests.conftest import Server
+from tests.trust import TRUST
+
+Aws = Callable[..., Any]
+
+
+@pytest.fixture
+def functions(aws: Aws) -> Any:
+    return aws("lambda")
+
+
+@pytest.fixture(scope="module")
+def role(aws: Aws) -> str:
+    """A role that functions may be run as."""
+    created = aws("iam").create_role(
+        RoleName=f"functions-{time.time_ns()}", AssumeRolePolicyDocument=json.dumps(TRUST)
+    )
+    return str(created["Role"]["Arn"])
 
 
 @pytest.fixture(scope="session")

@@ -16,17 +16,7 @@ from penstock.services.iam import iam_service
 from penstock.services.ssm import ssm_service
 from penstock.storage.sqlite import SqliteStore
 from tests.aws.direct import s3_over
-
-TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {
-            "Effect": "Allow",
-            "Principal": {"Service": "lambda.amazonaws.com"},
-            "Action": "sts:AssumeRole",
-        }
-    ],
-}
+from tests.trust import TRUST
 
 
 class Cloud:

@@ -18,20 +18,11 @@ from penstock.config import Config
 from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
 from penstock.services.cloudformation import resources as rows
+from tests.trust import TRUST
 
 ALLOW = {
     "Version": "2012-10-17",
     "Statement": [{"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}],
-}
-TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {
-            "Effect": "Allow",
-            "Principal": {"Service": "lambda.amazonaws.com"},
-            "Action": "sts:AssumeRole",
-        }
-    ],
 }
 DEFINITION = {
     "swagger": "2.0",

@@ -19,16 +19,6 @@ RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 OTHER_ARCHITECTURE = "arm64" if platform.machine() == "x86_64" else "x86_64"
 NO_LAYER = "arn:aws:lambda:us-east-1:000000000000:layer:no-such-layer:1"
 NO_QUEUE = "arn:aws:sqs:us-east-1:000000000000:no-such-queue"
-TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {
-            "Effect": "Allow",
-            "Principal": {"Service": "lambda.amazonaws.com"},
-            "Action": "sts:AssumeRole",
-        }
-    ],
-}
 CODE = """
 import json, os, time
 import boto3
@@ -52,20 +42,6 @@ def zipped(code: str) -> bytes:
     with zipfile.ZipFile(data, "w") as archive:
         archive.writestr("app.py", code)
     return data.getvalue()
-
-
-@pytest.fixture
-def functions(aws: Aws) -> Any:
-    return aws("lambda")
-
-
-@pytest.fixture(scope="module")
-def role(aws: Aws) -> str:
-    """A role that functions may be run as."""
-    created = aws("iam").create_role(
-        RoleName=f"functions-{time.time_ns()}", AssumeRolePolicyDocument=json.dumps(TRUST)
-    )
-    return str(created["Role"]["Arn"])
 
 
 @pytest.fixture

@@ -17,20 +17,12 @@ from urllib.error import HTTPError
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.trust import TRUST
+
 Aws = Callable[..., Any]
 Create = Callable[..., str]
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 ACCOUNT = "000000000000"
-TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {
-            "Effect": "Allow",
-            "Principal": {"Service": "lambda.amazonaws.com"},
-            "Action": "sts:AssumeRole",
-        }
-    ],
-}
 CODE = """
 import os, time
 
@@ -51,20 +43,6 @@ def zipped(**files: str) -> bytes:
         for name, text in files.items():
             archive.writestr(zipfile.ZipInfo(f"{name.replace('__', '/')}.py"), text)
     return data.getvalue()
-
-
-@pytest.fixture
-def functions(aws: Aws) -> Any:
-    return aws("lambda")
-
-
-@pytest.fixture(scope="module")
-def role(aws: Aws) -> str:
-    """A role that functions may be run as."""
-    created = aws("iam").create_role(
-        RoleName=f"functions-{time.time_ns()}", AssumeRolePolicyDocument=json.dumps(TRUST)
-    )
-    return str(created["Role"]["Arn"])
 
 
 @pytest.fixture

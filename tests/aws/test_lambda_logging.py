@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.aws.test_lambda_runtimes import OWN, TRUST, installed_node
+from tests.aws.test_lambda_runtimes import OWN, installed_node
 
 Aws = Callable[..., Any]
 PYTHON = """
@@ -39,19 +39,18 @@ def runtime_of(family: str) -> str:
 
 
 @pytest.fixture
-def create(aws: Aws, unique: str) -> Iterator[Callable[..., str]]:
+def create(aws: Aws, role: str, unique: str) -> Iterator[Callable[..., str]]:
     """Create a function that logs; it is deleted in the end."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
         archive.writestr("index.py", PYTHON)
         archive.writestr("index.mjs", NODE)
-    role = aws("iam").create_role(RoleName=unique, AssumeRolePolicyDocument=json.dumps(TRUST))
 
     def new(runtime: str, **logging: str) -> str:
         aws("lambda").create_function(
             FunctionName=unique,
             Runtime=runtime,
-            Role=role["Role"]["Arn"],
+            Role=role,
             Handler="index.handler",
             Code={"ZipFile": data.getvalue()},
             LoggingConfig=logging,

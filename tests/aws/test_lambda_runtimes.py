@@ -6,7 +6,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,16 +19,6 @@ from penstock.cli.watch import Watch
 
 Aws = Callable[..., Any]
 OWN = f"python{sys.version_info.major}.{sys.version_info.minor}"
-TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {
-            "Effect": "Allow",
-            "Principal": {"Service": "lambda.amazonaws.com"},
-            "Action": "sts:AssumeRole",
-        }
-    ],
-}
 NODE = """
 import { setTimeout as sleep } from "node:timers/promises";
 export const handler = async (event, context) => {
@@ -58,15 +47,6 @@ def zipped(files: dict[str, str], mode: int = 0o644) -> bytes:
             entry.external_attr = (stat.S_IFREG | mode) << 16
             archive.writestr(entry, text)
     return data.getvalue()
-
-
-@pytest.fixture(scope="module")
-def role(aws: Aws) -> str:
-    """A role that functions may be run as."""
-    created = aws("iam").create_role(
-        RoleName=f"runtimes-{time.time_ns()}", AssumeRolePolicyDocument=json.dumps(TRUST)
-    )
-    return str(created["Role"]["Arn"])
 
 
 @pytest.fixture

@@ -11,18 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.trust import TRUST
+
 Aws = Callable[..., Any]
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
-TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {
-            "Effect": "Allow",
-            "Principal": {"Service": "lambda.amazonaws.com"},
-            "Action": "sts:AssumeRole",
-        }
-    ],
-}
 
 
 def make_function(client: Aws, name: str, source: str, **settings: Any) -> Any:
