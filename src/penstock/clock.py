@@ -66,6 +66,7 @@ class SteeredClock:
         """The present instant."""
         if self._frozen_at is not None:
             return self._frozen_at
+        # The machine's clock, without a call: every request asks.
         return time.time_ns() // 1_000_000 + self._ahead
 
     async def sleep_until(self, at: int) -> None:

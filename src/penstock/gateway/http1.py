@@ -237,6 +237,7 @@ class HttpConnection(asyncio.Protocol):
         fields = self._fields = fields_of(self._lines)
         if "host" not in fields and self._parser.get_http_version() == "1.1":
             self._refuse(BAD)
+        # Nearly no header repeats a field or codes its body: those that do are looked at.
         if (fields.__class__ is not dict or "transfer-encoding" in fields) and is_ambiguous(fields):
             self._refuse(BAD)
         length = fields.get("content-length")

@@ -222,9 +222,9 @@ class SqliteQueue:
             fit = []
             for row in rows:
                 message = leased_of(row, row[2] + 1, now)
-                if (row[3] >= terms.oldest and row[2] < most) or not self._unfit(
-                    queue, message, terms, now
-                ):
+                # Nearly every message is fit, and is seen to be without a call.
+                seen_fit = message.sent_at >= terms.oldest and message.leases <= most
+                if seen_fit or not self._unfit(queue, message, terms, now):
                     fit.append(message)
             keys = [message.sequence for message in fit]
             self._db.write_in(self._lease_sql, (terms.until, now), keys)
