@@ -272,8 +272,10 @@ def test_zygote_death_is_survived(play: Play) -> None:
         spawner = (await bench.launcher.parent(OWN_RUNTIME)).spawner
         assert spawner._process is not None
         spawner._process.kill()
-        spawner._process.wait()
-        await asyncio.sleep(0.05)
+        (environment,) = bench.runtime._all
+        async with asyncio.timeout(10):
+            while not environment._down:
+                await asyncio.sleep(0)
         assert None is (await bench.run({})).error
 
     play(scenario)

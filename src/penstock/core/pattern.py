@@ -48,7 +48,7 @@ class _Field:
     path: str
     tests: tuple[Test, ...]
     or_absent: bool
-    items: tuple[Any, ...] = ()
+    items: tuple[Any, ...]
     """What the tests were compiled from."""
 
 

@@ -26,7 +26,7 @@ class _Path:
         """By length, then by text."""
         self.tails: dict[int, dict[str, list[int]]] = {}
         self.edges = False
-        """Whether there are any of both."""
+        """Whether there are heads or tails."""
 
     def file(self, number: int, demand: Demand) -> None:
         if demand.values is not None:
@@ -43,7 +43,7 @@ class _Path:
         else:
             self.always.append(number)
 
-    def find(self, value: Any, candidates: set[int]) -> None:
+    def find_edges(self, value: Any, candidates: set[int]) -> None:
         """Add those that a leaf may pass by its beginning or its end."""
         if isinstance(value, str):
             for length, heads in self.heads.items():
@@ -98,7 +98,7 @@ class PatternIndex(Generic[_Owner]):
                 if value in filed.values:
                     candidates.update(filed.values[value])
                 if filed.edges:
-                    filed.find(value, candidates)
+                    filed.find_edges(value, candidates)
         if not candidates:
             return []
         entries = map(self._entries.__getitem__, sorted(candidates))

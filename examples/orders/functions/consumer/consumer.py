@@ -40,7 +40,7 @@ def handler(event, context):
         try:
             ends[order_id] = finish(order_id, check(messages[order_id][0]["body"]))
             done.append(order_id)
-        except Exception as error:
+        except Exception as error:  # whatever it is, it harms no other order
             print(f"order {order_id} failed: {error!r}")
             ends[order_id] = fail(order_id)
             failures += [record["messageId"] for record in messages[order_id]]
