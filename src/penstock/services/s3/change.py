@@ -76,7 +76,8 @@ class Changes:
     ) -> tuple[Bucket, list[Document | AwsError | None]]:
         """Delete for good or cover by a marker what each entry names (`Key`, `VersionId`, `IfMatch`).
 
-        Listeners are told under `family`, with `absent` also of what was not there. Returns the bucket and, in order, the version removed or the marker made, None where nothing was, or why not.
+        Listeners are told under `family`, with `absent` also of what was not there. Returns the bucket and, in order, the
+        version removed or the marker made, None where nothing was, or why not.
         """
         while True:
             bucket = await self._buckets.look(ctx, request)

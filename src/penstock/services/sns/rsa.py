@@ -31,7 +31,9 @@ class RsaSigner:
         self._key = cast(rsa.RSAPrivateKey, serialization.load_pem_private_key(key, None))
         self._threads = ThreadPoolExecutor(thread_name_prefix="penstock-signer")
         self._made: deque[tuple[asyncio.Future[bytes], bytes | Exception]] = deque()
+        """Signatures that whoever waits for them has not been told of."""
         self._woken = False
+        """Whether the event loop is about to look."""
         self.certificate = certificate
         """PEM."""
         self.path = f"{PATH}{md5_of(certificate)}.pem"
