@@ -266,6 +266,10 @@ class Dispatcher(Protocol):
         """
         ...
 
+    def check_action(self, signing_name: str, action: str) -> None:
+        """Raise `AwsError` unless there is the service and, where `action` is not empty, its operation of that name."""
+        ...
+
     def form(self, request: HttpRequest, names: Sequence[str]) -> SendForm | None:
         """How to do the same with the values of many forms: `request` is one of them, `names` are their fields.
 

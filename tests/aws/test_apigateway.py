@@ -254,6 +254,8 @@ def render(aws: Any, deploy: Any, unique: str) -> Any:
         ("#set($x = $input.path('$.flag'))#if($x)yes#{else}no#end", "no"),
         ("#set($x = 0)#if($x)yes#else no#end", "yes"),
         ("#if($input.path('$.name') == \"it's\" && !$input.path('$.flag'))both#end", "both"),
+        ('#set($m = "{""id"":""$context.stage""}")$m', '{"id":"v1"}'),
+        ("#set($m = 'it''s')$m#set($m = '''')$m#set($m = \"\")[$m]", "it's'[]"),
         ("$unknown $!unknown ${unknown}.", "$unknown  ${unknown}."),
         ("#set($n = 7)$n #set($n = $n / 2 + 1)$n", "7 4"),
         ("## a comment\nkept #* and another *#here", "kept here"),
@@ -522,6 +524,17 @@ def test_an_api_answers_under_its_own_host(deploy: Any) -> None:
     [
         ({"type": "http_proxy", "uri": "https://example.org"}, "the integration type HTTP_PROXY"),
         ({"connectionType": "VPC_LINK"}, "the connection type VPC_LINK"),
+        ({"uri": "arn:aws:apigateway:us-east-1:kinesis:action/PutRecord"}, "the service kinesis"),
+        ({"uri": "arn:aws:apigateway:us-east-1:states:path/"}, "the service states"),
+        ({"uri": "arn:aws:apigateway:us-east-1:sqs:action/SendMessages"}, "sqs:SendMessages"),
+        (
+            {"uri": "arn:aws:apigateway:us-east-1:dynamodb:action/ExecuteStatement"},
+            "dynamodb:ExecuteStatement",
+        ),
+        (
+            {"uri": "arn:aws:apigateway:us-east-1:s3:action/GetObject&Bucket=a&Key=b"},
+            "parameters in the action",
+        ),
         (
             {"requestTemplates": {"application/json": "#macro(m)x#end"}},
             "the Velocity directive #macro",
@@ -536,6 +549,60 @@ def test_what_is_not_built_is_refused_by_name(
     with pytest.raises(ClientError, match=told) as refusal:
         deploy({"/": {"post": queue_operation(unique, **change)}})
     assert refusal.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
+
+
+def test_a_target_that_is_not_there_is_refused_however_it_is_put(aws: Any, unique: str) -> None:
+    """A user's API was deployed with a target that nothing serves; each call then was a 200 with an error in its body."""
+    client = aws("apigateway")
+    api = client.create_rest_api(name=unique)
+    named = {"restApiId": api["id"], "resourceId": api["rootResourceId"], "httpMethod": "POST"}
+    client.put_method(**named, authorizationType="NONE")
+    target = "arn:aws:apigateway:us-east-1:{}:action/{}"
+    put: dict[str, Any] = {"type": "AWS", "integrationHttpMethod": "POST", "credentials": ROLE}
+    with pytest.raises(ClientError, match="the service nosuch"):
+        client.put_integration(**named, **put, uri=target.format("nosuch", "Run"))
+    client.put_integration(**named, **put, uri=target.format("sns", "Publish"))
+    change = {"op": "replace", "path": "/uri", "value": target.format("kinesis", "PutRecord")}
+    with pytest.raises(ClientError, match="the service kinesis"):
+        client.update_integration(**named, patchOperations=[change])
+    assert "sns:action" in client.get_integration(**named)["uri"]
+
+
+@pytest.mark.parametrize(
+    ("integration", "told"),
+    [
+        (
+            {"requestTemplates": {"application/json": "{\n#if($x) a"}},
+            "the request template of application/json has a syntax error: line 2",
+        ),
+        (
+            {
+                "responses": {
+                    "default": {
+                        "statusCode": "200",
+                        "responseTemplates": {"text/plain": "#set($x = )"},
+                    }
+                }
+            },
+            "the template of text/plain for the response 200 has a syntax error: line 1",
+        ),
+    ],
+)
+def test_the_log_says_which_template_is_at_fault(
+    launch: Any, tmp_path: Any, connect: Any, integration: dict[str, Any], told: str
+) -> None:
+    """Whoever has written a hundred templates must not look through all of them for one that cannot be parsed."""
+    server = launch(tmp_path)
+    client = connect(server.endpoint, "apigateway")
+    operation = mock("")
+    operation["x-amazon-apigateway-integration"].update(integration)
+    paths = {"/orders/{id}": {"post": operation}}
+    definition = {"openapi": "3.0.1", "info": {"title": "t", "version": "1"}, "paths": paths}
+    api = client.import_rest_api(body=json.dumps(definition).encode())
+    client.create_deployment(restApiId=api["id"], stageName="v1")
+    assert Stage(server.endpoint, api["id"]).send("POST", "/orders/7", {}).status == 500
+    assert f"API {api['id']}, stage v1, POST /orders/{{id}}" in server.log.read_text()
+    assert told in server.log.read_text()
 
 
 FUNCTION = """

@@ -13,6 +13,12 @@ import airspeed
 
 from penstock.core import java
 
+# AWS: a doubled quote within a literal is one quote (Velocity 1.6 and later, VELOCITY-520); airspeed ends the literal.
+airspeed.StringLiteral.STRING = re.compile(r"'((?:\\['nrbt\\$]|''|[^'\\])*)'")
+airspeed.StringLiteral.ESCAPED_CHAR = re.compile(r"(?:\\|'(?='))([nrbt'\\])")
+airspeed.InterpolatedStringLiteral.STRING = re.compile(r'"((?:\\["nrbt\\$]|""|[^"\\])*)"')
+airspeed.InterpolatedStringLiteral.ESCAPED_CHAR = re.compile(r'(?:\\|"(?="))([nrbt"\\])')
+
 Scope: TypeAlias = dict[str, Any]
 Evaluate: TypeAlias = Callable[[Scope], Any]
 Write: TypeAlias = Callable[[Scope, list[str]], None]

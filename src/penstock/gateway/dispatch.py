@@ -3,7 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from penstock.api import Answering, Context, Handler, HttpRequest, Request, Result, SendForm
+from penstock.api import (
+    Answering,
+    Context,
+    Handler,
+    HttpRequest,
+    Request,
+    Result,
+    SendForm,
+    refuse,
+)
 from penstock.clock import Clock
 from penstock.core.ids import Ids
 from penstock.gateway.pipeline import Pipeline, find_handler
@@ -60,6 +69,15 @@ class LocalDispatcher:
         """Send bytes to a service as `ctx`."""
         assert self.pipeline is not None
         return self.pipeline.handle(request, ctx)
+
+    def check_action(self, signing_name: str, action: str) -> None:
+        """Raise `AwsError` unless there is the service and, where `action` is not empty, its operation of that name."""
+        service = self._wire.by_signing_name(signing_name)
+        if action:
+            if not self._wire.names_operations(service):
+                raise refuse(f"the operation {action} of {service} by its name alone")
+            if (service, action) not in self._handlers:
+                raise refuse(f"{service}:{action}")
 
     def form(self, request: HttpRequest, names: Sequence[str]) -> SendForm | None:
         """How to send values of a form's fields."""

@@ -69,6 +69,16 @@ class Wire:
                 return name
         raise refuse(f"the service {identifier}")
 
+    def by_signing_name(self, signing_name: str) -> str:
+        """The model's name of the service that signatures call `signing_name`. Raises AwsError."""
+        for name in self._signing.get(signing_name, ()):
+            return name
+        raise refuse(f"the service {signing_name}")
+
+    def names_operations(self, service: str) -> bool:
+        """Whether a request can name an operation of the service, other than by its method and path."""
+        return service not in self._rest
+
     def read_document(self, service: str, name: str, document: Any) -> dict[str, Any]:
         """The request of an operation from a JSON document. Raises AwsError."""
         self.operation(service, name)

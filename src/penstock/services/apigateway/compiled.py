@@ -102,7 +102,7 @@ class Compiler:
             disabled=bool(api.get("disableExecuteApiEndpoint")),
             variables=stage.get("variables") or {},
             routes=routes,
-            responses={k: _custom(given) for k, given in api["gatewayResponses"].items()},
+            responses={k: _custom(k, given) for k, given in api["gatewayResponses"].items()},
             bucket=self._accounts.setdefault(
                 (stage["account"], stage["region"]), TokenBucket(_ACCOUNT_RATE, _ACCOUNT_BURST)
             ),
@@ -167,11 +167,14 @@ def _role(stage: Document, uri: Uri, credentials: str | None) -> Context:
     )
 
 
-def _custom(given: Document) -> CustomResponse:
+def _custom(kind: str, given: Document) -> CustomResponse:
     prefix = "gatewayresponse.header."
     return CustomResponse(
         int(given["statusCode"]) if given.get("statusCode") else None,
-        {k: MappingTemplate(text) for k, text in (given.get("responseTemplates") or {}).items()},
+        {
+            media: MappingTemplate(text, f"the template of {media} for the gateway response {kind}")
+            for media, text in (given.get("responseTemplates") or {}).items()
+        },
         [
             (name[len(prefix) :], request_value(source))
             for name, source in (given.get("responseParameters") or {}).items()

@@ -5,7 +5,6 @@ this early is a GatewayFailure, which becomes a gateway response.
 """
 
 import asyncio
-import contextlib
 import logging
 from typing import Any, Final
 
@@ -177,11 +176,19 @@ class Execution:
 def _refused(call: Call, error: GatewayFailure | AwsError) -> HttpResponse:
     """The answer to a call that has ended early."""
     if isinstance(error, AwsError):
-        _log.warning("%s: the integration failed: %s", call.request_id, error)
+        _log.warning("%s: the integration failed: %s", _place(call), error)
         return _failed(call, GatewayFailure("INTEGRATION_FAILURE", error.message))
     if error.status >= 500:
-        _log.warning("%s: %s: %s", call.request_id, error.kind, error.reason or error.message)
+        _log.warning("%s: %s: %s", _place(call), error.kind, error.reason or error.message)
     return _failed(call, error)
+
+
+def _place(call: Call) -> str:
+    """The request and where in which API it went, for the log."""
+    method = call.method
+    resource = call.path if method is None else method.resource_path
+    stage = call.stage
+    return f"{call.request_id}: API {stage.api_id}, stage {stage.name}, {call.request.method} {resource}"
 
 
 def _failed(call: Call, failure: GatewayFailure) -> HttpResponse:
@@ -202,9 +209,11 @@ def _failed(call: Call, failure: GatewayFailure) -> HttpResponse:
     kind = next(iter(custom.templates), "application/json")
     body = orjson.dumps({"message": failure.message})
     if custom.templates:
-        # A template that cannot be evaluated leaves AWS's own text.
-        with contextlib.suppress(GatewayFailure):
+        try:
             body = custom.templates[kind].render(call, call).encode()
+        except GatewayFailure as fault:
+            # What cannot be evaluated leaves AWS's own text.
+            _log.warning("%s: %s", _place(call), fault.reason or fault.message)
     if not any(name == "content-type" for name, _ in headers):
         headers.insert(0, ("content-type", kind))
     return HttpResponse(custom.status or failure.status, headers, body)

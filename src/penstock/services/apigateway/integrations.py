@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from penstock.api import Context, Request, Result, operation, refuse
+from penstock.api import Context, Dispatcher, Request, Result, operation, refuse
 from penstock.core.velocity import Template, TemplateError, UnsupportedDirective
 from penstock.services.apigateway.patch import Kind, apply
 from penstock.services.apigateway.repository import (
@@ -18,7 +18,7 @@ from penstock.services.apigateway.repository import (
 )
 
 _URI: Final = re.compile(
-    r"arn:aws[\w-]*:apigateway:[\w-]+:(?P<service>[\w.-]+):(?P<kind>path|action)/.*"
+    r"arn:aws[\w-]*:apigateway:[\w-]+:(?P<service>[\w.-]+):(?P<kind>path|action)/(?P<target>.*)"
 )
 _REQUEST_PARAMETER: Final = re.compile(r"integration\.request\.(header|querystring|path)\..+")
 _RESPONSE_PARAMETER: Final = re.compile(r"method\.response\.(header|multivalueheader)\..+")
@@ -132,6 +132,17 @@ def _check_target(integration: Document) -> None:
         raise bad_request("Invalid ARN specified in the request")
 
 
+def check_service(integration: Document, dispatcher: Dispatcher) -> None:
+    """Whether there is what an integration calls: it must not be found missing by every single call. Raises `AwsError`."""
+    match = _URI.fullmatch(integration.get("uri") or "")
+    if match is None or integration["type"] == "MOCK":
+        return
+    action = match["target"] if match["kind"] == "action" else ""
+    if re.search("[&?{]", action):
+        raise refuse("integration URIs with parameters in the action")
+    dispatcher.check_action(match["service"], action)
+
+
 def check_template(text: str) -> None:
     """Refuse a template with a directive that is not built.
 
@@ -175,8 +186,9 @@ def check_response(response: Document) -> None:
 class Integrations:
     """See the module."""
 
-    def __init__(self, repository: Repository) -> None:
+    def __init__(self, repository: Repository, dispatcher: Dispatcher) -> None:
         self._repository = repository
+        self._dispatcher = dispatcher
 
     @operation("PutIntegration", refuses=_UNBUILT)
     async def put_integration(self, ctx: Context, request: Request) -> Result:
@@ -184,6 +196,7 @@ class Integrations:
         async with self._repository.changing(ctx, request["restApiId"]) as api:
             method = method_of(api, request)
             integration = new_integration(request["resourceId"], request)
+            check_service(integration, self._dispatcher)
             method["methodIntegration"] = integration
         return integration
 
@@ -199,6 +212,7 @@ class Integrations:
             integration = integration_of(api, request)
             apply(integration, request, _PATHS)
             check_integration(integration)
+            check_service(integration, self._dispatcher)
         return integration
 
     @operation("DeleteIntegration")

@@ -1,6 +1,5 @@
 """Parameter mappings and templates, compiled: from the request to the integration, and from its answer to the client."""
 
-import contextlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
@@ -190,42 +189,46 @@ def media_type(content_type: str | None) -> str:
 class MappingTemplate:
     """A template, and which variables it may ask for."""
 
-    __slots__ = ("_template", "_variables", "form")
+    __slots__ = ("_fault", "_template", "_title", "_variables", "form")
 
-    def __init__(self, text: str) -> None:
-        """Compile. A template that cannot be parsed is told of when it is needed."""
+    def __init__(self, text: str, title: str) -> None:
+        """Compile. A template that cannot be parsed is told of when it is needed, by its `title`."""
+        self._title = title
+        self._fault = ""
         # A template cannot ask for a variable that its text does not name.
         self._variables = [(name, make) for name, make in VARIABLES.items() if name in text]
         self._template: Template | None = None
         self.form: FormTemplate | None = None
         """The template as that of a form, where it is one and overrides nothing."""
-        with contextlib.suppress(TemplateError):
+        try:
             self._template = Template(text)
+        except TemplateError as error:
+            self._fault = str(error)
+        else:
             if "Override" not in text:
                 self.form = FormTemplate.of(self._template.pieces)
 
     def render(self, call: Call, source: HasBody) -> str:
         """Map the body of the call or of the answer. Raises GatewayFailure."""
         if self._template is None:
-            raise internal_error("a mapping template has a syntax error")
+            raise internal_error(f"{self._title} has a syntax error: {self._fault}")
         try:
             return self._template.render(self._scope(call, source))
         except (TemplateError, PathError) as error:
-            raise _failed(error) from error
+            raise self._failed(error) from error
 
     def render_form(self, form: FormTemplate, call: Call) -> list[str] | str:
         """Evaluate as a form: see `FormTemplate.render`. Raises GatewayFailure."""
         try:
             return form.render(self._scope(call, call))
         except (TemplateError, PathError) as error:
-            raise _failed(error) from error
+            raise self._failed(error) from error
 
     def _scope(self, call: Call, source: HasBody) -> dict[str, Any]:
         return {name: make(call, source) for name, make in self._variables}
 
-
-def _failed(error: Exception) -> GatewayFailure:
-    return internal_error(f"a mapping template failed: {error}")
+    def _failed(self, error: Exception) -> GatewayFailure:
+        return internal_error(f"{self._title} failed: {error}")
 
 
 class RequestMapping:
@@ -233,7 +236,7 @@ class RequestMapping:
 
     def __init__(self, integration: Document) -> None:
         self.templates = {
-            kind.lower(): MappingTemplate(text)
+            kind.lower(): MappingTemplate(text, f"the request template of {kind}")
             for kind, text in (integration.get("requestTemplates") or {}).items()
         }
         """By media type."""
@@ -291,7 +294,9 @@ class _Response:
         self.pattern = re.compile(response.get("selectionPattern") or "")
         self.default = not response.get("selectionPattern")
         self._templates = {
-            kind.lower(): MappingTemplate(text or "")
+            kind.lower(): MappingTemplate(
+                text or "", f"the template of {kind} for the response {self.status}"
+            )
             for kind, text in (response.get("responseTemplates") or {}).items()
         }
         self._headers: list[tuple[str, ResponseValue]] = []

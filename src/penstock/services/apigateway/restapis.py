@@ -2,9 +2,10 @@
 
 from typing import Any, Final
 
-from penstock.api import Context, Request, Result, operation, refuse
+from penstock.api import Context, Dispatcher, Request, Result, operation, refuse
 from penstock.core.ids import Ids
 from penstock.services.apigateway import importer
+from penstock.services.apigateway.integrations import check_service
 from penstock.services.apigateway.patch import Kind, apply
 from penstock.services.apigateway.repository import (
     Document,
@@ -79,9 +80,10 @@ def view(api: Document) -> Result:
 class RestApis:
     """See the module."""
 
-    def __init__(self, repository: Repository, ids: Ids) -> None:
+    def __init__(self, repository: Repository, ids: Ids, dispatcher: Dispatcher) -> None:
         self._repository = repository
         self._ids = ids
+        self._dispatcher = dispatcher
 
     @operation(
         "CreateRestApi",
@@ -136,7 +138,7 @@ class RestApis:
         if kinds:
             api["endpointConfiguration"].update(_endpoint({"types": kinds.split(",")}))
         definition = importer.read(request["body"], parameters)
-        importer.load(api, definition, self._ids)
+        self._load(api, definition)
         await self._repository.add(ctx, api)
         return view(api)
 
@@ -152,8 +154,16 @@ class RestApis:
                 fresh["resources"] = {root: {"id": root, "path": "/", "resourceMethods": {}}}
                 api.update({name: fresh[name] for name in _PARTS})
                 api.pop("binaryMediaTypes", None)
-            importer.load(api, definition, self._ids)
+            self._load(api, definition)
         return view(api)
+
+    def _load(self, api: Document, definition: Document) -> None:
+        """Bring a definition into an API. Raises `AwsError`."""
+        importer.load(api, definition, self._ids)
+        for resource in api["resources"].values():
+            for method in resource["resourceMethods"].values():
+                if "methodIntegration" in method:
+                    check_service(method["methodIntegration"], self._dispatcher)
 
     @operation("GetTags", refuses=["position", "limit"])
     async def get_tags(self, ctx: Context, request: Request) -> Result:

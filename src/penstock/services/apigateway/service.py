@@ -27,10 +27,10 @@ class ApiGateway:
         self.service = Service(
             "apigateway",
             operations_of(
-                RestApis(repository, ids),
+                RestApis(repository, ids, dispatcher),
                 Resources(repository, ids),
                 Methods(repository),
-                Integrations(repository),
+                Integrations(repository, dispatcher),
                 Deployments(repository, ids),
                 Stages(repository),
                 Models(repository, ids),
