@@ -37,7 +37,7 @@ from penstock.runtime.launcher import Launcher
 from penstock.runtime.process import ProcessRuntime
 from penstock.services.apigateway import ApiGateway
 from penstock.services.cloudformation import cloudformation_service
-from penstock.services.dynamodb import dynamodb_service
+from penstock.services.dynamodb import DynamoDb
 from penstock.services.events import Events
 from penstock.services.iam import Credential, Credentials, iam_service, sts_service
 from penstock.services.lambda_ import LambdaService, Surroundings
@@ -151,6 +151,7 @@ class App:
         self.s3 = S3(store, ids, dispatcher, fanout)
         self.events = Events(fanout, frozenset(names), apigateway.door)
         self.cloudformation = cloudformation_service(store, ids, clock, dispatcher)
+        self.dynamodb = DynamoDb(store, ids, clock)
         self.scheduler = Scheduler(fanout)
         self.pipes = Pipes(fanout, self.sqs.source, self.sqs.handle, self.events.call)
         services = [
@@ -161,7 +162,7 @@ class App:
             iam_service(store, ids),
             sts_service(store, ids),
             ssm_service(store),
-            dynamodb_service(store, ids),
+            self.dynamodb.service,
             logs_service(store),
             self.cloudformation.service,
             apigateway.service,
@@ -230,6 +231,7 @@ class App:
         await self.sns.restore()
         await self.functions.restore()
         self.s3.restore()
+        self.dynamodb.expiry.start()
         self.scheduler.restore()
         await self.pipes.restore()
         await self.events.restore()
@@ -253,6 +255,7 @@ class App:
         """End deliveries and functions, and make everything durable."""
         await self.cloudformation.close()
         await self.s3.close()
+        await self.dynamodb.expiry.close()
         await self.engine.close()
         await self.sqs.close()
         await self.runtime.close()
@@ -263,13 +266,14 @@ class App:
 
     async def settle(self) -> None:
         """Return when every delivery waits for messages or for time, and nothing is on its way to the disk."""
-        await quiet(lambda: self.s3.idle() and self.engine.idle())
+        await quiet(lambda: self.s3.idle() and self.dynamodb.expiry.idle() and self.engine.idle())
         await self.store.durable()
 
     async def reset(self, _: Context, __: object) -> dict[str, str]:
         """Remove everything and begin anew, as a new data folder would; the store's own keys stay."""
         await self.cloudformation.close()
         await self.s3.close()
+        await self.dynamodb.expiry.close()
         await self.engine.close()
         await self.sqs.close()
         secrets = await self.store.table.scan(_SECRETS)
@@ -280,6 +284,7 @@ class App:
                 await self._keep_root(RootKey(**orjson.loads(row.document)))
         self.functions.reset()
         self.s3.start()
+        self.dynamodb.expiry.start()
         self.events.reset()
         self.sns.reset()
         await self.store.durable()

@@ -1,5 +1,5 @@
 """Amazon DynamoDB: items and index entries are documents of `store.table`, ordered by their encoded keys."""
 
-from penstock.services.dynamodb.service import dynamodb_service
+from penstock.services.dynamodb.service import DynamoDb
 
-__all__ = ["dynamodb_service"]
+__all__ = ["DynamoDb"]

@@ -1,9 +1,9 @@
-"""What hangs on a table beside its items: tags, time to live, backups, limits."""
+"""What hangs on a table beside its items: tags, backups, limits."""
 
 from dataclasses import replace
 from typing import Final
 
-from penstock.api import Context, Request, Result, operation, refuse
+from penstock.api import Context, Request, Result, operation
 from penstock.core.dynamo_value import invalid
 from penstock.services.dynamodb.tables import Tables
 from penstock.storage.primitives import Store
@@ -43,20 +43,6 @@ class Settings:
         """Every tag, in one page."""
         table = await self._tables.require(ctx, request["ResourceArn"])
         return {"Tags": [{"Key": key, "Value": value} for key, value in table.tags.items()]}
-
-    @operation("DescribeTimeToLive")
-    async def describe_time_to_live(self, ctx: Context, request: Request) -> Result:
-        """Items do not expire yet, so it is disabled."""
-        await self._tables.require(ctx, request["TableName"])
-        return {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}}
-
-    @operation("UpdateTimeToLive")
-    async def update_time_to_live(self, ctx: Context, request: Request) -> Result:
-        """Refused: a table whose items should expire must not keep them in silence."""
-        await self._tables.require(ctx, request["TableName"])
-        if request["TimeToLiveSpecification"]["Enabled"]:
-            raise refuse("TimeToLiveSpecification.Enabled of dynamodb:UpdateTimeToLive")
-        raise invalid("TimeToLive is already disabled")
 
     @operation("DescribeContinuousBackups")
     async def describe_continuous_backups(self, ctx: Context, request: Request) -> Result:

@@ -1,7 +1,8 @@
 """What a table is: its record, its keys and its indexes, and where their entries lie in the store."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -22,6 +23,7 @@ from penstock.core.errors import AwsError
 # AWS: 2,048 bytes for a hash key, 1,024 for a range key (DynamoDB quotas).
 _MAX_HASH: Final = 2048
 _MAX_RANGE: Final = 1024
+_LATEST: Final = 1 << 40
 
 
 class KeyAttribute(NamedTuple):
@@ -124,6 +126,47 @@ class Index:
             _check_sizes(sizes[0], sum(sizes[1:]))
 
 
+class Expiry:
+    """When items of a table end: an entry for each, in the order of those instants (s), with the item's place."""
+
+    __slots__ = ("_attribute", "announce", "store_name")
+
+    def __init__(self, table: "TableRecord", announce: Callable[[int], None]) -> None:
+        self._attribute = table.ttl
+        # An index's name has no such character.
+        self.store_name = f"{table.store_name}/#expiry"
+        self.announce = announce
+        """To be told of the instant of each new entry."""
+
+    def place(self, item: Item, base: Place) -> Place | None:
+        """Where the entry of the item at `base` lies; None for one that does not end."""
+        # AWS: what is no number of seconds since the epoch is passed over (DynamoDB guide).
+        number = item.get(self._attribute, {}).get("N")
+        seconds = -1 if number is None else int(Decimal(number))
+        if not 0 <= seconds < _LATEST:
+            return None
+        partition = base.partition
+        return Place(
+            b"", self.bound(seconds) + len(partition).to_bytes(2, "big") + partition + base.sort
+        )
+
+    @staticmethod
+    def bound(seconds: int) -> bytes:
+        """What entries of that instant begin with."""
+        return max(0, seconds).to_bytes(8, "big")
+
+    @staticmethod
+    def instant(sort: bytes) -> int:
+        """The instant of an entry."""
+        return int.from_bytes(sort[:8], "big")
+
+    @staticmethod
+    def item_place(sort: bytes) -> Place:
+        """Where the item of an entry lies."""
+        end = 10 + int.from_bytes(sort[8:10], "big")
+        return Place(sort[10:end], sort[end:])
+
+
 @dataclass(slots=True, kw_only=True)
 class TableRecord:
     """A table as it is stored, and what is derived from that."""
@@ -144,6 +187,8 @@ class TableRecord:
     tags: dict[str, str] = field(default_factory=dict)
     created_at: int
     on_demand_at: int = 0
+    ttl: str = ""
+    """The attribute that tells when an item ends; empty where none does."""
     version: int = 0
     arn: str = ""
     store_name: str = ""
@@ -152,6 +197,8 @@ class TableRecord:
     keys: tuple[KeyAttribute, ...] = ()
     secondary: dict[str, Index] = field(default_factory=dict)
     """The indexes by name."""
+    expiry: Expiry | None = field(init=False, default=None)
+    """Set by who keeps the table's record, where items end."""
 
     def __post_init__(self) -> None:
         self.arn = f"arn:aws:dynamodb:{self.region}:{self.account}:table/{self.name}"
@@ -177,7 +224,7 @@ class TableRecord:
     def dump(self) -> bytes:
         """The document for the store."""
         names = ("name", "account", "region", "id", "attributes", "schema", "indexes", "billing")
-        more = ("throughput", "protected", "tags", "created_at", "on_demand_at")
+        more = ("throughput", "protected", "tags", "created_at", "on_demand_at", "ttl")
         return orjson.dumps({name: getattr(self, name) for name in (*names, *more)})
 
     @staticmethod

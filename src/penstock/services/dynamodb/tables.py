@@ -1,5 +1,6 @@
 """Operations on tables: create, describe, list, change, delete."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from penstock.api import Context, Request, Result, operation, refuse
@@ -15,10 +16,12 @@ from penstock.services.dynamodb.schema import (
     secondary_indexes,
     throughput_of,
 )
-from penstock.services.dynamodb.table import Index, TableRecord
+from penstock.services.dynamodb.table import Expiry, Index, TableRecord
 from penstock.storage.primitives import Primitives, Store
 
 TABLE: Final = "dynamodb/tables"
+EXPIRING: Final = "dynamodb/expiring-tables"
+"""The ARNs of tables whose items end, by store name."""
 _NOT_BUILT: Final = (
     "GlobalTableSettingsReplicationMode",
     "GlobalTableSourceArn",
@@ -36,6 +39,8 @@ class Tables:
         self._store = store
         self._ids = ids
         self._cache: dict[tuple[str, str, str], TableRecord] = {}
+        self.announce: Callable[[int], None] = lambda seconds: None
+        """To be told when an item ends (s)."""
 
     async def find(self, ctx: Context, name_or_arn: str) -> TableRecord:
         """A table for reading or writing its items. Raises `ResourceNotFoundException`."""
@@ -45,12 +50,19 @@ class Tables:
         return table
 
     async def look_up(self, ctx: Context, name_or_arn: str) -> TableRecord | None:
-        """A table by name or ARN. Decoded once for each version of its record."""
-        account, region, name = ctx.account, ctx.region, name_or_arn
-        if name.startswith("arn:"):
-            arn = parse_arn(name)
-            account, region, name = arn.account, arn.region, arn.resource.partition("/")[2]
-        key = (account, region, name)
+        """A table by name or ARN."""
+        if name_or_arn.startswith("arn:"):
+            return await self.of_arn(name_or_arn)
+        return await self._load((ctx.account, ctx.region, name_or_arn))
+
+    async def of_arn(self, text: str) -> TableRecord | None:
+        """A table by ARN."""
+        arn = parse_arn(text)
+        return await self._load((arn.account, arn.region, arn.resource.partition("/")[2]))
+
+    async def _load(self, key: tuple[str, str, str]) -> TableRecord | None:
+        """A table. Decoded once for each version of its record."""
+        account, region, name = key
         row = await self._store.table.get(TABLE, f"{account}/{region}".encode(), name.encode())
         if row is None:
             self._cache.pop(key, None)
@@ -58,6 +70,8 @@ class Tables:
         table = self._cache.get(key)
         if table is None or table.version != row.version:
             table = self._cache[key] = TableRecord.load(row.document, row.version)
+            if table.ttl:
+                table.expiry = Expiry(table, self.announce)
         return table
 
     async def require(self, ctx: Context, name_or_arn: str) -> TableRecord:
@@ -147,6 +161,7 @@ class Tables:
             await tx.table.drop(table.store_name)
             for index in table.secondary.values():
                 await tx.table.drop(index.store_name)
+            await forget_expiry(tx, table)
         for name in ("AttributeDefinitions", "KeySchema", "CreationDateTime"):
             del description[name]
         return {"TableDescription": description}
@@ -169,6 +184,13 @@ class Tables:
         rows = await self._store.table.scan(store_name, limit=_PAGE) if count else []
         sample = sum(item_size(load_item(row.document)) for row in rows)
         return sample * count // max(1, len(rows)), count
+
+
+async def forget_expiry(tx: Primitives, table: TableRecord) -> None:
+    """Let items of a table end no longer."""
+    if table.expiry is not None:
+        await tx.table.delete(EXPIRING, b"", table.store_name.encode())
+        await tx.table.drop(table.expiry.store_name)
 
 
 def partition(table: TableRecord) -> bytes:

@@ -18,7 +18,7 @@ from penstock.core.errors import AwsError
 from penstock.core.expression import Condition, Update
 from penstock.services.dynamodb.capacity import Consumption, write_units
 from penstock.services.dynamodb.expressions import Expressions, Plan
-from penstock.services.dynamodb.table import Index, Place, TableRecord
+from penstock.services.dynamodb.table import Expiry, Index, Place, TableRecord
 from penstock.storage.primitives import Primitives
 
 # AWS: an item has at most 400 KB, names included (DynamoDB quotas).
@@ -152,7 +152,11 @@ def check_metrics(request: Mapping[str, Any], operation: str) -> None:
 
 def is_blind(write: Write) -> bool:
     """Whether nothing depends on the item that is there: it need not be read."""
-    return write.is_blind and write.condition is None and not write.table.secondary
+    return (
+        write.is_blind
+        and write.condition is None
+        and not (write.table.secondary or write.table.expiry)
+    )
 
 
 async def overwrite(tx: Primitives, write: Write) -> None:
@@ -176,6 +180,8 @@ async def carry_out(tx: Primitives, decided: Decided) -> None:
         await tx.table.delete(name, *write.place, expect=decided.version)
     for index in write.table.secondary.values():
         await _carry_out_index(tx, index, old, new)
+    if write.table.expiry is not None:
+        await _carry_out_expiry(tx, write.table.expiry, decided)
 
 
 async def _carry_out_index(
@@ -187,6 +193,19 @@ async def _carry_out_index(
         await tx.table.delete(index.store_name, *before)
     if after is not None and new is not None:
         await tx.table.put(index.store_name, *after, dump_item(index.entry(new)))
+
+
+async def _carry_out_expiry(tx: Primitives, expiry: Expiry, decided: Decided) -> None:
+    place, old, new = decided.write.place, decided.old, decided.new
+    before = None if old is None else expiry.place(old, place)
+    after = None if new is None else expiry.place(new, place)
+    if before == after:
+        return
+    if before is not None:
+        await tx.table.delete(expiry.store_name, *before)
+    if after is not None:
+        await tx.table.put(expiry.store_name, *after, b"")
+        expiry.announce(Expiry.instant(after.sort))
 
 
 def cost(decided: Decided) -> Consumption:

@@ -80,9 +80,16 @@ async def _configure(target: Target, name: str) -> None:
     if target.changed("TimeToLiveSpecification"):
         had = target.previous.get("TimeToLiveSpecification", {})
         wanted = target.properties.get("TimeToLiveSpecification", {**had, "Enabled": False})
-        if wanted.get("Enabled") or had.get("Enabled"):
-            request = {"TableName": name, "TimeToLiveSpecification": wanted}
-            await target.call("dynamodb", "UpdateTimeToLive", request)
+        enabled = wanted.get("Enabled", False)
+        asked = {"TableName": name}
+        told = await target.call("dynamodb", "DescribeTimeToLive", asked)
+        # A stopped update may have made the change already.
+        there = told["TimeToLiveDescription"]
+        if enabled or there["TimeToLiveStatus"] == "ENABLED":
+            same = there.get("AttributeName") == wanted.get("AttributeName")
+            if not (enabled and same):
+                request = {**asked, "TimeToLiveSpecification": wanted}
+                await target.call("dynamodb", "UpdateTimeToLive", request)
 
 
 async def _tag(target: Target, name: str) -> None:
