@@ -26,6 +26,7 @@ from penstock.gateway.answering import Durability
 from penstock.gateway.control import Control
 from penstock.gateway.cors import CorsDoors
 from penstock.gateway.dispatch import LocalDispatcher
+from penstock.gateway.fault_targets import FaultTargets
 from penstock.gateway.forms import FormDoor
 from penstock.gateway.identity import Identities
 from penstock.gateway.pipeline import Pipeline
@@ -183,7 +184,9 @@ class App:
             auth=config.auth,
             region=config.region,
         )
-        steering = Steering(clock, faults, self.settle, self._keep_time)
+        steering = Steering(
+            clock, faults, self.settle, self._keep_time, FaultTargets(dispatcher).check
+        )
         control = Control(
             [service.name for service in services],
             pipeline.admit,

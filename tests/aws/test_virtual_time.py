@@ -175,18 +175,108 @@ def test_crash_between_delivery_and_settling(
     assert record["requestContext"]["approximateInvokeCount"] == 2
 
 
+_QUEUE = "arn:aws:sqs:us-east-1:000000000000:"
+
+
 @pytest.mark.parametrize(
-    ("what", "document"),
+    ("what", "document", "told"),
     [
-        ("clock", {"advance": -1}),
-        ("clock", {"freeze": True, "advance": 1}),
-        ("faults", {"faults": [{"arn": "a", "fault": "magic"}]}),
-        ("faults", {"faults": [{"arn": "a", "fault": "delay", "probability": 2}]}),
-        ("faults", {"faults": [{"arn": "a", "fault": "delay", "sed": 2}]}),
+        ("clock", {"advance": -1}, "0 or more"),
+        ("clock", {"advance": True}, "a number"),
+        ("clock", {"advance": "60"}, "a number"),
+        ("clock", {"advance": 1e18}, "the year 3000"),
+        ("clock", {"freeze": 1}, "give"),
+        ("clock", {"freeze": True, "advance": 1}, "give"),
+        ("faults", {"faults": ["throttle"]}, "give"),
+        ("faults", {"faults": [{"arn": 7, "fault": "delay"}]}, "an arn is a text"),
+        ("faults", {"faults": [{"arn": "a", "fault": "magic"}]}, "magic"),
+        ("faults", {"faults": [{"arn": "a", "fault": "delay", "probability": 2}]}, "probability"),
+        (
+            "faults",
+            {"faults": [{"arn": "a", "fault": "delay", "probability": True}]},
+            "probability",
+        ),
+        ("faults", {"faults": [{"arn": "a", "fault": "delay", "delay": 1e18}]}, "delay"),
+        ("faults", {"faults": [{"arn": "a", "fault": "delay", "seed": True}]}, "seed"),
+        ("faults", {"faults": [{"arn": "a", "fault": "delay", "sed": 2}]}, "sed"),
+        ("faults", {"faults": [{"arn": "arn:x", "fault": "delay"}]}, "arn:x is no ARN"),
+        ("faults", {"faults": [{"arn": _QUEUE + "nowhere", "fault": "delay"}]}, "does not exist"),
     ],
 )
-def test_nonsense_is_refused(server: Server, what: str, document: Any) -> None:
-    """A misspelt fault must not be a fault that never happens."""
+def test_nonsense_is_refused(frozen: Server, what: str, document: Any, told: str) -> None:
+    """A misspelt fault must not be a fault that never happens; each refusal says what is wrong."""
     with pytest.raises(urllib.error.HTTPError) as refused:
-        server.steer(what, document)
+        frozen.steer(what, document)
     assert refused.value.code == 400
+    assert told in json.load(refused.value)["message"]
+
+
+_NOBODY = [
+    "lambda:us-east-1:000000000000:function:tpyo",
+    "lambda:us-east-1:000000000000:function:echo:tpyo",
+    "lambda:us-west-2:000000000000:function:echo",
+    "lambda:us-east-1:000000000000:event-source-mapping:0d8c5a4c-9ef5-4b4c-8c2e-1b1a1f2d3e4f",
+    "lambda:us-east-1:000000000000:layer:echo",
+    "dynamodb:us-east-1:000000000000:table/orders",
+    "sns:us-east-1:000000000000:told",
+    "sns:us-east-1:000000000000:told:0d8c5a4c-9ef5-4b4c-8c2e-1b1a1f2d3e4f",
+    "events:us-east-1:000000000000:rule/tpyo",
+    "events:us-east-1:000000000000:rule/bus/tpyo",
+    "events:us-east-1:000000000000:event-bus/tpyo",
+    "scheduler:us-east-1:000000000000:schedule/default/tpyo",
+    "pipes:us-east-1:000000000000:pipe/tpyo",
+    "s3:::tpyo-that-nobody-made",
+]
+
+
+def test_a_fault_needs_somebody_to_hit(application: Application) -> None:
+    """A test whose fault can hit nothing proves nothing: an ARN of nothing is refused, and the faults before stay."""
+    server = application.server
+    good = {"arn": application.arn, "fault": "throttle", "probability": 0.5}
+    before = server.steer("faults", {"faults": [good]})
+    for arn in _NOBODY:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            server.steer("faults", {"faults": [good, {"arn": f"arn:aws:{arn}", "fault": "delay"}]})
+        assert refused.value.code == 400
+        assert f"arn:aws:{arn}" in json.load(refused.value)["message"]
+    assert server.steer("faults") == before
+
+
+def test_whatever_takes_part_in_a_delivery_can_have_faults(
+    application: Application, connect: Callable[..., Any]
+) -> None:
+    """The check of what a fault may name must not keep out what it can hit."""
+    server, queue = application.server, application.queue
+    events, sns = (connect(server.endpoint, service) for service in ("events", "sns"))
+    topic = sns.create_topic(Name="t")["TopicArn"]
+    bus = events.create_event_bus(Name="bus")["EventBusArn"]
+    rule = {"Name": "r", "EventPattern": '{"source":["s"]}'}
+    role = "arn:aws:iam::000000000000:role/r"
+    arns = [
+        queue,
+        f"{application.arn}:$LATEST",
+        application.functions.create_event_source_mapping(
+            EventSourceArn=queue, FunctionName="echo"
+        )["EventSourceMappingArn"],
+        topic,
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue)["SubscriptionArn"],
+        bus,
+        events.put_rule(**rule)["RuleArn"],
+        events.put_rule(**rule, EventBusName="bus")["RuleArn"],
+        connect(server.endpoint, "scheduler").create_schedule(
+            Name="s",
+            ScheduleExpression="rate(1 day)",
+            FlexibleTimeWindow={"Mode": "OFF"},
+            Target={"Arn": queue, "RoleArn": role},
+        )["ScheduleArn"],
+        connect(server.endpoint, "pipes").create_pipe(
+            Name="p", RoleArn=role, Source=queue, Target=application.arn
+        )["Arn"],
+        "arn:aws:s3:::bucket",
+        "arn:aws:scheduler:::aws-sdk:sqs:purgeQueue",
+    ]
+    connect(server.endpoint, "s3").create_bucket(Bucket="bucket")
+    told = server.steer(
+        "faults", {"faults": [{"arn": arn, "fault": "delay", "delay": 0.5} for arn in arns]}
+    )
+    assert arns == [fault["arn"] for fault in told["faults"]]
