@@ -259,6 +259,10 @@ class Dispatcher(Protocol):
         """The same from outside: the service by its id (`eventbridge`), the request as plain JSON with blobs as text."""
         ...
 
+    def has_operation(self, service_id: str, operation: str) -> bool:
+        """Whether AWS's service has the operation. Raises `AwsError` by name for what is not built."""
+        ...
+
     def http(self, ctx: Context, request: HttpRequest) -> Answering:
         """Send bytes through the same parser and serializer that the gateway uses, as `ctx`.
 

@@ -104,6 +104,7 @@ def test_a_schedule_as_it_was_created(aws: Callable[..., Any], unique: str) -> N
         ({"Target": target("arn:aws:events:us-east-1:000000000000:event-bus/b")}, "EventBridgeParameters"),
         ({"Target": target("arn:aws:lambda:us-east-1:000000000000:function:f", Input="{")}, "not valid JSON"),
         ({"Target": target("arn:aws:scheduler:::aws-sdk:sqs:getQueueUrl")}, "not supported"),
+        ({"Target": target("arn:aws:scheduler:::aws-sdk:sqs:sendMesage")}, "not supported: arn:aws:scheduler:::aws-sdk:sqs:sendMesage"),
         ({"StartDate": datetime(2020, 1, 1, tzinfo=UTC)}, "StartDate"),
         ({"EndDate": datetime(2020, 1, 1, tzinfo=UTC)}, "EndDate"),
     ],
@@ -123,6 +124,38 @@ def test_what_is_no_schedule(
     error = refused.value.response["Error"]
     assert error["Code"] == "ValidationException"
     assert message in error["Message"]
+
+
+@pytest.mark.parametrize(
+    ("target_of", "refusal"),
+    [
+        ("ec2:stopInstances", "the service ec2"),
+        ("sns:setEndpointAttributesOfAll", None),
+        ("cloudformation:activateType", "cloudformation:ActivateType"),
+    ],
+)
+def test_what_a_schedule_could_never_call(
+    aws: Callable[..., Any], unique: str, target_of: str, refusal: str | None
+) -> None:
+    """What no service has, or what is not built, is told when the schedule is made or changed, not when it is due."""
+    scheduler = aws("scheduler")
+    given = {
+        "Name": unique,
+        "ScheduleExpression": "rate(30 days)",
+        "FlexibleTimeWindow": OFF,
+        "Target": target("arn:aws:scheduler:::aws-sdk:sns:publish"),
+    }
+    scheduler.create_schedule(**given)
+    given["Target"] = target(f"arn:aws:scheduler:::aws-sdk:{target_of}")
+    with pytest.raises(ClientError) as refused:
+        scheduler.update_schedule(**given)
+    error = refused.value.response["Error"]
+    if refusal is None:
+        assert error["Code"] == "ValidationException"
+    else:
+        assert error["Code"] == "NotImplemented"
+        assert refusal in error["Message"]
+    scheduler.delete_schedule(Name=unique)
 
 
 def test_targets_that_are_not_built_are_refused_by_name(aws: Callable[..., Any]) -> None:

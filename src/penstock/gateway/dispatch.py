@@ -65,6 +65,14 @@ class LocalDispatcher:
         request = self._wire.read_document(service, operation, document)
         return await self.call(ctx, service, operation, request)
 
+    def has_operation(self, service_id: str, operation: str) -> bool:
+        """Whether the service's model has the operation. Raises `AwsError` by name for what is not built."""
+        service = self._wire.by_service_id(service_id)
+        if not self._wire.has_operation(service, operation):
+            return False
+        find_handler(self._handlers, service, operation, {})
+        return True
+
     def http(self, ctx: Context, request: HttpRequest) -> Answering:
         """Send bytes to a service as `ctx`."""
         assert self.pipeline is not None

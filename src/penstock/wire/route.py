@@ -62,6 +62,10 @@ class Wire:
             raise refuse(f"the service {service}")
         return self._compiled(service, name, self._catalog.metadata[service]["protocol"])
 
+    def has_operation(self, service: str, name: str) -> bool:
+        """Whether a service's model has an operation."""
+        return name in self._catalog.model(service).operations
+
     def by_service_id(self, identifier: str) -> str:
         """The model's name of a service by its id in lower case without spaces, as `eventbridge`. Raises AwsError."""
         for name, metadata in self._catalog.metadata.items():

@@ -15,7 +15,7 @@ class Scheduler:
     def __init__(self, given: Fanout) -> None:
         self._due = DueSchedules(given)
         groups = Groups(given.store)
-        schedules = Schedules(given.store, groups, self._due)
+        schedules = Schedules(given.store, groups, self._due, given.dispatcher)
         self.service = Service("scheduler", operations_of(groups, schedules))
 
     def restore(self) -> None:

@@ -4,7 +4,7 @@ import base64
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from penstock.api import Context, Request, Result, operation
+from penstock.api import Context, Dispatcher, Request, Result, operation
 from penstock.core.errors import AwsError
 from penstock.core.schedule import ScheduleError, parse_schedule
 from penstock.services.scheduler.due import DueSchedules
@@ -32,8 +32,11 @@ _LATEST_START_MS: Final = 300_000
 class Schedules:
     """Schedules of an account, by group and name."""
 
-    def __init__(self, store: Store, groups: Groups, due: DueSchedules) -> None:
+    def __init__(
+        self, store: Store, groups: Groups, due: DueSchedules, dispatcher: Dispatcher
+    ) -> None:
         self._store = store
+        self._dispatcher = dispatcher
         self._groups = groups
         self._due = due
 
@@ -41,7 +44,7 @@ class Schedules:
     async def create(self, ctx: Context, request: Request) -> Result:
         """Create a schedule; the same ClientToken once more changes nothing."""
         place = _place(ctx, request)
-        given = _described(ctx, request)
+        given = self._described(ctx, request)
         await self._groups.require(ctx, place.group)
         record = self._record(ctx, request, given, ctx.now)
         self._due.start()
@@ -61,7 +64,7 @@ class Schedules:
     async def update(self, ctx: Context, request: Request) -> Result:
         """Replace a schedule; what is not given is as if it had never been."""
         place = _place(ctx, request)
-        given = _described(ctx, request)
+        given = self._described(ctx, request)
         before = await self._find(place)
         record = self._record(ctx, request, given, before.created_at)
         # What has run once does not do so again because something else about it has changed.
@@ -137,6 +140,21 @@ class Schedules:
             raise _no_schedule(place)
         return Record.load(row.document)
 
+    def _described(self, ctx: Context, request: Request) -> dict[str, Any]:
+        """The members that describe the schedule, checked, with their defaults."""
+        given = {**_DEFAULTS, **{k: v for k, v in request.items() if k not in _NOT_DESCRIBING}}
+        _check_expression(given)
+        _check_window(given["FlexibleTimeWindow"])
+        start, end = given.get("StartDate"), given.get("EndDate")
+        if start is not None and start < ctx.now - _LATEST_START_MS:
+            raise _invalid("The StartDate you specify cannot be earlier than 5 minutes ago.")
+        if end is not None and end <= max(ctx.now, start or 0):
+            raise _invalid("The EndDate you specify must come after the StartDate and the present.")
+        check_target(given["Target"], self._dispatcher)
+        target = given["Target"]
+        retries = {**_DEFAULT_RETRIES, **(target.get("RetryPolicy") or {})}
+        return {**given, "Target": {**target, "RetryPolicy": retries}}
+
     def _record(
         self, ctx: Context, request: Request, given: dict[str, Any], created_at: int
     ) -> Record:
@@ -172,22 +190,6 @@ def _place(ctx: Context, request: Request) -> Place:
 
 def _no_schedule(place: Place) -> AwsError:
     return AwsError("ResourceNotFoundException", f"Schedule {place.name} does not exist.")
-
-
-def _described(ctx: Context, request: Request) -> dict[str, Any]:
-    """The members that describe the schedule, checked, with their defaults."""
-    given = {**_DEFAULTS, **{k: v for k, v in request.items() if k not in _NOT_DESCRIBING}}
-    _check_expression(given)
-    _check_window(given["FlexibleTimeWindow"])
-    start, end = given.get("StartDate"), given.get("EndDate")
-    if start is not None and start < ctx.now - _LATEST_START_MS:
-        raise _invalid("The StartDate you specify cannot be earlier than 5 minutes ago.")
-    if end is not None and end <= max(ctx.now, start or 0):
-        raise _invalid("The EndDate you specify must come after the StartDate and the present.")
-    check_target(given["Target"])
-    target = given["Target"]
-    retries = {**_DEFAULT_RETRIES, **(target.get("RetryPolicy") or {})}
-    return {**given, "Target": {**target, "RetryPolicy": retries}}
 
 
 def _check_expression(given: dict[str, Any]) -> None:

@@ -26,14 +26,14 @@ _READS: Final = re.compile(
 _ATTEMPT: Final = b"<aws.scheduler.attempt-number>"
 
 
-def check_target(target: dict[str, Any]) -> None:
+def check_target(target: dict[str, Any], dispatcher: Dispatcher) -> None:
     """Raise AwsError unless a schedule can have the target."""
     arn = target["Arn"]
     service = arn.split(":", 3)[2] if arn.startswith("arn:") and arn.count(":") >= 5 else ""
     if service in _UNBUILT:
         raise refuse(f"schedules for the service {service}")
     if service == "scheduler":
-        _check_universal(arn)
+        _check_universal(arn, dispatcher)
     elif service not in _TEMPLATED:
         raise _invalid(f"Provided Arn is not in correct format: {arn}")
     _check_parameters(service, target)
@@ -44,10 +44,18 @@ def check_target(target: dict[str, Any]) -> None:
         raise _invalid("The dead-letter queue must be a standard queue.")
 
 
-def _check_universal(arn: str) -> None:
+def _check_universal(arn: str, dispatcher: Dispatcher) -> None:
     found = _UNIVERSAL.fullmatch(arn)
-    if found is None or _READS.match(found[2]):
+    if (
+        found is None
+        or _READS.match(found[2])
+        or not dispatcher.has_operation(found[1], _operation_name(found[2]))
+    ):
         raise _invalid(f"Provided Arn is not in correct format or is not supported: {arn}")
+
+
+def _operation_name(action: str) -> str:
+    return action[0].upper() + action[1:]
 
 
 def _check_parameters(service: str, target: dict[str, Any]) -> None:
@@ -163,7 +171,7 @@ async def _to_operation(
     """Call any operation of a service, with the payload as its request."""
     found = _UNIVERSAL.fullmatch(delivery.to)
     assert found is not None
-    name = found[2][0].upper() + found[2][1:]
+    name = _operation_name(found[2])
     await dispatcher.call_document(ctx, found[1], name, orjson.loads(message.body))
 
 
