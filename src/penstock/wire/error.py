@@ -166,7 +166,7 @@ class ErrorCompiler:
             "smithy-rpc-v2-cbor": self._cbor,
             "rest-json": self._rest_json,
             "query": self._query,
-            "rest-xml": self._rest_xml if model is None or model.name == "s3" else self._query,
+            "rest-xml": self._rest_xml if model is not None and model.name == "s3" else self._query,
         }[protocol]
 
     def _told(self, error: AwsError) -> _Told:

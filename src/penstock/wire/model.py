@@ -20,6 +20,7 @@ REQUEST_LOCATIONS: Final = frozenset({"uri", "querystring", "header", "headers"}
 RESPONSE_LOCATIONS: Final = frozenset({"statusCode", "header", "headers"})
 """Where REST puts members; those bound elsewhere are in the body, also when a shape serves requests and answers."""
 
+_FILES: Final = "*/service-2.json*"
 _DOCUMENTATION: Final = frozenset({"documentation", "deprecatedMessage", "deprecatedSince"})
 
 
@@ -114,11 +115,21 @@ class Catalog:
         return model
 
 
-def _newest(service: str) -> Path:
+def models_beginning(prefix: str) -> list[str]:
+    """The names of services that begin with `prefix`, which is letters, digits and hyphens."""
+    return sorted(
+        folder.name for folder in _folder().glob(f"{prefix}*") if any(folder.glob(_FILES))
+    )
+
+
+def _folder() -> Path:
     spec = importlib.util.find_spec("botocore")
     assert spec is not None and spec.submodule_search_locations
-    folder = Path(spec.submodule_search_locations[0], "data", service)
-    files = sorted(folder.glob("*/service-2.json*"))
+    return Path(spec.submodule_search_locations[0], "data")
+
+
+def _newest(service: str) -> Path:
+    files = sorted((_folder() / service).glob(_FILES))
     if not files:
         raise LookupError(f"botocore has no model of the service {service!r}")
     return files[-1]

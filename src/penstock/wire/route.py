@@ -18,6 +18,7 @@ from penstock.wire.operation import Operation, compile_operation
 from penstock.wire.profile import profile_of
 from penstock.wire.rest_route import RestTable
 from penstock.wire.sigv4 import Credential, credential_of
+from penstock.wire.unbuilt import Unbuilt
 
 _CBOR: Final = "smithy-rpc-v2-cbor"
 _REST: Final = ("rest-json", "rest-xml")
@@ -50,6 +51,7 @@ class Wire:
                 self._rest.append(name)
             signing = metadata.get("signingName", metadata["endpointPrefix"])
             self._signing.setdefault(signing, []).append(name)
+        self._unbuilt = Unbuilt(self._catalog.metadata.keys())
         self._rest.sort(key=lambda name: name == "s3")
         self._signed_rest = {
             signing: [name for name in named if name in self._rest]
@@ -191,8 +193,12 @@ class Wire:
         credential = credential_of(request)
         credential_service = credential.service if credential is not None else ""
         service = self._prefixes.get(prefix)
-        if service is None and credential_service and credential_service not in self._signing:
-            raise refuse(f"the service {credential_service[:64]}")
+        if service is None and credential_service:
+            if credential_service not in self._signing:
+                raise refuse(f"{credential_service[:64]}:{name[:128]}")
+            refused = self._unbuilt.by_target(credential_service, prefix, name)
+            if refused is not None:
+                raise refused
         if service is None or "json" not in self._catalog.metadata[service]["protocols"]:
             raise _unknown(target, "json")
         operation = self._by_target[target] = self._compiled(service, name, "json")
@@ -212,6 +218,8 @@ class Wire:
         else:
             candidates = self._versions.get(version or "", [])
         candidates = [name for name in candidates if self._has_query(name)]
+        if not candidates and credential is not None and credential.service not in self._signing:
+            raise refuse(f"{credential.service[:64]}:{action[:128]}")
         if not candidates and credential is None:
             candidates = [name for name in self._catalog.metadata if self._has_query(name)]
         for service in candidates:
@@ -249,7 +257,8 @@ class Wire:
         return "query" in self._catalog.metadata[service]["protocols"]
 
     def _route_rest(self, request: HttpRequest) -> Operation:
-        candidates = self._rest_candidates(request)
+        credential = credential_of(request)
+        candidates = self._rest_candidates(request, credential)
         for service in candidates:
             table, protocol = self._tables.get(service) or self._table(service)
             path = bucket_path(request) if service == "s3" else request.path
@@ -258,10 +267,10 @@ class Wire:
                 return self._compiled(service, name, protocol)
         if candidates == ["s3"]:
             raise _not_allowed(request)
-        raise _unknown(request.path, "rest-json")
+        refused = self._unbuilt.by_path(credential.service, request) if credential else None
+        raise refused or _unknown(request.path, "rest-json")
 
-    def _rest_candidates(self, request: HttpRequest) -> list[str]:
-        credential = credential_of(request)
+    def _rest_candidates(self, request: HttpRequest, credential: Credential | None) -> list[str]:
         if credential is None:
             if "s3" in self._rest and host_bucket(request.headers.get("host") or ""):
                 return ["s3"]
@@ -271,7 +280,11 @@ class Wire:
             return candidates
         named = self._signing.get(credential.service)
         if named is None:
-            raise refuse(f"the service {credential.service[:64]}")
+            if request.headers.get("smithy-protocol"):
+                operation = request.path.rpartition("/")[2]
+                raise refuse(f"{credential.service[:64]}:{operation[:128]}")
+            refused = self._unbuilt.by_path(credential.service, request)
+            raise refused or refuse(f"the service {credential.service[:64]}")
         if self._catalog.metadata[named[0]]["protocol"] == "query":
             raise AwsError("MissingAction", "The request must contain the parameter Action.")
         raise _unknown(request.path, self._catalog.metadata[named[0]]["protocol"])
@@ -295,11 +308,17 @@ class Wire:
             return "", _CBOR, ""
         if _action(request) or content_type.startswith(_FORM):
             return next((name for name in named if self._has_query(name)), ""), "query", ""
-        if named:
-            return named[0], self._catalog.metadata[named[0]]["protocol"], ""
+        if credential is not None:
+            return self._guess_by_scope(credential.service)
         if host_bucket(request.headers.get("host") or "") and "s3" in self._rest:
             return "s3", "rest-xml", ""
         return "", "rest-json", ""
+
+    def _guess_by_scope(self, scope: str) -> tuple[str, str, str]:
+        named = self._signing.get(scope)
+        if not named:
+            return "", self._unbuilt.rest_protocol(scope), ""
+        return named[0], self._catalog.metadata[named[0]]["protocol"], ""
 
 
 def _not_allowed(request: HttpRequest) -> AwsError:
