@@ -31,3 +31,24 @@ def test_a_quiet_stream_does_not_wait_for_a_busy_one() -> None:
         await buffer.close()
 
     asyncio.run(scenario())
+
+
+def test_lines_that_are_being_written_are_waited_for() -> None:
+    """Neither who flushes nor who closes may leave lines behind that are on their way."""
+
+    async def scenario(how: str) -> None:
+        sink = ListSink()
+        sink.open.clear()
+        buffer = LogBuffer(sink, lambda: None)
+        buffer.add(BUSY, [LogLine(1, "one")])
+        await settle()
+        leaving = asyncio.ensure_future(getattr(buffer, how)())
+        await settle()
+        assert not leaving.done()
+        sink.open.set()
+        await leaving
+        assert ["one"] == [line.message for line in sink.lines]
+        await buffer.close()
+
+    for how in ("flush", "close"):
+        asyncio.run(scenario(how))

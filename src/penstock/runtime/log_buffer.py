@@ -47,6 +47,8 @@ class LogBuffer:
         self._written: set[Stream] = set()
         """The streams that the last write was of."""
         self._rest: asyncio.Future[None] | None = None
+        self._writing = asyncio.Lock()
+        self._closing = False
 
     def add(self, stream: Stream, lines: Sequence[LogLine]) -> None:
         """Take lines of a function's log stream."""
@@ -71,20 +73,23 @@ class LogBuffer:
 
     async def flush(self) -> None:
         """Return when every line so far is with the sink."""
-        while self._pending:
-            await self._write()
+        await self._write()
 
     async def close(self) -> None:
         """Write what is left."""
+        self._closing = True
+        if self._rest is not None and not self._rest.done():
+            self._rest.set_result(None)
         if self._task is not None:
-            self._task.cancel()
-        await self.flush()
+            await self._task
 
     async def _run(self) -> None:
         while self._pending:
             began = perf_counter()
             self._written = set(self._pending)
             await self._write()
+            if self._closing:
+                continue
             took = int((perf_counter() - began) * 1000 * _REST_SHARE)
             rest_ms = min(max(_SHORTEST_REST_MS, took), _LONGEST_REST_MS)
             self._rest = asyncio.get_running_loop().create_future()
@@ -92,13 +97,14 @@ class LogBuffer:
             self._rest = None
 
     async def _write(self) -> None:
-        pending, self._pending = self._pending, {}
-        for stream, held in pending.items():
-            try:
-                await self._sink.write(*stream, held.lines)
-            except PenstockError:
-                _log.exception("log lines of %s were lost", stream[2])
-            was_full = self.full
-            self._held -= held.size
-            if was_full and not self.full:
-                self._on_room()
+        async with self._writing:
+            pending, self._pending = self._pending, {}
+            for stream, held in pending.items():
+                try:
+                    await self._sink.write(*stream, held.lines)
+                except PenstockError:
+                    _log.exception("log lines of %s were lost", stream[2])
+                was_full = self.full
+                self._held -= held.size
+                if was_full and not self.full:
+                    self._on_room()
