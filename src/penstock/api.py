@@ -208,15 +208,19 @@ class LateResponse(HttpResponse):
         self._make = lambda: body
 
 
-def operation(name: str, *, refuses: Sequence[str] = ()) -> Callable[[Any], Any]:
+def operation(
+    name: str, *, refuses: Sequence[str] = (), in_part: Sequence[str] = ()
+) -> Callable[[Any], Any]:
     """Mark a method as the implementation of an AWS operation, named as in the service model.
 
     `refuses` are members of the request that are modelled but not built: a request that gives one is refused by name.
+    `in_part` tells, for the documentation, what of other members the method itself refuses by name.
     """
 
     def mark(function: Any) -> Any:
         function.aws_operation = name
         function.aws_refuses = frozenset(refuses)
+        function.aws_refuses_in_part = tuple(in_part)
         return function
 
     return mark

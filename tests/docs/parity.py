@@ -52,14 +52,17 @@ def pages() -> dict[str, str]:
             f"# {TITLES[service]}",
             "",
             f"{len(done)} of {len(names)} operations are built.",
-            "The others, and the parameters named here, are refused by name with status 501.",
+            "The others, and the parameters and values named here, are refused by name with status 501.",
             "",
-            "| operation | built | parameters refused |",
+            "| operation | built | refused of its parameters |",
             "|---|---|---|",
         ]
         for name in names:
             handler = built.get((service, name))
-            refused = ", ".join(sorted(handler.aws_refuses)) if handler is not None else ""  # type: ignore[attr-defined]
+            refused = ""
+            if handler is not None:
+                parts = {*handler.aws_refuses, *handler.aws_refuses_in_part}  # type: ignore[attr-defined]
+                refused = ", ".join(sorted(parts))
             lines.append(f"| {name} | {'yes' if handler is not None else 'no'} | {refused} |")
         result[service] = "\n".join(lines) + "\n"
     return result

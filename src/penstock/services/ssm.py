@@ -35,7 +35,11 @@ class Parameters:
         row = await self._store.table.get(_PARAMETERS, _partition(ctx), name.encode())
         return None if row is None else orjson.loads(row.document)
 
-    @operation("PutParameter", refuses=_UNBUILT)
+    @operation(
+        "PutParameter",
+        refuses=_UNBUILT,
+        in_part=["DataType: other than text", "Tier: other than Standard", "Type: SecureString"],
+    )
     async def put(self, ctx: Context, request: Request) -> Result:
         """Create a parameter, or add a version when told to overwrite."""
         name = request["Name"]

@@ -45,7 +45,7 @@ class Deployments:
         self._repository = repository
         self._ids = ids
 
-    @operation("CreateDeployment", refuses=_UNBUILT)
+    @operation("CreateDeployment", refuses=_UNBUILT, in_part=["tracingEnabled: true"])
     async def create_deployment(self, ctx: Context, request: Request) -> Result:
         """Freeze the API as it is, and point a stage to it when one is named."""
         api_id = request["restApiId"]

@@ -54,6 +54,14 @@ _UNBUILT: Final = (
     "cacheKeyParameters",
 )
 
+IN_PART: Final = (
+    "connectionType: VPC_LINK",
+    "credentials of the caller",
+    "responseTransferMode: STREAM",
+    "type: HTTP or HTTP_PROXY",
+    "uri of a service or an operation that is not built",
+)
+
 
 def new_integration(resource_id: str, given: Mapping[str, Any]) -> Document:
     """An integration from the members of PutIntegration. Raises `AwsError` where AWS does, and for what is not built."""
@@ -190,7 +198,7 @@ class Integrations:
         self._repository = repository
         self._dispatcher = dispatcher
 
-    @operation("PutIntegration", refuses=_UNBUILT)
+    @operation("PutIntegration", refuses=_UNBUILT, in_part=IN_PART)
     async def put_integration(self, ctx: Context, request: Request) -> Result:
         """Set what stands behind a method."""
         async with self._repository.changing(ctx, request["restApiId"]) as api:
@@ -205,7 +213,7 @@ class Integrations:
         """What stands behind a method."""
         return integration_of(await self._repository.api(ctx, request["restApiId"]), request)
 
-    @operation("UpdateIntegration")
+    @operation("UpdateIntegration", in_part=IN_PART)
     async def update_integration(self, ctx: Context, request: Request) -> Result:
         """Change an integration by patches."""
         async with self._repository.changing(ctx, request["restApiId"]) as api:

@@ -80,7 +80,11 @@ class Methods:
     def __init__(self, repository: Repository) -> None:
         self._repository = repository
 
-    @operation("PutMethod", refuses=["authorizerId", "authorizationScopes"])
+    @operation(
+        "PutMethod",
+        refuses=["authorizerId", "authorizationScopes"],
+        in_part=["apiKeyRequired: true", "authorizationType: other than NONE"],
+    )
     async def put_method(self, ctx: Context, request: Request) -> Result:
         """A new method of a resource."""
         verb = request["httpMethod"].upper()
@@ -97,7 +101,9 @@ class Methods:
         """A method with its integration."""
         return method_of(await self._repository.api(ctx, request["restApiId"]), request)
 
-    @operation("UpdateMethod")
+    @operation(
+        "UpdateMethod", in_part=["apiKeyRequired: true", "authorizationType: other than NONE"]
+    )
     async def update_method(self, ctx: Context, request: Request) -> Result:
         """Change a method by patches."""
         async with self._repository.changing(ctx, request["restApiId"]) as api:

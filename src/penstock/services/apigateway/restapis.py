@@ -88,6 +88,7 @@ class RestApis:
     @operation(
         "CreateRestApi",
         refuses=["cloneFrom", "policy", "minimumCompressionSize", "securityPolicy"],
+        in_part=["apiKeySource: AUTHORIZER", "endpointConfiguration.types: PRIVATE"],
     )
     async def create_rest_api(self, ctx: Context, request: Request) -> Result:
         """A new API with a root resource."""
@@ -120,7 +121,13 @@ class RestApis:
         """Remove an API and all that belongs to it."""
         await self._repository.remove(ctx, request["restApiId"])
 
-    @operation("UpdateRestApi")
+    @operation(
+        "UpdateRestApi",
+        in_part=[
+            "apiKeySource: AUTHORIZER",
+            "patches of endpointConfiguration, minimumCompressionSize and policy",
+        ],
+    )
     async def update_rest_api(self, ctx: Context, request: Request) -> Result:
         """Change an API by patches."""
         async with self._repository.changing(ctx, request["restApiId"]) as api:
@@ -129,7 +136,13 @@ class RestApis:
                 raise refuse("apiKeySource AUTHORIZER")
         return view(api)
 
-    @operation("ImportRestApi")
+    @operation(
+        "ImportRestApi",
+        in_part=[
+            "authorizers and API keys in the body",
+            "integrations that PutIntegration refuses",
+        ],
+    )
     async def import_rest_api(self, ctx: Context, request: Request) -> Result:
         """A new API from an OpenAPI or Swagger definition."""
         api = new_api(self._ids, ctx.now)
@@ -142,7 +155,13 @@ class RestApis:
         await self._repository.add(ctx, api)
         return view(api)
 
-    @operation("PutRestApi")
+    @operation(
+        "PutRestApi",
+        in_part=[
+            "authorizers and API keys in the body",
+            "integrations that PutIntegration refuses",
+        ],
+    )
     async def put_rest_api(self, ctx: Context, request: Request) -> Result:
         """Merge a definition into an API, or overwrite it."""
         definition = importer.read(request["body"], request.get("parameters") or {})

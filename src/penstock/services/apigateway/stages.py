@@ -109,6 +109,7 @@ class Stages:
             "cacheClusterSize",
             "documentationVersion",
         ],
+        in_part=["tracingEnabled: true"],
     )
     async def create_stage(self, ctx: Context, request: Request) -> Result:
         """A name under which a deployment is served."""
@@ -140,7 +141,14 @@ class Stages:
         stages = await self._repository.releases.stages(request["restApiId"])
         return {"item": [_view(s) for s in stages if not wanted or s["deploymentId"] == wanted]}
 
-    @operation("UpdateStage")
+    @operation(
+        "UpdateStage",
+        in_part=[
+            "method settings other than throttling",
+            "patches of access logs, caches, canaries, client certificates and documentation",
+            "tracingEnabled: true",
+        ],
+    )
     async def update_stage(self, ctx: Context, request: Request) -> Result:
         """Change a stage by patches."""
         async with self._repository.releasing(ctx, request["restApiId"]) as (_, releases):

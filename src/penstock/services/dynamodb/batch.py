@@ -39,7 +39,7 @@ class Batches:
         self._expressions = expressions
         self._writer = writer
 
-    @operation("BatchGetItem")
+    @operation("BatchGetItem", in_part=["RequestItems.AttributesToGet"])
     async def batch_get_item(self, ctx: Context, request: Request) -> Result:
         """Items of several keys and tables; keys whose items are beyond 16 MB are left to ask again."""
         asked: dict[str, dict[str, Any]] = request["RequestItems"]
@@ -86,7 +86,7 @@ class Batches:
             raise invalid(_DUPLICATES)
         return table, places, projection
 
-    @operation("BatchWriteItem")
+    @operation("BatchWriteItem", in_part=["ReturnItemCollectionMetrics: SIZE"])
     async def batch_write_item(self, ctx: Context, request: Request) -> Result:
         """Puts and deletes in several tables. All are made: none is ever left over."""
         check_metrics(request, "BatchWriteItem")

@@ -15,7 +15,7 @@ from penstock.services.dynamodb.schema import (
     throughput_of,
 )
 from penstock.services.dynamodb.table import Index, Place, TableRecord
-from penstock.services.dynamodb.tables import Tables, check_unbuilt
+from penstock.services.dynamodb.tables import IN_PART, Tables, check_unbuilt
 from penstock.storage.primitives import Primitives, Store
 
 _NOT_BUILT: Final = (
@@ -45,7 +45,11 @@ class Changes:
         self._store = store
         self._tables = tables
 
-    @operation("UpdateTable", refuses=_NOT_BUILT)
+    @operation(
+        "UpdateTable",
+        refuses=_NOT_BUILT,
+        in_part=[name.replace("Indexes.", "IndexUpdates.") for name in IN_PART],
+    )
     async def update_table(self, ctx: Context, request: Request) -> Result:
         """Change a table; it is ACTIVE again at once, with a new index complete."""
         table = await self._tables.require(ctx, request["TableName"])

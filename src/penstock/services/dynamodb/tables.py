@@ -29,6 +29,15 @@ _NOT_BUILT: Final = (
     "ResourcePolicy",
     "WarmThroughput",
 )
+IN_PART: Final = (
+    "GlobalSecondaryIndexes.OnDemandThroughput",
+    "GlobalSecondaryIndexes.WarmThroughput",
+    "KeySchema of more than two attributes",
+    "SSESpecification.Enabled: true",
+    "StreamSpecification.StreamEnabled: true",
+    "TableClass: STANDARD_INFREQUENT_ACCESS",
+)
+"""What of a table is refused; see `check_unbuilt`."""
 _PAGE: Final = 100
 
 
@@ -90,7 +99,7 @@ class Tables:
         key = partition(table), table.name.encode()
         table.version = await store.table.put(TABLE, *key, table.dump(), expect=table.version)
 
-    @operation("CreateTable", refuses=_NOT_BUILT)
+    @operation("CreateTable", refuses=_NOT_BUILT, in_part=IN_PART)
     async def create_table(self, ctx: Context, request: Request) -> Result:
         """Create a table; it is ACTIVE at once."""
         check_unbuilt(request)

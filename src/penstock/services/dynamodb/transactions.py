@@ -44,7 +44,7 @@ class Transactions:
         self._expressions = expressions
         self._writer = writer
 
-    @operation("TransactWriteItems")
+    @operation("TransactWriteItems", in_part=["ReturnItemCollectionMetrics: SIZE"])
     async def transact_write_items(self, ctx: Context, request: Request) -> Result:
         """Make every write, or none if a condition fails. The same token again makes nothing."""
         check_metrics(request, "TransactWriteItems")

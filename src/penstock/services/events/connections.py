@@ -50,7 +50,9 @@ class Connections:
             )
         return found
 
-    @operation("CreateConnection", refuses=_UNBUILT)
+    @operation(
+        "CreateConnection", refuses=_UNBUILT, in_part=["AuthParameters.ConnectivityParameters"]
+    )
     async def create(self, ctx: Context, request: Request) -> Result:
         """Make a connection. One for OAuth is authorized afterwards."""
         scope, name = scope_of(ctx), request["Name"]
@@ -86,7 +88,9 @@ class Connections:
         if by_token:
             await self._authorizing.ask(tx, scope, document, now)
 
-    @operation("UpdateConnection", refuses=_UNBUILT)
+    @operation(
+        "UpdateConnection", refuses=_UNBUILT, in_part=["AuthParameters.ConnectivityParameters"]
+    )
     async def update(self, ctx: Context, request: Request) -> Result:
         """Change a connection; parameters that are not given stay."""
         scope = scope_of(ctx)

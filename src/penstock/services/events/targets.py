@@ -57,7 +57,9 @@ class Targets:
         self._built = built
         """Model names of the services that are here."""
 
-    @operation("PutTargets")
+    @operation(
+        "PutTargets", in_part=["Targets of services that are not built, and their parameters"]
+    )
     async def put(self, ctx: Context, request: Request) -> Result:
         """Add targets to a rule, or replace those of the same id."""
         bus = bus_key(ctx, request.get("EventBusName"))

@@ -105,6 +105,18 @@ def check_compatible_runtime(request: Mapping[str, Any]) -> None:
         )
 
 
+IN_PART: Final = (
+    *_NOT_BUILT,
+    "Architectures of another machine",
+    "PackageType: Image",
+    "Runtime of another family",
+    "SnapStart.ApplyOn: PublishedVersions",
+    "TracingConfig.Mode: Active",
+    "VpcConfig",
+)
+"""What the configuration of a function refuses."""
+
+
 def timestamp(now: int) -> str:
     """`LastModified` as Lambda prints it."""
     instant = datetime.fromtimestamp(now / 1000, UTC)

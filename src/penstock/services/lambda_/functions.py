@@ -16,6 +16,7 @@ from penstock.services.lambda_.code import (
 )
 from penstock.services.lambda_.code_url import CodeUrls
 from penstock.services.lambda_.configuration import (
+    IN_PART,
     architecture_of,
     check,
     check_revision,
@@ -82,7 +83,7 @@ class Functions:
         self._changing: set[tuple[str, str, str]] = set()
         """Functions with an update on its way."""
 
-    @operation("CreateFunction")
+    @operation("CreateFunction", in_part=(*IN_PART, "Code.ImageUri", "Code.SourceKMSKeyArn"))
     async def create_function(self, ctx: Context, request: Request) -> Result:
         """Store a function, ready to be invoked."""
         ref = parse_ref(ctx, request["FunctionName"])._replace(qualifier=None)
@@ -133,7 +134,10 @@ class Functions:
         """The configuration of a version."""
         return described(await self._find(ctx, request))
 
-    @operation("UpdateFunctionCode")
+    @operation(
+        "UpdateFunctionCode",
+        in_part=["ImageUri", "SourceKMSKeyArn", "Architectures of another machine"],
+    )
     async def update_function_code(self, ctx: Context, request: Request) -> Result:
         """Replace the code of `$LATEST`."""
         ref = parse_ref(ctx, request["FunctionName"])._replace(qualifier=None)
@@ -171,7 +175,7 @@ class Functions:
             config["Architectures"] = request["Architectures"]
         return config
 
-    @operation("UpdateFunctionConfiguration")
+    @operation("UpdateFunctionConfiguration", in_part=IN_PART)
     async def update_function_configuration(self, ctx: Context, request: Request) -> Result:
         """Change members of the configuration of `$LATEST`."""
         ref = parse_ref(ctx, request["FunctionName"])._replace(qualifier=None)

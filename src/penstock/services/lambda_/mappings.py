@@ -77,7 +77,11 @@ class Mappings:
         self._deleting: dict[str, tuple[bytes, dict[str, Any]]] = {}
         """Those of them that were deleted: whose they were, and their last document."""
 
-    @operation("CreateEventSourceMapping", refuses=_NOT_BUILT)
+    @operation(
+        "CreateEventSourceMapping",
+        refuses=_NOT_BUILT,
+        in_part=["EventSourceArn: other than a queue"],
+    )
     async def create_event_source_mapping(self, ctx: Context, request: Request) -> Result:
         """Start to feed a queue's messages to a function."""
         source = request.get("EventSourceArn") or ""

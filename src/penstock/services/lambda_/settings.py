@@ -106,7 +106,7 @@ class Settings:
         """What was put, or that it is stopped."""
         return {"RecursiveLoop": (await self._latest(ctx, request)).document["recursion"]}
 
-    @operation("PutRuntimeManagementConfig")
+    @operation("PutRuntimeManagementConfig", in_part=["UpdateRuntimeOn: other than Auto"])
     async def put_runtime_management_config(self, ctx: Context, request: Request) -> Result:
         """Runtimes are those of this machine, which its owner updates: only Auto is what happens."""
         if request["UpdateRuntimeOn"] != "Auto":

@@ -29,7 +29,7 @@ class Urls:
         self._table = repository.store.table
         self._ids = ids
 
-    @operation("CreateFunctionUrlConfig")
+    @operation("CreateFunctionUrlConfig", in_part=["InvokeMode: RESPONSE_STREAM"])
     async def create_function_url_config(self, ctx: Context, request: Request) -> Result:
         """Give a function, or an alias of it, a URL."""
         ref = parse_ref(ctx, request["FunctionName"], request.get("Qualifier"))
@@ -65,7 +65,7 @@ class Urls:
         _, config, ref = await self._find(ctx, request, _ABSENT)
         return _told(ctx, ref, config)
 
-    @operation("UpdateFunctionUrlConfig")
+    @operation("UpdateFunctionUrlConfig", in_part=["InvokeMode: RESPONSE_STREAM"])
     async def update_function_url_config(self, ctx: Context, request: Request) -> Result:
         """Change members of a configuration; the URL stays."""
         _check_mode(request)

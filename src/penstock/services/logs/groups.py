@@ -40,7 +40,11 @@ class Groups:
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
 
-    @operation("CreateLogGroup", refuses=["kmsKeyId", "deletionProtectionEnabled"])
+    @operation(
+        "CreateLogGroup",
+        refuses=["kmsKeyId", "deletionProtectionEnabled"],
+        in_part=["logGroupClass: other than STANDARD"],
+    )
     async def create_log_group(self, ctx: Context, request: Request) -> Result:
         """A new, empty group."""
         if request.get("logGroupClass", "STANDARD") != "STANDARD":

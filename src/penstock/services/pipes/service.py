@@ -57,7 +57,15 @@ class Pipes:
         """ARNs of pipes that take messages, or still have some in flight."""
         self.service = Service("pipes", operations_of(self))
 
-    @operation("CreatePipe", refuses=_NOT_BUILT)
+    @operation(
+        "CreatePipe",
+        refuses=_NOT_BUILT,
+        in_part=[
+            "Enrichment of a service that is not built",
+            "Source: other than a queue",
+            "Target of a service that is not built",
+        ],
+    )
     async def create(self, ctx: Context, request: Request) -> Result:
         """Create a pipe and, unless told otherwise, start it."""
         name = request["Name"]
@@ -86,7 +94,15 @@ class Pipes:
         tags = {"Tags": pipe.tags} if pipe.tags else {}
         return {**pipe.given, **_told(pipe, self._state(pipe)), **tags}
 
-    @operation("UpdatePipe", refuses=_NOT_BUILT)
+    @operation(
+        "UpdatePipe",
+        refuses=_NOT_BUILT,
+        in_part=[
+            "Enrichment of a service that is not built",
+            "Source: other than a queue",
+            "Target of a service that is not built",
+        ],
+    )
     async def update(self, ctx: Context, request: Request) -> Result:
         """Change a pipe; batches in flight are finished as they began."""
         pipe = await self._find(ctx, request["Name"])

@@ -28,12 +28,12 @@ class Acls:
         await self._require_object(ctx, bucket, request)
         return _owned(bucket)
 
-    @operation("PutBucketAcl")
+    @operation("PutBucketAcl", in_part=["grants to others"])
     async def put_bucket(self, ctx: Context, request: Request) -> None:
         """Say once more that only the owner may do anything."""
         _require_private(await self._buckets.look(ctx, request), request)
 
-    @operation("PutObjectAcl")
+    @operation("PutObjectAcl", in_part=["grants to others"])
     async def put_object(self, ctx: Context, request: Request) -> Result:
         """Say once more that only the owner may do anything."""
         bucket = await self._buckets.look(ctx, request)

@@ -44,7 +44,9 @@ class Configurations:
             raise AwsError(missing[0], missing[1], status=404, fields=fields)
         return bucket[member]
 
-    @operation("PutBucketVersioning", refuses=["MFA"])
+    @operation(
+        "PutBucketVersioning", refuses=["MFA"], in_part=["VersioningConfiguration.MFADelete"]
+    )
     async def put_versioning(self, ctx: Context, request: Request) -> None:
         """Keep every version from now on, or stop."""
         await self._buckets.look(ctx, request)
@@ -136,7 +138,7 @@ class Configurations:
         """Remove the public access block."""
         await self._set(ctx, request, "public_access", None)
 
-    @operation("PutBucketEncryption")
+    @operation("PutBucketEncryption", in_part=["KMSMasterKeyID", "SSEAlgorithm: aws:kms:dsse"])
     async def put_encryption(self, ctx: Context, request: Request) -> None:
         """Replace the default encryption; only with keys that AWS manages, which no client can tell apart.
 

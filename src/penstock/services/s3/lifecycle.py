@@ -54,7 +54,7 @@ class Lifecycles:
         self._buckets = buckets
         self._changes = changes
 
-    @operation("PutBucketLifecycleConfiguration")
+    @operation("PutBucketLifecycleConfiguration", in_part=["transitions"])
     async def put(self, ctx: Context, request: Request) -> Result:
         """Replace the rules."""
         await self._buckets.look(ctx, request)

@@ -51,7 +51,11 @@ class Multipart:
         self._contents = contents
         self._source = source
 
-    @operation("CreateMultipartUpload", refuses=UNBUILT)
+    @operation(
+        "CreateMultipartUpload",
+        refuses=UNBUILT,
+        in_part=["ACL for others", "ServerSideEncryption: other than AES256"],
+    )
     async def create(self, ctx: Context, request: Request) -> Result:
         """Begin an upload."""
         checksum.require_algorithm(request)

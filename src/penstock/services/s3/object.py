@@ -74,7 +74,11 @@ class Objects:
         self._changes = changes
         self._contents = contents
 
-    @operation("PutObject", refuses=UNBUILT)
+    @operation(
+        "PutObject",
+        refuses=UNBUILT,
+        in_part=["ACL for others", "ServerSideEncryption: other than AES256"],
+    )
     def put(self, ctx: Context, request: Request) -> Awaitable[Result]:
         """Store an object; visible at once, durable when answered."""
         return self._store(ctx, request, "ObjectCreated:Put")
@@ -159,7 +163,11 @@ class Objects:
         result["ContentLength"] = (document["size"] if end is None else end) - start
         return result
 
-    @operation("CopyObject", refuses=[*UNBUILT, "CopySourceSSECustomerKey"])
+    @operation(
+        "CopyObject",
+        refuses=[*UNBUILT, "CopySourceSSECustomerKey"],
+        in_part=["ACL for others", "ServerSideEncryption: other than AES256"],
+    )
     async def copy(self, ctx: Context, request: Request) -> Result:
         """Make an object of another one's bytes; no byte is copied."""
         seen = await self._buckets.look(ctx, request)

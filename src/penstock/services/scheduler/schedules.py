@@ -40,7 +40,9 @@ class Schedules:
         self._groups = groups
         self._due = due
 
-    @operation("CreateSchedule", refuses=["KmsKeyArn"])
+    @operation(
+        "CreateSchedule", refuses=["KmsKeyArn"], in_part=["Target of a service that is not built"]
+    )
     async def create(self, ctx: Context, request: Request) -> Result:
         """Create a schedule; the same ClientToken once more changes nothing."""
         place = _place(ctx, request)
@@ -60,7 +62,9 @@ class Schedules:
                 await self._due.put(tx, place, record, record.first(ctx.now), ctx.now)
         return {"ScheduleArn": place.arn}
 
-    @operation("UpdateSchedule", refuses=["KmsKeyArn"])
+    @operation(
+        "UpdateSchedule", refuses=["KmsKeyArn"], in_part=["Target of a service that is not built"]
+    )
     async def update(self, ctx: Context, request: Request) -> Result:
         """Replace a schedule; what is not given is as if it had never been."""
         place = _place(ctx, request)

@@ -55,7 +55,7 @@ class Subscriptions:
         self._platforms = platforms
         self._replays = replays
 
-    @operation("Subscribe")
+    @operation("Subscribe", in_part=["Attributes.SubscriptionRoleArn", "Protocol: firehose"])
     async def subscribe(self, ctx: Context, request: Request) -> Result:
         """Subscribe an endpoint; one that is subscribed with the same attributes is answered."""
         while True:
@@ -141,7 +141,7 @@ class Subscriptions:
         topic = await self._repository.topic(record.topic_arn)
         return {"Attributes": shown_attributes(record, topic)}
 
-    @operation("SetSubscriptionAttributes")
+    @operation("SetSubscriptionAttributes", in_part=["AttributeName: SubscriptionRoleArn"])
     async def set_attributes(self, ctx: Context, request: Request) -> None:
         """Set one attribute; without a value it is as if it had never been set."""
         record = await self._find(ctx, request)

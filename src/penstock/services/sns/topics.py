@@ -34,7 +34,15 @@ class Topics:
             raise missing("Topic")
         return topic
 
-    @operation("CreateTopic", refuses=("DataProtectionPolicy",))
+    @operation(
+        "CreateTopic",
+        refuses=("DataProtectionPolicy",),
+        in_part=[
+            "Attributes.KmsMasterKeyId",
+            "Attributes.TracingConfig: Active",
+            "Attributes for the feedback of deliveries",
+        ],
+    )
     async def create_topic(self, ctx: Context, request: Request) -> Result:
         """Create a topic; one that is there with the same attributes and tags is answered."""
         name, given = request["Name"], request.get("Attributes") or {}
@@ -92,7 +100,14 @@ class Topics:
         pending = sum(record.pending for record in alive)
         return {"Attributes": shown_attributes(topic, len(alive) - pending, pending)}
 
-    @operation("SetTopicAttributes")
+    @operation(
+        "SetTopicAttributes",
+        in_part=[
+            "AttributeName: KmsMasterKeyId",
+            "AttributeName: TracingConfig with Active",
+            "AttributeName: the feedback of deliveries",
+        ],
+    )
     async def set_topic_attributes(self, ctx: Context, request: Request) -> None:
         """Set one attribute; without a value it is as if it had never been set."""
         topic = await self.find(ctx, request["TopicArn"])

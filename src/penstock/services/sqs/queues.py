@@ -152,7 +152,10 @@ class Queues:
         records = (self._decoded(row) for row in rows)
         return [record for record in records if record.dead_letter == arn]
 
-    @operation("CreateQueue")
+    @operation(
+        "CreateQueue",
+        in_part=["Attributes.KmsMasterKeyId", "Attributes.KmsDataKeyReusePeriodSeconds"],
+    )
     async def create_queue(self, ctx: Context, request: Request) -> Result:
         """Create a queue; the same request again answers the same URL."""
         name = required(request, "QueueName")
@@ -275,7 +278,10 @@ class Queues:
             available = {k: v for k, v in available.items() if k in names}
         return {"Attributes": available} if available else {}
 
-    @operation("SetQueueAttributes")
+    @operation(
+        "SetQueueAttributes",
+        in_part=["Attributes.KmsMasterKeyId", "Attributes.KmsDataKeyReusePeriodSeconds"],
+    )
     async def set_queue_attributes(self, ctx: Context, request: Request) -> None:
         """Change attributes; an empty RedrivePolicy or Policy removes it."""
         record = await self.by_url(ctx, request)
