@@ -106,6 +106,18 @@ def test_missing_stack(aws: Callable[..., Any]) -> None:
     )
 
 
+def test_a_serverless_template_without_resources_is_the_users_mistake(
+    aws: Callable[..., Any], unique: str
+) -> None:
+    """It was an internal failure: the translator looks at a template's shape before it translates."""
+    body = json.dumps({"Transform": "AWS::Serverless-2016-10-31", "Resources": {}})
+    with pytest.raises(ClientError, match="'Resources' section is required") as caught:
+        aws("cloudformation").create_stack(
+            StackName=unique, TemplateBody=body, Capabilities=["CAPABILITY_AUTO_EXPAND"]
+        )
+    assert caught.value.response["Error"]["Code"] == "ValidationError"
+
+
 def test_templates_are_summarized(aws: Callable[..., Any]) -> None:
     """Tools ask which capabilities and parameters a template needs."""
     summary = aws("cloudformation").get_template_summary(TemplateBody=TEMPLATE)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 import threading
 import time
@@ -119,6 +120,13 @@ def test_doctor(penstock: Any, tmp_path: Path) -> None:
     assert 0 == ended.returncode, ended.stdout
     assert "Penstock 0.1.0 answers at" in ended.stdout
     assert "is writable" in ended.stdout
+
+
+def test_doctor_says_that_node_has_no_sdk(penstock: Any, tmp_path: Path) -> None:
+    """On AWS Node.js brings `@aws-sdk/*`: who finds a runtime here must not find out by a function that fails."""
+    ended = penstock("doctor", "--data", str(tmp_path / "data"))
+    installed = [line for line in ended.stdout.splitlines() if re.search(r"nodejs\S+: /", line)]
+    assert all("package @aws-sdk/* with the function" in line for line in installed)
 
 
 def test_doctor_where_nothing_runs(penstock: Any, tmp_path: Path) -> None:

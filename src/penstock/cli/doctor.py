@@ -59,6 +59,8 @@ async def _runtimes(python: Path) -> list[Finding]:
         what = f"{runtime.identifier}: {interpreter.given}"
         if runtime.family == "python" and not await interpreters.has_sdk(runtime, interpreter):
             what += ", boto3 and awslambdaric will be fetched when a function first needs them"
+        if runtime.family == "nodejs":
+            what += ", without the AWS SDK: package @aws-sdk/* with the function or in a layer"
         found.append(Finding(None, what))
     with tempfile.TemporaryDirectory() as folder:
         sandbox = await find_sandbox(

@@ -28,10 +28,10 @@ def _translate(template: Template, parameters: dict[str, Any], region: str) -> T
 
     # The translator warns about its own deprecations, which are no matter of the server's log.
     logging.getLogger("samtranslator").setLevel(logging.ERROR)
-    to_py27_compatible_template(template, parameters)
     # Of its session the translator reads nothing but the region.
     translator = Translator({}, Parser(), boto_session=SimpleNamespace(region_name=region))
     try:
+        to_py27_compatible_template(template, parameters)
         expanded = translator.translate(
             template, parameter_values=parameters, get_managed_policy_map=_managed_policies
         )
