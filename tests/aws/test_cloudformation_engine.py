@@ -368,3 +368,25 @@ Resources:
         assert {"AWS::IAM::Role", "AWS::Lambda::Function"} == found
 
     in_cloud(test)
+
+
+def test_resources_whose_stored_properties_are_wrong_are_deleted() -> None:
+    """An older version stored what this one would refuse: a stack must not be undeletable for it."""
+
+    async def test(cloud: Cloud) -> None:
+        role = {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": TRUST}}
+        stack = await cloud.run(
+            "CreateStack", {"Resources": {"A": role}}, Capabilities=["CAPABILITY_IAM"]
+        )
+        partition, sort = stack["StackId"].encode(), b"A"
+        row = await cloud.store.table.get("cloudformation/resources", partition, sort)
+        document = orjson.loads(row.document)
+        wrong = {"ManagedPolicyArns": "arn:aws:iam::aws:policy/X", "Policies": [{"PolicyNam": "a"}]}
+        document["properties"] |= wrong
+        table = cloud.store.table
+        await table.put("cloudformation/resources", partition, sort, orjson.dumps(document))
+        await cloud("DeleteStack", StackName="s")
+        await cloud.cloudformation.idle()
+        assert [] == (await cloud("ListRoles", "iam"))["Roles"]
+
+    in_cloud(test)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from penstock.core.template.function import check_functions
 from penstock.core.template.node import Template, invalid, references
 
 _SECTIONS: Final = frozenset(
@@ -42,6 +43,7 @@ _LIMITS: Final = {"Parameters": 200, "Mappings": 200, "Resources": 500, "Outputs
 
 def check_template(template: Template) -> None:
     """Raise ValidationError for the first thing that is wrong with a template after its transforms."""
+    check_sections(template)
     unknown = sorted(set(template) - _SECTIONS)
     if unknown:
         raise invalid(f"Invalid template property or properties [{', '.join(unknown)}]")
@@ -61,20 +63,35 @@ def check_template(template: Template) -> None:
             )
     for name, resource in resources.items():
         _check_resource(name, resource)
+    for section in ("Conditions", "Resources", "Outputs"):
+        check_functions(template.get(section))
     _check_mappings(template.get("Mappings") or {})
     _check_outputs(template.get("Outputs") or {})
     _check_references(template)
 
 
+def check_sections(template: Template) -> None:
+    """Raise ValidationError for a section that is no object, or whose members are to be objects and are not."""
+    for section in ("Parameters", "Mappings", "Conditions", "Rules", "Resources", "Outputs"):
+        if not isinstance(template.get(section) or {}, dict):
+            raise invalid(f"Template format error: {section} must be an object.")
+    for section in ("Parameters", "Resources"):
+        for name, member in (template.get(section) or {}).items():
+            if not isinstance(member, dict):
+                raise invalid(f"Template format error: Any {section} member must be an object.")
+            if not isinstance(member.get("Type"), str):
+                raise invalid(
+                    f"Template format error: [/{section}/{name}] Every {section} object must contain a Type member."
+                )
+            if not isinstance(member.get("Properties") or {}, dict):
+                raise invalid(
+                    f"Template format error: [/{section}/{name}/Properties] Properties must be an object."
+                )
+
+
 def _check_resource(name: str, resource: Any) -> None:
     if not name.isalnum():
         raise invalid(f"Template format error: Resource name {name} is non alphanumeric.")
-    if not isinstance(resource, dict):
-        raise invalid("Template format error: Any Resources member must be an object.")
-    if not isinstance(resource.get("Type"), str):
-        raise invalid(
-            f"Template format error: [/Resources/{name}] Every Resources object must contain a Type member."
-        )
     for member in resource:
         if member not in _RESOURCE_MEMBERS:
             raise invalid(f"Invalid template resource property '{member}'")

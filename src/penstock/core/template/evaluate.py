@@ -11,6 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from penstock.core.template.function import (
+    EQUALS_ERROR,
+    GETATT_ERROR,
+    JOIN_ERROR,
+    SELECT_ERROR,
+    SPLIT_ERROR,
+)
 from penstock.core.template.node import (
     NO_VALUE,
     UNKNOWN,
@@ -22,22 +29,6 @@ from penstock.core.template.node import (
 
 _SUB: Final = re.compile(r"\$\{(!?)([^{}]+)\}")
 _ZONES: Final = "abc"
-_JOIN_ERROR: Final = (
-    "Template error: every Fn::Join object requires two parameters, (1) a string delimiter and (2) a list of strings "
-    "to be joined or a function that returns a list of strings (such as Fn::GetAZs) to be joined."
-)
-_SPLIT_ERROR: Final = (
-    "Template error: every Fn::Split object requires two parameters, (1) a string delimiter and (2) a string to be "
-    "split or a function that returns a string to be split."
-)
-_SELECT_ERROR: Final = "Template error: Fn::Select requires a list argument with two elements: an integer index and a list"
-_GETATT_ERROR: Final = (
-    "Template error: every Fn::GetAtt object requires two non-empty parameters, the resource name and the resource "
-    "attribute"
-)
-_EQUALS_ERROR: Final = (
-    "Template error: every Fn::Equals object requires a list of 2 string parameters."
-)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -160,7 +151,7 @@ class Evaluator:
     def _get_att(self, argument: Node) -> Any:
         parts = argument.split(".", 1) if isinstance(argument, str) else argument
         if not isinstance(parts, list) or len(parts) < 2 or not all(parts):
-            raise invalid(_GETATT_ERROR)
+            raise invalid(GETATT_ERROR)
         name, attribute = parts[0], ".".join(_text(self.evaluate(part)) for part in parts[1:])
 
         def read(deployed: Deployed) -> Any:
@@ -204,22 +195,22 @@ class Evaluator:
 
     def _join(self, argument: Node) -> Any:
         if not isinstance(argument, list) or len(argument) != 2 or not isinstance(argument[0], str):
-            raise invalid(_JOIN_ERROR)
+            raise invalid(JOIN_ERROR)
         items = self.evaluate(argument[1])
         if _unknown(items):
             return UNKNOWN
         if not isinstance(items, list):
-            raise invalid(_JOIN_ERROR)
+            raise invalid(JOIN_ERROR)
         return argument[0].join(_text(item) for item in items)
 
     def _select(self, argument: Node) -> Any:
         if not isinstance(argument, list) or len(argument) != 2:
-            raise invalid(_SELECT_ERROR)
+            raise invalid(SELECT_ERROR)
         index, items = self.evaluate(argument[0]), self.evaluate(argument[1])
         if index is UNKNOWN or items is UNKNOWN:
             return UNKNOWN
         if not isinstance(items, list) or not str(index).isdigit():
-            raise invalid(_SELECT_ERROR)
+            raise invalid(SELECT_ERROR)
         if int(index) >= len(items):
             raise invalid(
                 f"Template error: Fn::Select cannot select nonexistent value at index {index}"
@@ -228,12 +219,12 @@ class Evaluator:
 
     def _split(self, argument: Node) -> Any:
         if not isinstance(argument, list) or len(argument) != 2 or not argument[0]:
-            raise invalid(_SPLIT_ERROR)
+            raise invalid(SPLIT_ERROR)
         text = self.evaluate(argument[1])
         if text is UNKNOWN:
             return UNKNOWN
         if not isinstance(text, str):
-            raise invalid(_SPLIT_ERROR)
+            raise invalid(SPLIT_ERROR)
         return text.split(argument[0])
 
     def _if(self, argument: Node) -> Any:
@@ -274,9 +265,14 @@ class Evaluator:
 
     def _cidr(self, argument: Node) -> Any:
         block, count, *bits = [self.evaluate(node) for node in argument]
-        network = ipaddress.ip_network(block)
-        prefix = network.max_prefixlen - int(bits[0] if bits else 8)
-        subnets = network.subnets(new_prefix=prefix)
+        try:
+            network = ipaddress.ip_network(block)
+            prefix = network.max_prefixlen - int(bits[0] if bits else 8)
+            subnets = network.subnets(new_prefix=prefix)
+        except ValueError as error:
+            raise invalid(
+                f"Template error: Fn::Cidr of {block} is not possible: {error}"
+            ) from error
         return [str(subnet) for subnet, _ in zip(subnets, range(int(count)), strict=False)]
 
     def _length(self, argument: Node) -> Any:
@@ -289,7 +285,7 @@ class Evaluator:
 
     def _equals(self, argument: Node) -> bool:
         if not isinstance(argument, list) or len(argument) != 2:
-            raise invalid(_EQUALS_ERROR)
+            raise invalid(EQUALS_ERROR)
         left, right = (self.evaluate(node) for node in argument)
         # AWS: comparison is of text, so 1 equals "1" (CloudFormation guide, Fn::Equals).
         return _text(left) == _text(right) if _scalar(left, right) else bool(left == right)

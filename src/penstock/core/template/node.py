@@ -57,12 +57,11 @@ def _of_function(name: str, argument: Node) -> Iterator[str]:
     if name == "Ref" and isinstance(argument, str):
         yield argument
     elif name == "Fn::GetAtt":
-        target = argument.split(".", 1)[0] if isinstance(argument, str) else argument[:1]
-        yield from (
-            [target] if isinstance(target, str) else [n for n in target if isinstance(n, str)]
-        )
+        target = argument.split(".", 1) if isinstance(argument, str) else argument
+        if isinstance(target, list) and isinstance(target[0], str):
+            yield target[0]
     elif name == "Fn::Sub":
-        text, variables = (argument, {}) if isinstance(argument, str) else (*argument, {})[:2]
+        text, variables = (*argument, {})[:2] if isinstance(argument, list) else (argument, {})
         for variable in SUB_VARIABLE.findall(text) if isinstance(text, str) else ():
             if variable.strip() not in variables:
                 yield variable.strip().split(".", 1)[0]

@@ -70,9 +70,9 @@ class ChangeSets:
             message = f"ChangeSet {name} cannot be created due to a mismatch with existing attribute Template"
             raise AwsError("AlreadyExistsException", message, status=400)
         deployment = await self._deployments.prepare(ctx, request, stack["current"], reviewed=True)
+        change_set = await self._described(ctx, stack, deployment, request)
         if fresh:
             await self._operations.enter(ctx, stack, "REVIEW_IN_PROGRESS")
-        change_set = await self._described(ctx, stack, deployment, request)
         await self._save(stack, change_set)
         return {"Id": change_set["ChangeSetId"], "StackId": stack["StackId"]}
 
@@ -131,6 +131,7 @@ class ChangeSets:
             name: Wanted(
                 type=resource["Type"],
                 properties=self._evaluated(
+                    name,
                     resource["Type"],
                     evaluator.evaluate(resource.get("Properties") or {}),
                     deployment,
@@ -139,7 +140,10 @@ class ChangeSets:
             for name, resource in active.items()
         }
         have = {
-            name: Wanted(type=resource["ResourceType"], properties=resource["properties"])
+            name: Wanted(
+                type=resource["ResourceType"],
+                properties=self._types[resource["ResourceType"]].fitting(resource["properties"]),
+            )
             for name, resource in resources.items()
         }
         planned = plan(have, wanted, creation_order(active), self._replacing)
@@ -147,11 +151,11 @@ class ChangeSets:
         return [_shown(change, ids.get(change.logical_id)) for change in planned]
 
     def _evaluated(
-        self, kind: str, properties: dict[str, Any], deployment: Document
+        self, name: str, kind: str, properties: Any, deployment: Document
     ) -> dict[str, Any]:
         """Properties as the executor will hand them to the row."""
         row = self._types[kind]
-        typed = row.checked(properties)
+        typed = row.checked(name, properties)
         return row.tagged(typed, deployment["tags"])
 
     def _replacing(self, kind: str) -> frozenset[str]:

@@ -12,13 +12,14 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from penstock.api import Context, Dispatcher, Request, refuse
 from penstock.core.errors import AwsError
 from penstock.core.template.capability import needed, require_capabilities, transforms
-from penstock.core.template.check import check_template
+from penstock.core.template.check import check_sections, check_template
 from penstock.core.template.evaluate import Evaluator, Scope
 from penstock.core.template.graph import creation_order
 from penstock.core.template.node import Deployed, Template, invalid
 from penstock.core.template.parameter import given_values, ssm_names, typed_values
 from penstock.core.template.parse import parse_template
 from penstock.services.cloudformation import sam
+from penstock.services.cloudformation.names import is_aws_type
 from penstock.services.cloudformation.resource import ResourceType
 from penstock.services.cloudformation.stack import Document, Stacks
 
@@ -61,6 +62,7 @@ class Deployments:
         """The deployment that a request describes, checked. `reviewed` says that a change set shows what transforms did."""
         text = await self.body(ctx, request, previous)
         template = parse_template(text)
+        check_sections(template)
         held = None if previous is None else previous["parameters"]
         macros = transforms(template)
         unknown = [
@@ -97,6 +99,7 @@ class Deployments:
     async def summary(self, ctx: Context, text: str) -> tuple[Template, list[str], str]:
         """A template, the capabilities it needs, and why."""
         template = parse_template(text)
+        check_sections(template)
         if sam.TRANSFORM in transforms(template):
             names = [*needed(template)[0], "CAPABILITY_AUTO_EXPAND"]
             if any(
@@ -136,12 +139,15 @@ class Deployments:
 
     def _require_types(self, template: Template) -> None:
         kinds = (resource["Type"] for resource in template["Resources"].values())
-        unknown = sorted({kind for kind in kinds if kind not in self._types})
+        unmade = sorted({kind for kind in kinds if kind not in self._types})
+        unknown = [kind for kind in unmade if not is_aws_type(kind)]
         if unknown:
-            listed = ", ".join(unknown)
             raise invalid(
-                f"Template format error: Unrecognized resource types: [{listed}]. "
-                "Penstock does not implement them yet."
+                f"Template format error: Unrecognized resource types: [{', '.join(unknown)}]"
+            )
+        if unmade:
+            raise invalid(
+                f"Template format error: Penstock does not implement the resource types [{', '.join(unmade)}] yet."
             )
 
     async def _look_up(

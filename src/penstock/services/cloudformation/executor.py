@@ -90,9 +90,10 @@ class Executor:
                 return
             except AwsError as error:
                 await self._move(stack, _failed(status), error.message)
-            except Exception as error:  # noqa: BLE001 - the supervisor of a stack's task: it must end in a status
+            except Exception:  # noqa: BLE001 - the supervisor of a stack's task: it must end in a status
                 _log.exception("%s of stack %s", status, stack["StackId"])
-                await self._move(stack, _failed(status), f"Internal Failure: {error}")
+                reason = "Internal Failure: Penstock's log says how"
+                await self._move(stack, _failed(status), reason)
 
     async def _move(self, stack: Document, status: str, reason: str | None = None) -> None:
         while True:

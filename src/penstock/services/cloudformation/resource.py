@@ -1,11 +1,13 @@
 """What a resource type is: its properties, and how it is made, changed and removed through other services' operations."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias, cast
 
 from penstock.api import Context, Result
 from penstock.core.errors import AwsError
+from penstock.core.template.node import UNKNOWN
+from penstock.core.template.shape import Record
 
 Properties: TypeAlias = dict[str, Any]
 _GONE: Final = frozenset(
@@ -105,45 +107,38 @@ Maker: TypeAlias = Callable[[Target], Awaitable[Made]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceType:
-    """A row of the table. A property outside `properties` is refused by name."""
+    """A row of the table."""
 
     name: str
-    properties: frozenset[str]
+    shape: Record
+    """Its properties, nested ones included; others are refused by name."""
     create: Maker
     delete: Callable[[Target], Awaitable[None]]
     update: Maker | None = None
     """None: every change makes a new resource."""
-    required: frozenset[str] = frozenset()
     immutable: frozenset[str] = frozenset()
     """Changing one of these makes a new resource."""
     fixed: frozenset[str] = frozenset()
     """Changing one of these is refused by name: AWS does it in place, and no operation here can."""
-    integers: frozenset[str] = frozenset()
-    booleans: frozenset[str] = frozenset()
-    """Names, at any depth, whose text is read as a number or a truth value."""
     tags: Literal["list", "map"] | None = None
 
     def replacing(self) -> frozenset[str]:
         """The properties that cannot change in place."""
-        return self.properties if self.update is None else self.immutable
+        return frozenset(self.shape.members) if self.update is None else self.immutable
 
-    def checked(self, properties: Properties) -> Properties:
-        """Properties of the right types. Raises ValidationError for one that is unknown or missing."""
-        unknown = sorted(set(properties) - self.properties)
-        if unknown:
-            raise AwsError(
-                "ValidationError",
-                f"Properties validation failed: {self.name} does not support the properties [{', '.join(unknown)}] yet",
-                status=400,
-            )
-        missing = sorted(self.required - set(properties))
-        if missing:
-            raise AwsError(
-                "ValidationError",
-                f"Properties validation failed: required key [{missing[0]}] not found",
-                status=400,
-            )
-        return {name: self._typed(name, value) for name, value in properties.items()}
+    def checked(self, logical_id: str, properties: Any) -> Properties:
+        """Properties of the right types. Raises ValidationError that names all that is unknown, missing or wrong."""
+        faults: list[str] = []
+        read = self.shape.read(properties, "#", faults)
+        if faults:
+            # AWS: the words and the pointers are those of its validator (resource provider schemas, JSON Schema 7).
+            message = f"Properties validation failed for resource {logical_id} with message:\n[{', '.join(faults)}]"
+            raise AwsError("ValidationError", message, status=400)
+        return cast(Properties, read)
+
+    def fitting(self, properties: Properties) -> Properties:
+        """What is right in properties that were stored: an older version may have let others pass."""
+        return self.shape.fitting(properties, "#", [])
 
     def tagged(self, properties: Properties, tags: list[dict[str, str]]) -> Properties:
         """The properties with the stack's tags, where the type has tags and does not set the same ones."""
@@ -153,23 +148,11 @@ class ResourceType:
             inherited = {tag["Key"]: tag["Value"] for tag in tags}
             return {**properties, "Tags": {**inherited, **properties.get("Tags", {})}}
         own = properties.get("Tags", [])
+        if own is UNKNOWN:
+            return properties
         keys = {tag["Key"] for tag in own}
         added = [tag for tag in tags if tag["Key"] not in keys]
         return {**properties, "Tags": [*own, *added]}
-
-    def _typed(self, name: str, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: self._typed(key, item) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self._typed(name, item) for item in value]
-        if name in self.booleans and isinstance(value, str) and value.lower() in _TRUTH:
-            return _TRUTH[value.lower()]
-        if name in self.integers and isinstance(value, str) and value.lstrip("-").isdigit():
-            return int(value)
-        return value
-
-
-_TRUTH: Final[Mapping[str, bool]] = {"true": True, "false": False}
 
 
 def tag_map(properties: Properties) -> dict[str, str]:

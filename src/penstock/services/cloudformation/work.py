@@ -127,7 +127,8 @@ class Worker:
             row, properties = await self._wanted(site, name)
             if resource["ResourceType"] != row.name:
                 changes.append("Type")
-            changes.extend(difference(resource["properties"], properties))
+                return row, properties
+            changes.extend(difference(row.fitting(resource["properties"]), properties))
             if fixed := sorted(row.fixed.intersection(changes)):
                 raise refuse(f"a change of {', '.join(fixed)} of {row.name}")
             return row, properties
@@ -219,7 +220,7 @@ class Worker:
         declared = site.evaluator.active()[name]
         row = self._types[declared["Type"]]
         evaluated = site.evaluator.evaluate(declared.get("Properties") or {})
-        properties = row.checked(await self._resolved(site, evaluated))
+        properties = row.checked(name, await self._resolved(site, evaluated))
         properties = row.tagged(properties, site.deployment["tags"])
         return row, properties
 
@@ -275,12 +276,15 @@ class Worker:
         if row.update is None:
             raise AwsError("ValidationError", f"{row.name} cannot be changed in place", status=400)
         physical_id = resource["PhysicalResourceId"]
-        target = self._target(site, resource, properties, previous, physical_id)
+        target = self._target(
+            site, resource, row.fitting(properties), row.fitting(previous), physical_id
+        )
         _take(resource, await row.update(target), properties)
 
     async def _delete(self, site: Site, resource: Document) -> None:
         row = self._types[resource["ResourceType"]]
-        properties, physical_id = resource["properties"], resource["PhysicalResourceId"]
+        properties = row.fitting(resource["properties"])
+        physical_id = resource["PhysicalResourceId"]
         try:
             await row.delete(self._target(site, resource, properties, properties, physical_id))
         except AwsError as error:
@@ -298,9 +302,13 @@ class Worker:
             raise
         except AwsError as error:
             reason = self._reason(error)
-        except Exception as error:  # noqa: BLE001 - a stack must not hang on what a row did not foresee
-            _log.exception("%s of stack %s", resource["LogicalResourceId"], site.stack["StackId"])
-            reason = f"Internal Failure: {type(error).__name__}: {error}"
+        except Exception:  # noqa: BLE001 - a stack must not hang on what a row did not foresee
+            token = self._ids.uuid()
+            name, stack_id = resource["LogicalResourceId"], site.stack["StackId"]
+            _log.exception("%s of stack %s (RequestToken %s)", name, stack_id, token)
+            reason = _handler_said(
+                f"Penstock failed; its log says how, at {token}", token, "InternalFailure"
+            )
         await self._stacks.mark(site.stack, resource, failed, self._clock.now(), reason)
         raise StepFailed(resource["LogicalResourceId"], reason)
 
@@ -308,10 +316,7 @@ class Worker:
         text = error.message or error.code
         if error.code == "ValidationError":
             return text
-        return (
-            f'Resource handler returned message: "{text}" '
-            f"(RequestToken: {self._ids.uuid()}, HandlerErrorCode: {_handler_code(error)})"
-        )
+        return _handler_said(text, self._ids.uuid(), _handler_code(error))
 
     def _target(
         self,
@@ -364,6 +369,10 @@ def _take(resource: Document, made: Made, properties: Properties) -> None:
 def _take_policies(resource: Document, declared: Mapping[str, Any]) -> None:
     resource["deletion_policy"] = declared.get("DeletionPolicy", "Delete")
     resource["replace_policy"] = declared.get("UpdateReplacePolicy", "Delete")
+
+
+def _handler_said(text: str, token: str, code: str) -> str:
+    return f'Resource handler returned message: "{text}" (RequestToken: {token}, HandlerErrorCode: {code})'
 
 
 def _handler_code(error: AwsError) -> str:

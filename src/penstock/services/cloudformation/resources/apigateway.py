@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import orjson
 
-from penstock.api import refuse
 from penstock.services.cloudformation.resource import Made, ResourceType, Target, keep, tag_map
+from penstock.services.cloudformation.shapes import apigateway
 
 _API: Final = (
     "ApiKeySourceType",
@@ -30,24 +30,6 @@ _METHOD: Final = (
     "RequestModels",
     "RequestParameters",
     "RequestValidatorId",
-)
-_INTEGRATION: Final = frozenset(
-    {
-        "CacheKeyParameters",
-        "CacheNamespace",
-        "ConnectionId",
-        "ConnectionType",
-        "ContentHandling",
-        "Credentials",
-        "IntegrationHttpMethod",
-        "IntegrationResponses",
-        "PassthroughBehavior",
-        "RequestParameters",
-        "RequestTemplates",
-        "TimeoutInMillis",
-        "Type",
-        "Uri",
-    }
 )
 _STAGE: Final = (
     "CacheClusterEnabled",
@@ -175,7 +157,7 @@ def _media(media_type: str) -> str:
 
 
 def _import_parameters(target: Target) -> dict[str, str]:
-    return {name: str(value) for name, value in target.properties.get("Parameters", {}).items()}
+    return dict(target.properties.get("Parameters", {}))
 
 
 async def _body(target: Target) -> bytes:
@@ -240,13 +222,8 @@ async def _put_method(target: Target) -> Made:
 async def _put_integration(
     target: Target, place: dict[str, str], integration: dict[str, Any]
 ) -> None:
-    unknown = sorted(set(integration) - _INTEGRATION)
-    if unknown:
-        raise refuse(f"the integration properties {', '.join(unknown)}")
     responses = integration.pop("IntegrationResponses", [])
     request = _lowered(integration)
-    if "timeoutInMillis" in request:
-        request["timeoutInMillis"] = int(request["timeoutInMillis"])
     await target.call("apigateway", "PutIntegration", {**place, **request})
     for response in responses:
         await target.call("apigateway", "PutIntegrationResponse", {**place, **_lowered(response)})
@@ -412,12 +389,8 @@ async def _delete_validator(target: Target) -> None:
 ROWS: Final = (
     ResourceType(
         name="AWS::ApiGateway::RestApi",
-        properties=frozenset(
-            {*_API, "Body", "BodyS3Location", "FailOnWarnings", "Mode", "Parameters", "Tags"}
-        ),
+        shape=apigateway.REST_API,
         immutable=frozenset({"EndpointConfiguration", "MinimumCompressionSize", "Tags"}),
-        integers=frozenset({"MinimumCompressionSize"}),
-        booleans=frozenset({"DisableExecuteApiEndpoint", "FailOnWarnings"}),
         create=_create_api,
         update=_update_api,
         delete=_delete_api,
@@ -425,28 +398,21 @@ ROWS: Final = (
     ),
     ResourceType(
         name="AWS::ApiGateway::Resource",
-        properties=frozenset({"ParentId", "PathPart", "RestApiId"}),
-        required=frozenset({"ParentId", "PathPart", "RestApiId"}),
+        shape=apigateway.RESOURCE,
         create=_create_resource,
         delete=_delete_resource,
     ),
     ResourceType(
         name="AWS::ApiGateway::Method",
-        properties=frozenset(
-            {*_METHOD, "HttpMethod", "Integration", "MethodResponses", "ResourceId", "RestApiId"}
-        ),
-        required=frozenset({"HttpMethod", "ResourceId", "RestApiId"}),
+        shape=apigateway.METHOD,
         immutable=frozenset({"HttpMethod", "ResourceId", "RestApiId"}),
-        booleans=frozenset({"ApiKeyRequired"}),
-        integers=frozenset({"TimeoutInMillis"}),
         create=_put_method,
         update=_put_method,
         delete=_delete_method,
     ),
     ResourceType(
         name="AWS::ApiGateway::Deployment",
-        properties=frozenset({"Description", "RestApiId", "StageName"}),
-        required=frozenset({"RestApiId"}),
+        shape=apigateway.DEPLOYMENT,
         immutable=frozenset({"RestApiId", "StageName"}),
         create=_create_deployment,
         update=_update_deployment,
@@ -454,16 +420,12 @@ ROWS: Final = (
     ),
     ResourceType(
         name="AWS::ApiGateway::Stage",
-        properties=frozenset({*_STAGE, "AccessLogSetting", "MethodSettings", "RestApiId", "Tags"}),
-        required=frozenset({"RestApiId", "StageName"}),
+        shape=apigateway.STAGE,
         immutable=frozenset(
             {"RestApiId", "StageName", "CacheClusterEnabled", "CacheClusterSize"}
             | {"DocumentationVersion", "Tags"}
         ),
         fixed=frozenset({"AccessLogSetting"}),
-        booleans=frozenset(
-            {"CacheClusterEnabled", "TracingEnabled", "DataTraceEnabled", "MetricsEnabled"}
-        ),
         create=_create_stage,
         update=_update_stage,
         delete=_delete_stage,
@@ -471,7 +433,7 @@ ROWS: Final = (
     ),
     ResourceType(
         name="AWS::ApiGateway::Account",
-        properties=frozenset({"CloudWatchRoleArn"}),
+        shape=apigateway.ACCOUNT,
         create=_put_account,
         update=_put_account,
         # AWS: the account's setting stays when the resource goes (CloudFormation guide, ApiGateway Account).
@@ -479,18 +441,13 @@ ROWS: Final = (
     ),
     ResourceType(
         name="AWS::ApiGateway::Model",
-        properties=frozenset({"ContentType", "Description", "Name", "RestApiId", "Schema"}),
-        required=frozenset({"RestApiId"}),
+        shape=apigateway.MODEL,
         create=_create_model,
         delete=_delete_model,
     ),
     ResourceType(
         name="AWS::ApiGateway::RequestValidator",
-        properties=frozenset(
-            {"Name", "RestApiId", "ValidateRequestBody", "ValidateRequestParameters"}
-        ),
-        required=frozenset({"RestApiId"}),
-        booleans=frozenset({"ValidateRequestBody", "ValidateRequestParameters"}),
+        shape=apigateway.REQUEST_VALIDATOR,
         create=_create_validator,
         delete=_delete_validator,
     ),

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from penstock.services.cloudformation.resource import Made, Properties, ResourceType, Target
+from penstock.services.cloudformation.shapes import dynamodb
 
 _CREATED: Final = (
     "AttributeDefinitions",
@@ -11,7 +12,6 @@ _CREATED: Final = (
     "GlobalSecondaryIndexes",
     "KeySchema",
     "LocalSecondaryIndexes",
-    "OnDemandThroughput",
     "ProvisionedThroughput",
     "SSESpecification",
     "TableClass",
@@ -20,7 +20,6 @@ _CREATED: Final = (
 _UPDATED: Final = (
     "BillingMode",
     "DeletionProtectionEnabled",
-    "OnDemandThroughput",
     "ProvisionedThroughput",
     "SSESpecification",
     "TableClass",
@@ -164,25 +163,8 @@ def _shape(index: dict[str, Any]) -> tuple[Any, Any]:
 ROWS: Final = (
     ResourceType(
         name="AWS::DynamoDB::Table",
-        properties=frozenset(
-            {
-                *_CREATED,
-                "TableName",
-                "StreamSpecification",
-                "TimeToLiveSpecification",
-            }
-        ),
-        required=frozenset({"KeySchema"}),
+        shape=dynamodb.TABLE,
         immutable=frozenset({"TableName", "KeySchema", "LocalSecondaryIndexes"}),
-        integers=frozenset(
-            {
-                "ReadCapacityUnits",
-                "WriteCapacityUnits",
-                "MaxReadRequestUnits",
-                "MaxWriteRequestUnits",
-            }
-        ),
-        booleans=frozenset({"DeletionProtectionEnabled", "Enabled", "SSEEnabled"}),
         create=_create,
         update=_update,
         delete=_delete,

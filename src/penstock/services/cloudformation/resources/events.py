@@ -12,6 +12,7 @@ from penstock.services.cloudformation.resource import (
     Target,
     is_gone,
 )
+from penstock.services.cloudformation.shapes import events
 
 _DEFAULT: Final = "default"
 
@@ -291,8 +292,7 @@ async def _delete_destination(target: Target) -> None:
 ROWS: Final = (
     ResourceType(
         name="AWS::Events::EventBus",
-        properties=frozenset({"DeadLetterConfig", "Description", "Name", "Policy", "Tags"}),
-        required=frozenset({"Name"}),
+        shape=events.EVENT_BUS,
         immutable=frozenset({"Name"}),
         create=_create_bus,
         update=_update_bus,
@@ -301,10 +301,7 @@ ROWS: Final = (
     ),
     ResourceType(
         name="AWS::Events::EventBusPolicy",
-        properties=frozenset(
-            {"Action", "Condition", "EventBusName", "Principal", "Statement", "StatementId"}
-        ),
-        required=frozenset({"StatementId"}),
+        shape=events.EVENT_BUS_POLICY,
         immutable=frozenset({"EventBusName", "StatementId"}),
         create=_put_statement,
         update=_put_statement,
@@ -312,53 +309,32 @@ ROWS: Final = (
     ),
     ResourceType(
         name="AWS::Events::Rule",
-        properties=frozenset(
-            {
-                "Description",
-                "EventBusName",
-                "EventPattern",
-                "Name",
-                "RoleArn",
-                "ScheduleExpression",
-                "State",
-                "Tags",
-                "Targets",
-            }
-        ),
+        shape=events.RULE,
         immutable=frozenset({"EventBusName", "Name"}),
-        integers=frozenset({"MaximumEventAgeInSeconds", "MaximumRetryAttempts"}),
         create=_create_rule,
         update=_update_rule,
         delete=_delete_rule,
     ),
     ResourceType(
         name="AWS::Events::Archive",
-        properties=frozenset(
-            {"ArchiveName", "Description", "EventPattern", "RetentionDays", "SourceArn"}
-        ),
-        required=frozenset({"SourceArn"}),
+        shape=events.ARCHIVE,
         immutable=frozenset({"ArchiveName", "SourceArn"}),
-        integers=frozenset({"RetentionDays"}),
         create=_create_archive,
         update=_update_archive,
         delete=_delete_archive,
     ),
     ResourceType(
         name="AWS::Events::Connection",
-        properties=frozenset({"Name", *_CONNECTION}),
-        required=frozenset({"AuthParameters", "AuthorizationType"}),
+        shape=events.CONNECTION,
         immutable=frozenset({"Name"}),
-        booleans=frozenset({"IsValueSecret"}),
         create=_create_connection,
         update=_update_connection,
         delete=_delete_connection,
     ),
     ResourceType(
         name="AWS::Events::ApiDestination",
-        properties=frozenset({"Name", *_DESTINATION}),
-        required=frozenset({"ConnectionArn", "HttpMethod", "InvocationEndpoint"}),
+        shape=events.API_DESTINATION,
         immutable=frozenset({"Name"}),
-        integers=frozenset({"InvocationRateLimitPerSecond"}),
         create=_create_destination,
         update=_update_destination,
         delete=_delete_destination,

@@ -4,7 +4,9 @@ from typing import Any, Final
 
 import orjson
 
+from penstock.core.errors import AwsError
 from penstock.services.cloudformation.resource import Made, ResourceType, Target
+from penstock.services.cloudformation.shapes import iam
 
 
 def _text(document: Any) -> str:
@@ -139,11 +141,16 @@ async def _delete_managed(target: Target) -> None:
 async def _put_policy(target: Target) -> Made:
     properties = target.properties
     name, document = properties["PolicyName"], _text(properties["PolicyDocument"])
-    for role in properties["Roles"]:
+    roles = properties.get("Roles", [])
+    if not roles:
+        # AWS: in these words (IAM reference, AWS::IAM::Policy: one of the three is needed).
+        message = "At least one of [Groups,Roles,Users] must be non-empty."
+        raise AwsError("ValidationError", message, status=400)
+    for role in roles:
         request = {"RoleName": role, "PolicyName": name, "PolicyDocument": document}
         await target.call("iam", "PutRolePolicy", request)
     for role in target.previous.get("Roles", []):
-        if role not in properties["Roles"]:
+        if role not in roles:
             request = {"RoleName": role, "PolicyName": name}
             await target.drop("iam", "DeleteRolePolicy", request)
     physical_id = target.physical_id or target.name()
@@ -151,7 +158,7 @@ async def _put_policy(target: Target) -> Made:
 
 
 async def _delete_policy(target: Target) -> None:
-    for role in target.properties["Roles"]:
+    for role in target.properties.get("Roles", []):
         request = {"RoleName": role, "PolicyName": target.properties["PolicyName"]}
         await target.drop("iam", "DeleteRolePolicy", request)
 
@@ -159,23 +166,9 @@ async def _delete_policy(target: Target) -> None:
 ROWS: Final = (
     ResourceType(
         name="AWS::IAM::Role",
-        properties=frozenset(
-            {
-                "AssumeRolePolicyDocument",
-                "Description",
-                "ManagedPolicyArns",
-                "MaxSessionDuration",
-                "Path",
-                "PermissionsBoundary",
-                "Policies",
-                "RoleName",
-                "Tags",
-            }
-        ),
-        required=frozenset({"AssumeRolePolicyDocument"}),
+        shape=iam.ROLE,
         immutable=frozenset({"RoleName", "Path"}),
         fixed=frozenset({"PermissionsBoundary"}),
-        integers=frozenset({"MaxSessionDuration"}),
         create=_create_role,
         update=_update_role,
         delete=_delete_role,
@@ -183,10 +176,7 @@ ROWS: Final = (
     ),
     ResourceType(
         name="AWS::IAM::ManagedPolicy",
-        properties=frozenset(
-            {"Description", "ManagedPolicyName", "Path", "PolicyDocument", "Roles"}
-        ),
-        required=frozenset({"PolicyDocument"}),
+        shape=iam.MANAGED_POLICY,
         immutable=frozenset({"Description", "ManagedPolicyName", "Path"}),
         create=_create_managed,
         update=_update_managed,
@@ -194,8 +184,7 @@ ROWS: Final = (
     ),
     ResourceType(
         name="AWS::IAM::Policy",
-        properties=frozenset({"PolicyDocument", "PolicyName", "Roles"}),
-        required=frozenset({"PolicyDocument", "PolicyName", "Roles"}),
+        shape=iam.POLICY,
         immutable=frozenset({"PolicyName"}),
         create=_put_policy,
         update=_put_policy,

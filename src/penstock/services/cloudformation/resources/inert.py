@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from penstock.core.template.shape import record
 from penstock.services.cloudformation.resource import Made, ResourceType, Target, keep
 
 
@@ -21,14 +22,14 @@ async def _unchanged(target: Target) -> Made:
 ROWS: Final = (
     ResourceType(
         name="AWS::CloudFormation::WaitConditionHandle",
-        properties=frozenset(),
+        shape=record(""),
         create=_handle,
         update=_unchanged,
         delete=keep,
     ),
     ResourceType(
         name="AWS::CDK::Metadata",
-        properties=frozenset({"Analytics"}),
+        shape=record("Analytics, -Modules"),
         create=_nothing,
         update=_unchanged,
         delete=keep,

@@ -12,6 +12,7 @@ from penstock.services.cloudformation.resource import (
     Target,
     tag_map,
 )
+from penstock.services.cloudformation.shapes import lambda_
 
 # What a setting returns to when its property is removed (Lambda API reference, CreateFunction).
 _DEFAULTS: Final[dict[str, Any]] = {
@@ -31,34 +32,6 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "VpcConfig": {"SubnetIds": [], "SecurityGroupIds": []},
 }
 _SETTINGS: Final = (*_DEFAULTS, "Handler", "Role", "Runtime")
-_MAPPING: Final = (
-    "AmazonManagedKafkaEventSourceConfig",
-    "BatchSize",
-    "BisectBatchOnFunctionError",
-    "DestinationConfig",
-    "DocumentDBEventSourceConfig",
-    "Enabled",
-    "EventSourceArn",
-    "FilterCriteria",
-    "FunctionName",
-    "FunctionResponseTypes",
-    "KmsKeyArn",
-    "MaximumBatchingWindowInSeconds",
-    "MaximumRecordAgeInSeconds",
-    "MaximumRetryAttempts",
-    "MetricsConfig",
-    "ParallelizationFactor",
-    "ProvisionedPollerConfig",
-    "Queues",
-    "ScalingConfig",
-    "SelfManagedEventSource",
-    "SelfManagedKafkaEventSourceConfig",
-    "SourceAccessConfigurations",
-    "StartingPosition",
-    "StartingPositionTimestamp",
-    "Topics",
-    "TumblingWindowInSeconds",
-)
 _MAPPING_FIXED: Final = frozenset(
     {
         "EventSourceArn",
@@ -67,30 +40,7 @@ _MAPPING_FIXED: Final = frozenset(
         "StartingPositionTimestamp",
     }
 )
-_PERMISSION: Final = frozenset(
-    {
-        "Action",
-        "EventSourceToken",
-        "FunctionName",
-        "FunctionUrlAuthType",
-        "InvokedViaFunctionUrl",
-        "Principal",
-        "PrincipalOrgID",
-        "SourceAccount",
-        "SourceArn",
-    }
-)
-_LAYER: Final = (
-    "CompatibleArchitectures",
-    "CompatibleRuntimes",
-    "Content",
-    "Description",
-    "LayerName",
-    "LicenseInfo",
-)
 _URL: Final = ("AuthType", "Cors", "InvokeMode")
-_PROVISIONED: Final = frozenset({"ProvisionedConcurrencyConfig"})
-_PROVISIONED_NUMBERS: Final = frozenset({"ProvisionedConcurrentExecutions"})
 _INVOKE: Final = ("DestinationConfig", "MaximumEventAgeInSeconds", "MaximumRetryAttempts")
 
 
@@ -378,14 +328,8 @@ async def _delete_invoke(target: Target) -> None:
 ROWS: Final = (
     ResourceType(
         name="AWS::Lambda::Function",
-        properties=frozenset(
-            {*_SETTINGS, "Architectures", "Code", "FunctionName", "KmsKeyArn", "PackageType"}
-            | {"ReservedConcurrentExecutions", "Tags"}
-        )
-        - {"KMSKeyArn"},
-        required=frozenset({"Code", "Role"}),
+        shape=lambda_.FUNCTION,
         immutable=frozenset({"FunctionName", "PackageType"}),
-        integers=frozenset({"MemorySize", "Timeout", "Size", "ReservedConcurrentExecutions"}),
         create=_create_function,
         update=_update_function,
         delete=_delete_function,
@@ -393,86 +337,57 @@ ROWS: Final = (
     ),
     ResourceType(
         name="AWS::Lambda::Permission",
-        properties=_PERMISSION,
-        required=frozenset({"Action", "FunctionName", "Principal"}),
-        booleans=frozenset({"InvokedViaFunctionUrl"}),
+        shape=lambda_.PERMISSION,
         create=_create_permission,
         delete=_delete_permission,
     ),
     ResourceType(
         name="AWS::Lambda::EventSourceMapping",
-        properties=frozenset({*_MAPPING, "Tags"}),
-        required=frozenset({"FunctionName"}),
+        shape=lambda_.EVENT_SOURCE_MAPPING,
         immutable=_MAPPING_FIXED,
         fixed=frozenset({"Tags", "Queues", "Topics"}),
-        integers=frozenset(
-            {
-                "BatchSize",
-                "MaximumBatchingWindowInSeconds",
-                "MaximumConcurrency",
-                "MaximumRecordAgeInSeconds",
-                "MaximumRetryAttempts",
-                "ParallelizationFactor",
-                "TumblingWindowInSeconds",
-            }
-        ),
-        booleans=frozenset({"Enabled", "BisectBatchOnFunctionError"}),
         create=_create_mapping,
         update=_update_mapping,
         delete=_delete_mapping,
     ),
     ResourceType(
         name="AWS::Lambda::Version",
-        properties=frozenset({"CodeSha256", "Description", "FunctionName", *_PROVISIONED}),
-        required=frozenset({"FunctionName"}),
-        integers=_PROVISIONED_NUMBERS,
+        shape=lambda_.VERSION,
         create=_publish,
         delete=_delete_version,
     ),
     ResourceType(
         name="AWS::Lambda::Alias",
-        properties=frozenset(
-            {"Description", "FunctionName", "FunctionVersion", "Name", "RoutingConfig"}
-            | _PROVISIONED
-        ),
-        required=frozenset({"FunctionName", "FunctionVersion", "Name"}),
+        shape=lambda_.ALIAS,
         immutable=frozenset({"FunctionName", "Name"}),
-        integers=_PROVISIONED_NUMBERS,
         create=_create_alias,
         update=_update_alias,
         delete=_delete_alias,
     ),
     ResourceType(
         name="AWS::Lambda::LayerVersion",
-        properties=frozenset(_LAYER),
-        required=frozenset({"Content"}),
+        shape=lambda_.LAYER_VERSION,
         create=_publish_layer,
         delete=_delete_layer,
     ),
     ResourceType(
         name="AWS::Lambda::LayerVersionPermission",
-        properties=frozenset({"Action", "LayerVersionArn", "OrganizationId", "Principal"}),
-        required=frozenset({"Action", "LayerVersionArn", "Principal"}),
+        shape=lambda_.LAYER_VERSION_PERMISSION,
         create=_create_layer_permission,
         delete=_delete_layer_permission,
     ),
     ResourceType(
         name="AWS::Lambda::Url",
-        properties=frozenset({*_URL, "Qualifier", "TargetFunctionArn"}),
-        required=frozenset({"AuthType", "TargetFunctionArn"}),
+        shape=lambda_.URL,
         immutable=frozenset({"Qualifier", "TargetFunctionArn"}),
-        integers=frozenset({"MaxAge"}),
-        booleans=frozenset({"AllowCredentials"}),
         create=_create_url,
         update=_update_url,
         delete=_delete_url,
     ),
     ResourceType(
         name="AWS::Lambda::EventInvokeConfig",
-        properties=frozenset({"FunctionName", "Qualifier", *_INVOKE}),
-        required=frozenset({"FunctionName", "Qualifier"}),
+        shape=lambda_.EVENT_INVOKE_CONFIG,
         immutable=frozenset({"FunctionName", "Qualifier"}),
-        integers=frozenset({"MaximumEventAgeInSeconds", "MaximumRetryAttempts"}),
         create=_put_invoke,
         update=_put_invoke,
         delete=_delete_invoke,

@@ -2,7 +2,10 @@
 
 from typing import Final
 
+import orjson
+
 from penstock.services.cloudformation.resource import Made, ResourceType, Target, tag_map
+from penstock.services.cloudformation.shapes import logs
 
 
 async def _create(target: Target) -> Made:
@@ -52,8 +55,9 @@ def _group(target: Target, name: str) -> Made:
 
 
 async def _put_policy(target: Target) -> Made:
-    name = target.properties["PolicyName"]
-    request = {"policyName": name, "policyDocument": target.properties["PolicyDocument"]}
+    name, document = target.properties["PolicyName"], target.properties["PolicyDocument"]
+    text = document if isinstance(document, str) else orjson.dumps(document).decode()
+    request = {"policyName": name, "policyDocument": text}
     await target.call("logs", "PutResourcePolicy", request)
     return Made(name)
 
@@ -65,8 +69,7 @@ async def _delete_policy(target: Target) -> None:
 ROWS: Final = (
     ResourceType(
         name="AWS::Logs::ResourcePolicy",
-        properties=frozenset({"PolicyDocument", "PolicyName"}),
-        required=frozenset({"PolicyDocument", "PolicyName"}),
+        shape=logs.RESOURCE_POLICY,
         immutable=frozenset({"PolicyName"}),
         create=_put_policy,
         update=_put_policy,
@@ -74,11 +77,8 @@ ROWS: Final = (
     ),
     ResourceType(
         name="AWS::Logs::LogGroup",
-        properties=frozenset(
-            {"LogGroupName", "RetentionInDays", "Tags", "KmsKeyId", "LogGroupClass"}
-        ),
+        shape=logs.LOG_GROUP,
         immutable=frozenset({"LogGroupName", "KmsKeyId", "LogGroupClass"}),
-        integers=frozenset({"RetentionInDays"}),
         create=_create,
         update=_update,
         delete=_delete,

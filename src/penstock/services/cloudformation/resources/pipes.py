@@ -3,14 +3,13 @@
 from typing import Final
 
 from penstock.services.cloudformation.resource import Made, Properties, ResourceType, Target
+from penstock.services.cloudformation.shapes import pipes
 
 _SENT: Final = (
     "Description",
     "DesiredState",
     "Enrichment",
     "EnrichmentParameters",
-    "KmsKeyIdentifier",
-    "LogConfiguration",
     "RoleArn",
     "SourceParameters",
     "Target",
@@ -78,8 +77,7 @@ async def _delete(target: Target) -> None:
 ROWS: Final = (
     ResourceType(
         name="AWS::Pipes::Pipe",
-        properties=frozenset({*_SENT, "Name", "Source", "Tags"}),
-        required=frozenset({"RoleArn", "Source", "Target"}),
+        shape=pipes.PIPE,
         immutable=frozenset({"Name", "Source"}),
         create=_create,
         update=_update,

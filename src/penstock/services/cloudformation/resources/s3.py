@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import orjson
 
-from penstock.core.errors import AwsError
 from penstock.services.cloudformation.resource import Made, ResourceType, Target
+from penstock.services.cloudformation.shapes import s3
 
 _EVENTS: Final = {
     # Property: the member of S3's own API, the target's name there, the target's name in templates.
@@ -39,9 +39,6 @@ def _lifecycle(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rule(given: dict[str, Any]) -> dict[str, Any]:
-    unknown = given.keys() - _KNOWN_IN_RULES
-    if unknown:
-        raise AwsError("ValidationError", f"Encountered unsupported property {min(unknown)}")
     rule = {name: given[name] for name in given if name in _SAME_IN_RULES}
     if "Id" in given:
         rule["ID"] = given["Id"]
@@ -108,19 +105,6 @@ _EXPIRATION: Final = {
     "ExpirationDate": "Date",
     "ExpiredObjectDeleteMarker": "ExpiredObjectDeleteMarker",
 }
-_KNOWN_IN_RULES: Final = (
-    _SAME_IN_RULES
-    | _EXPIRATION.keys()
-    | _TRANSITIONS.keys()
-    | {
-        "Id",
-        "NoncurrentVersionExpirationInDays",
-        "ObjectSizeGreaterThan",
-        "ObjectSizeLessThan",
-        "Prefix",
-        "TagFilters",
-    }
-)
 _Setting = tuple[str, Callable[[Any], dict[str, Any]], str]
 # Property: how it is set, and how it is taken away ("" for what can only be suspended).
 _SETTINGS: Final[dict[str, _Setting]] = {
@@ -241,29 +225,8 @@ async def _delete_policy(target: Target) -> None:
 ROWS: Final = (
     ResourceType(
         name="AWS::S3::Bucket",
-        properties=frozenset({*_SETTINGS, "BucketName"}),
+        shape=s3.BUCKET,
         immutable=frozenset({"BucketName"}),
-        booleans=frozenset(
-            {
-                "BlockPublicAcls",
-                "IgnorePublicAcls",
-                "BlockPublicPolicy",
-                "RestrictPublicBuckets",
-                "BucketKeyEnabled",
-                "EventBridgeEnabled",
-                "ExpiredObjectDeleteMarker",
-            }
-        ),
-        integers=frozenset(
-            {
-                "DaysAfterInitiation",
-                "MaxAge",
-                "ExpirationInDays",
-                "NewerNoncurrentVersions",
-                "NoncurrentDays",
-                "NoncurrentVersionExpirationInDays",
-            }
-        ),
         create=_create,
         update=_update,
         delete=_delete,
@@ -271,8 +234,7 @@ ROWS: Final = (
     ),
     ResourceType(
         name="AWS::S3::BucketPolicy",
-        properties=frozenset({"Bucket", "PolicyDocument"}),
-        required=frozenset({"Bucket", "PolicyDocument"}),
+        shape=s3.BUCKET_POLICY,
         immutable=frozenset({"Bucket"}),
         create=_put_policy,
         update=_put_policy,

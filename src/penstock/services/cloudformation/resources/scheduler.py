@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from penstock.services.cloudformation.resource import Made, ResourceType, Target
+from penstock.services.cloudformation.shapes import scheduler
 
 _SENT: Final = (
     "ActionAfterCompletion",
@@ -11,7 +12,6 @@ _SENT: Final = (
     "EndDate",
     "FlexibleTimeWindow",
     "GroupName",
-    "KmsKeyArn",
     "ScheduleExpression",
     "ScheduleExpressionTimezone",
     "StartDate",
@@ -79,8 +79,7 @@ async def _delete_group(target: Target) -> None:
 ROWS: Final = (
     ResourceType(
         name="AWS::Scheduler::Schedule",
-        properties=frozenset({*_SENT, "Name"}),
-        required=frozenset({"FlexibleTimeWindow", "ScheduleExpression", "Target"}),
+        shape=scheduler.SCHEDULE,
         immutable=frozenset({"Name", "GroupName"}),
         create=_create,
         update=_update,
@@ -88,7 +87,7 @@ ROWS: Final = (
     ),
     ResourceType(
         name="AWS::Scheduler::ScheduleGroup",
-        properties=frozenset({"Name", "Tags"}),
+        shape=scheduler.SCHEDULE_GROUP,
         immutable=frozenset({"Name"}),
         create=_create_group,
         update=_update_group,

@@ -6,6 +6,7 @@ import orjson
 
 from penstock.core.errors import AwsError
 from penstock.services.cloudformation.resource import Made, Properties, ResourceType, Target
+from penstock.services.cloudformation.shapes import sns
 
 # What an attribute returns to when its property is removed (SNS API reference, SetTopicAttributes).
 _TOPIC: Final = {
@@ -173,9 +174,7 @@ async def _clear(target: Target, topics: list[str]) -> None:
 ROWS: Final = (
     ResourceType(
         name="AWS::SNS::Topic",
-        properties=frozenset(
-            {*_TOPIC, "DeliveryPolicy", "FifoTopic", "Subscription", "Tags", "TopicName"}
-        ),
+        shape=sns.TOPIC,
         immutable=frozenset({"FifoTopic", "TopicName"}),
         create=_create_topic,
         update=_update_topic,
@@ -184,8 +183,7 @@ ROWS: Final = (
     ),
     ResourceType(
         name="AWS::SNS::Subscription",
-        properties=frozenset({*_SUBSCRIPTION, "Endpoint", "Protocol", "TopicArn"}),
-        required=frozenset({"Protocol", "TopicArn"}),
+        shape=sns.SUBSCRIPTION,
         immutable=frozenset({"Endpoint", "Protocol", "TopicArn"}),
         create=_create_subscription,
         update=_update_subscription,
@@ -193,16 +191,14 @@ ROWS: Final = (
     ),
     ResourceType(
         name="AWS::SNS::TopicPolicy",
-        properties=frozenset({"PolicyDocument", "Topics"}),
-        required=frozenset({"PolicyDocument", "Topics"}),
+        shape=sns.TOPIC_POLICY,
         create=_put_policy,
         update=_put_policy,
         delete=_delete_policy,
     ),
     ResourceType(
         name="AWS::SNS::TopicInlinePolicy",
-        properties=frozenset({"PolicyDocument", "TopicArn"}),
-        required=frozenset({"PolicyDocument", "TopicArn"}),
+        shape=sns.TOPIC_INLINE_POLICY,
         immutable=frozenset({"TopicArn"}),
         create=_put_inline_policy,
         update=_put_inline_policy,

@@ -11,6 +11,7 @@ from penstock.services.cloudformation.resource import (
     Target,
     tag_map,
 )
+from penstock.services.cloudformation.shapes import sqs
 
 # What an attribute returns to when its property is removed (SQS API reference, SetQueueAttributes).
 _DEFAULTS: Final = {
@@ -115,7 +116,7 @@ async def _delete_inline_policy(target: Target) -> None:
 ROWS: Final = (
     ResourceType(
         name="AWS::SQS::Queue",
-        properties=frozenset({*_DEFAULTS, "FifoQueue", "QueueName", "Tags"}),
+        shape=sqs.QUEUE,
         immutable=frozenset({"FifoQueue", "QueueName"}),
         create=_create_queue,
         update=_update_queue,
@@ -124,16 +125,14 @@ ROWS: Final = (
     ),
     ResourceType(
         name="AWS::SQS::QueuePolicy",
-        properties=frozenset({"PolicyDocument", "Queues"}),
-        required=frozenset({"PolicyDocument", "Queues"}),
+        shape=sqs.QUEUE_POLICY,
         create=_put_policy,
         update=_put_policy,
         delete=_delete_policy,
     ),
     ResourceType(
         name="AWS::SQS::QueueInlinePolicy",
-        properties=frozenset({"PolicyDocument", "Queue"}),
-        required=frozenset({"PolicyDocument", "Queue"}),
+        shape=sqs.QUEUE_INLINE_POLICY,
         immutable=frozenset({"Queue"}),
         create=_put_inline_policy,
         update=_put_inline_policy,

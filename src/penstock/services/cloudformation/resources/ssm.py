@@ -3,6 +3,7 @@
 from typing import Final
 
 from penstock.services.cloudformation.resource import Made, ResourceType, Target
+from penstock.services.cloudformation.shapes import ssm
 
 _SENT: Final = ("Type", "Value", "Description", "AllowedPattern", "DataType", "Tier", "Policies")
 
@@ -43,8 +44,7 @@ def _parameter(target: Target, name: str) -> Made:
 ROWS: Final = (
     ResourceType(
         name="AWS::SSM::Parameter",
-        properties=frozenset({*_SENT, "Name", "Tags"}),
-        required=frozenset({"Type", "Value"}),
+        shape=ssm.PARAMETER,
         immutable=frozenset({"Name", "Type"}),
         create=_create,
         update=_update,

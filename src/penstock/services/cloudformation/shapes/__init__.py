@@ -1,0 +1,1 @@
+"""Properties of resource types: a constant each type, a module each service."""
