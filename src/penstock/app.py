@@ -294,8 +294,8 @@ class App:
         return {"status": "reset"}
 
     async def queues(self, ctx: Context, _: object) -> list[dict[str, Any]]:
-        """Every queue with its depth and age."""
-        return await self.sqs.overview(ctx.now)
+        """Every queue of the caller's account and region with its depth and age."""
+        return await self.sqs.overview(ctx)
 
     async def root_key(self) -> RootKey:
         """The local account's own key pair, made on first use."""

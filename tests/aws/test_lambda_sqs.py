@@ -446,6 +446,11 @@ def test_endless_recursion_is_stopped(application: Application) -> None:
         ),
         ({"FunctionName": "missing"}, "InvalidParameterValueException", "Function does not exist"),
         (
+            {"StartingPosition": "LATEST"},
+            "InvalidParameterValueException",
+            "StartingPosition is not valid for SQS event sources.",
+        ),
+        (
             {"ProvisionedPollerConfig": {"MinimumPollers": 2}},
             "NotImplemented",
             "ProvisionedPollerConfig",

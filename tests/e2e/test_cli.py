@@ -75,6 +75,27 @@ def test_queues_and_redrive(aws: Aws, penstock: Any, unique: str) -> None:
     assert "0" == row_of(after.stdout, unique)[-1]
 
 
+def test_queues_of_one_region_and_account(endpoint: str, connect: Aws, shell: Any) -> None:
+    """Queues of the same name elsewhere are others: what is shown is where the other commands work."""
+    places = [("test", "us-east-1"), ("test", "eu-west-1"), ("111122223333", "us-east-1")]
+    for account, region in places:
+        connect(
+            endpoint, "sqs", region_name=region, aws_access_key_id=account
+        ).create_queue(QueueName=f"of-{account}-in-{region}")
+
+    for account, region in places:
+        ended = shell(
+            "env",
+            f"AWS_ACCESS_KEY_ID={account}",
+            f"AWS_DEFAULT_REGION={region}",
+            *(sys.executable, "-m", "penstock", "queues"),
+        )
+
+        assert f"Queues in {region} at {endpoint}" in ended.stdout
+        shown = {word for word in ended.stdout.split() if word.startswith("of-")}
+        assert {f"of-{account}-in-{region}"} == shown
+
+
 def test_redrive_explains_what_it_cannot_do(penstock: Any, unique: str) -> None:
     """A mistyped queue is answered in one line, without a traceback."""
     ended = penstock("redrive", unique)

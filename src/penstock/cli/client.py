@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-__all__ = ["ClientError", "EndpointConnectionError", "ask", "make_client"]
+__all__ = ["ClientError", "EndpointConnectionError", "ask", "make_client", "region"]
 
 
 def make_client(service: str, endpoint: str) -> Any:
@@ -23,17 +23,22 @@ def make_client(service: str, endpoint: str) -> Any:
     return session.client(
         service,
         endpoint_url=endpoint,
-        region_name=session.region_name or "us-east-1",
+        region_name=region(),
         config=Config(retries={"max_attempts": 2}, s3={"addressing_style": "path"}),
         **given,
     )
+
+
+def region() -> str:
+    """The region that the user works in."""
+    return boto3.Session().region_name or "us-east-1"
 
 
 def ask(endpoint: str, method: str, path: str) -> Any:
     """The JSON answer of one of Penstock's own endpoints. Raises `OSError` when there is none."""
     credentials = boto3.Session().get_credentials() or Credentials("penstock", "penstock")
     signed = AWSRequest(method=method, url=f"{endpoint}{path}")
-    SigV4Auth(credentials, "penstock", "us-east-1").add_auth(signed)
+    SigV4Auth(credentials, "penstock", region()).add_auth(signed)
     request = urllib.request.Request(
         signed.url, method=method, headers=dict(signed.headers.items())
     )

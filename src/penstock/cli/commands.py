@@ -106,7 +106,7 @@ def logs(name: str, follow: bool, endpoint: str) -> None:
 @main.command()
 @_endpoint
 def queues(endpoint: str) -> None:
-    """Show the queues: depth, in flight, oldest age, dead letters."""
+    """Show the queues of your account and region: depth, in flight, oldest age, dead letters."""
     from penstock.cli.queues import show_queues
 
     with _explained():

@@ -7,14 +7,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from penstock.cli.client import ask, make_client
+from penstock.cli.client import ask, make_client, region
 
 _POLL_S = 0.2
 
 
 def show_queues(endpoint: str) -> None:
     """Print each queue with its depth, what is in flight, the age of its oldest message, and its dead letters."""
-    table = Table(title=f"Queues at {endpoint}")
+    table = Table(title=f"Queues in {region()} at {endpoint}")
     table.add_column("queue", overflow="fold", min_width=20)
     for column in ("visible", "in flight", "delayed", "oldest", "dead letters"):
         table.add_column(column, justify="right")

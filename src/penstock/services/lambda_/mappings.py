@@ -29,7 +29,6 @@ _NOT_BUILT: Final = (
     "MetricsConfig",
     "LoggingConfig",
     "ParallelizationFactor",
-    "StartingPosition",
     "StartingPositionTimestamp",
     "MaximumRecordAgeInSeconds",
     "BisectBatchOnFunctionError",
@@ -89,6 +88,9 @@ class Mappings:
             if source.startswith("arn:"):
                 raise refuse(f"Lambda event sources of {parse_arn(source).service}")
             raise invalid("Unrecognized event source.")
+        if request.get("StartingPosition"):
+            # AWS: told of by boto/boto3#1613.
+            raise invalid("StartingPosition is not valid for SQS event sources.")
         _check_destinations(request)
         ref = parse_ref(ctx, request["FunctionName"])
         function = await self._function(ref)

@@ -77,6 +77,12 @@ class Queues:
             yield [self._decoded(row) for row in rows]
             after = (rows[-1].partition, rows[-1].sort)
 
+    async def of(self, account: str, region: str) -> list[QueueRecord]:
+        """The queues of an account in a region, by name."""
+        partition = f"{account}/{region}".encode()
+        rows = await self._store.table.range(TABLE, partition, limit=1_000_000)
+        return [self._decoded(row) for row in rows]
+
     def known(self, ctx: Context, request: Request) -> QueueRecord | None:
         """The queue that `QueueUrl` names, if that was found out before; else ask `by_url`."""
         if self._store.table.stamp(TABLE) != self._stamp:
@@ -147,10 +153,8 @@ class Queues:
     async def sources_of(self, arn: str) -> list[QueueRecord]:
         """The queues whose dead letters go to `arn`."""
         parsed = parse_arn(arn)
-        partition = f"{parsed.account}/{parsed.region}".encode()
-        rows = await self._store.table.range(TABLE, partition, limit=1_000_000)
-        records = (self._decoded(row) for row in rows)
-        return [record for record in records if record.dead_letter == arn]
+        queues = await self.of(parsed.account, parsed.region)
+        return [queue for queue in queues if queue.dead_letter == arn]
 
     @operation(
         "CreateQueue",

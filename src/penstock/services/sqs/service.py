@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Any
 
-from penstock.api import Service, operations_of
+from penstock.api import Context, Service, operations_of
 from penstock.clock import Clock
 from penstock.core.ids import Ids
 from penstock.delivery.sources import QueueSource
@@ -69,12 +69,12 @@ class Sqs:
         queue = await self._queues.by_arn(queue_arn)
         return None if queue is None else partial(self._messages.take, queue, now)
 
-    async def overview(self, now: int) -> list[dict[str, Any]]:
-        """Every queue with its depth and the age of its oldest message (ms), for operators."""
-        result: list[dict[str, Any]] = []
-        async for page in self._queues.pages():
-            result += [await self._overview(queue, now) for queue in page]
-        return result
+    async def overview(self, ctx: Context) -> list[dict[str, Any]]:
+        """Every queue of the caller's account and region with its depth and the age of its oldest message (ms)."""
+        return [
+            await self._overview(queue, ctx.now)
+            for queue in await self._queues.of(ctx.account, ctx.region)
+        ]
 
     async def _overview(self, queue: QueueRecord, now: int) -> dict[str, Any]:
         counts = await self._store.queue.count(queue.arn, now)
