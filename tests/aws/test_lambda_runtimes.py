@@ -148,7 +148,7 @@ def test_watch_runs_what_was_saved(
     code = tmp_path / "code" / "app.py"
     code.parent.mkdir()
     code.write_text("def handler(event, context):\n    return 'before'\n")
-    name = deploy(template, unique, {}, endpoint, lambda _: None)["Name"]
+    name = deploy(template, unique, {}, endpoint, lambda _: None).outputs["Name"]
     said: list[str] = []
     watch = Watch(functions_of(template, unique, endpoint), endpoint, said.append)
     invoke = aws("lambda").invoke

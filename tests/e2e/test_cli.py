@@ -75,13 +75,24 @@ def test_queues_and_redrive(aws: Aws, penstock: Any, unique: str) -> None:
     assert "0" == row_of(after.stdout, unique)[-1]
 
 
+def test_one_message_is_not_many(aws: Aws, penstock: Any, unique: str) -> None:
+    """What a user reads after each command is English."""
+    sqs = aws("sqs")
+    url = make_queues(sqs, unique)
+    sqs.send_message(QueueUrl=url, MessageBody="one")
+    while sqs.receive_message(QueueUrl=url).get("Messages"):
+        pass
+
+    assert "1 message moved" == penstock("redrive", f"{unique}-dead").stdout.splitlines()[-1]
+
+
 def test_queues_of_one_region_and_account(endpoint: str, connect: Aws, shell: Any) -> None:
     """Queues of the same name elsewhere are others: what is shown is where the other commands work."""
     places = [("test", "us-east-1"), ("test", "eu-west-1"), ("111122223333", "us-east-1")]
     for account, region in places:
-        connect(
-            endpoint, "sqs", region_name=region, aws_access_key_id=account
-        ).create_queue(QueueName=f"of-{account}-in-{region}")
+        connect(endpoint, "sqs", region_name=region, aws_access_key_id=account).create_queue(
+            QueueName=f"of-{account}-in-{region}"
+        )
 
     for account, region in places:
         ended = shell(

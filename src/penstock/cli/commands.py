@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-_STAGE: Final = re.compile(r"https://(\w+)\.execute-api\.[\w-]+\.amazonaws\.com/(\w+)/?")
+_STAGE: Final = re.compile(r"https://(\w+)\.execute-api\.[\w-]+\.amazonaws\.com/(\w+)(?:/(.*))?")
 
 
 def _url(_ctx: click.Context, _option: click.Parameter, text: str) -> str:
@@ -69,13 +69,16 @@ def deploy(
 
     while True:
         with _explained(DeployError, PenstockError):
-            outputs = run(template, stack, _pairs(parameter), endpoint, _show_event)
-        _show_outputs(outputs, endpoint)
+            deployed = run(template, stack, _pairs(parameter), endpoint, _show_event)
+        if not deployed.changed:
+            click.echo(f"No changes: the stack {stack} is up to date.")
+        _show_outputs(deployed.outputs, endpoint)
         if not watch:
             return
         with _explained(PenstockError):
             functions = functions_of(template, stack, endpoint)
-            click.echo(f"Watching {len(functions)} functions' code and {template}; Ctrl+C ends it.")
+            count = _counted(len(functions), "function")
+            click.echo(f"Watching the code of {count} and {template}; Ctrl+C ends it.")
             Watch(functions, endpoint, click.echo).run(template)
 
 
@@ -84,7 +87,12 @@ def _show_outputs(outputs: dict[str, str], endpoint: str) -> None:
         click.echo(f"{name} = {value}")
         stage = _STAGE.fullmatch(value)
         if stage is not None:
-            click.echo(f"  here: {endpoint}/restapis/{stage[1]}/{stage[2]}/_user_request_/")
+            base = f"{endpoint}/restapis/{stage[1]}/{stage[2]}/_user_request_"
+            click.echo(f"  here: {base}/{stage[3] or ''}")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 @main.command()
@@ -127,7 +135,7 @@ def redrive(queue: str, to: str | None, rate: int | None, endpoint: str) -> None
 
     with _explained(RuntimeError):
         moved = run(endpoint, queue, to, rate)
-    click.echo(f"{moved} messages moved")
+    click.echo(f"{_counted(moved, 'message')} moved")
 
 
 @main.command()

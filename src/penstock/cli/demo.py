@@ -57,7 +57,7 @@ def run(orders: int) -> int:
             "VisibilityTimeout": "4",
         }
         with console.status("deploying examples/orders"):
-            outputs = deploy(_template(), "orders", parameters, endpoint, lambda _: None)
+            outputs = deploy(_template(), "orders", parameters, endpoint, lambda _: None).outputs
         console.print(f"deployed examples/orders in {time.monotonic() - started:.1f} s")
         return _run_orders(console, endpoint, port, outputs, orders)
 

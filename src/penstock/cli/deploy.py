@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from penstock.cli.client import ClientError, make_client
 from penstock.cli.package import local_folders, package
@@ -12,6 +12,18 @@ from penstock.core.template.parse import parse_template
 
 BUCKET = "penstock-deployments"
 _POLL_S = 0.1
+
+
+# What a first deployment that failed leaves behind: AWS lets nobody update it.
+_DEAD: Final = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED")
+
+
+class Deployed(NamedTuple):
+    """A stack as it is now."""
+
+    outputs: dict[str, str]
+    changed: bool
+    """Whether there was anything to do."""
 
 
 class DeployError(Exception):
@@ -24,10 +36,16 @@ def deploy(
     parameters: dict[str, str],
     endpoint: str,
     show: Callable[[dict[str, Any]], None],
-) -> dict[str, str]:
-    """Create or update a stack and return its outputs. `show` is given each stack event. Raises `DeployError`."""
+) -> Deployed:
+    """Create or update a stack and return what came of it. `show` is given each stack event. Raises `DeployError`."""
     cloudformation = make_client("cloudformation", endpoint)
     s3 = make_client("s3", endpoint)
+    status = _status(cloudformation, stack)
+    if status in _DEAD:
+        raise DeployError(
+            f"the stack {stack} is in {status}: it was never whole, and cannot be updated; delete it first, by"
+            f" aws cloudformation delete-stack --stack-name {stack} --endpoint-url {endpoint}"
+        )
     template = parse_template(template_path.read_text("utf-8"))
     _make_bucket(s3)
 
@@ -37,7 +55,7 @@ def deploy(
     package(template, template_path.parent, BUCKET, upload)
     body = json.dumps(template)
     s3.put_object(Bucket=BUCKET, Key=f"{stack}.json", Body=body.encode())
-    kind = "UPDATE" if _exists(cloudformation, stack) else "CREATE"
+    kind = "CREATE" if status in (None, "REVIEW_IN_PROGRESS") else "UPDATE"
     name = f"penstock-{time.time_ns()}"
     cloudformation.create_change_set(
         StackName=stack,
@@ -48,11 +66,11 @@ def deploy(
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
     )
     if not _await_change_set(cloudformation, stack, name):
-        return _outputs(cloudformation, stack)
+        return Deployed(_outputs(cloudformation, stack), changed=False)
     seen = {e["EventId"] for e in _events(cloudformation, stack)} if kind == "UPDATE" else set()
     cloudformation.execute_change_set(StackName=stack, ChangeSetName=name)
     _follow(cloudformation, stack, seen, show)
-    return _outputs(cloudformation, stack)
+    return Deployed(_outputs(cloudformation, stack), changed=True)
 
 
 def functions_of(template_path: Path, stack: str, endpoint: str) -> dict[str, Path]:
@@ -79,12 +97,13 @@ def _make_bucket(s3: Any) -> None:
             raise
 
 
-def _exists(cloudformation: Any, stack: str) -> bool:
+def _status(cloudformation: Any, stack: str) -> str | None:
+    """The state that a stack is in; None where there is none."""
     try:
         (found,) = cloudformation.describe_stacks(StackName=stack)["Stacks"]
     except ClientError:
-        return False
-    return bool(found["StackStatus"] != "REVIEW_IN_PROGRESS")
+        return None
+    return str(found["StackStatus"])
 
 
 def _await_change_set(cloudformation: Any, stack: str, name: str) -> bool:
