@@ -605,6 +605,67 @@ def test_the_log_says_which_template_is_at_fault(
     assert told in server.log.read_text()
 
 
+def test_a_method_is_tried_without_a_deployment(aws: Any, unique: str) -> None:
+    """The console's and the CLI's way to find out why a mapping does not do what it should: its log tells each step."""
+    client = aws("apigateway")
+    url = aws("sqs").create_queue(QueueName=unique)["QueueUrl"]
+    sent = queue_operation(unique)
+    shown = mock('{"id": "$input.params(\'id\')", "stage": "$stageVariables.color"}')
+    broken = mock("#if($x) a")
+    paths = {"/pets/{id}": {"get": shown, "post": sent, "put": broken, "delete": shown}}
+    definition = {"openapi": "3.0.1", "info": {"title": unique, "version": "1"}, "paths": paths}
+    api = client.import_rest_api(body=json.dumps(definition).encode())["id"]
+    (pet,) = (r for r in client.get_resources(restApiId=api)["items"] if r["path"] == "/pets/{id}")
+
+    def tried(verb: str, path: str | None = "/pets/7?a=b", **more: Any) -> tuple[Any, list[str]]:
+        given = {} if path is None else {"pathWithQueryString": path}
+        found = client.test_invoke_method(
+            restApiId=api, resourceId=pet["id"], httpMethod=verb, **given, **more
+        )
+        return found, [line.partition(" : ")[2] or line for line in found["log"].split("\n")]
+
+    found, log = tried("GET", stageVariables={"color": "red"}, headers={"X-One": "1"})
+    assert (200, '{"id": "7", "stage": "red"}') == (found["status"], found["body"])
+    assert {"Content-Type": "text/plain"} == found["headers"]
+    assert {"Content-Type": ["text/plain"]} == found["multiValueHeaders"]
+    request_id = log[0].removeprefix("Execution log for request ")
+    assert log[1:] == [
+        f"Starting execution for request: {request_id}",
+        "HTTP Method: GET, Resource Path: /pets/7",
+        "Method request path: {id=7}",
+        "Method request query string: {a=b}",
+        "Method request headers: {X-One=1}",
+        "Method request body before transformations: ",
+        'Method response body after transformations: {"id": "7", "stage": "red"}',
+        "Method response headers: {Content-Type=text/plain}",
+        "Successfully completed execution",
+        "Method completed with status: 200",
+        "",
+    ]
+    assert '"{id}"' in tried("GET", None)[0]["body"]
+    assert '"id": ""' in tried("GET", "/elsewhere")[0]["body"]
+
+    found, log = tried("POST", body='{"item": 1}')
+    assert found["status"] == 202
+    message = aws("sqs").receive_message(QueueUrl=url)["Messages"][0]
+    assert message["Body"] == '{"item": 1}'
+    assert any(line.startswith("Endpoint request URI: https://sqs.us-east-1.") for line in log)
+    assert any("after transformations: Action=SendMessage" in line for line in log)
+    assert any(
+        line.startswith("Received response. Status: 200, Integration latency:") for line in log
+    )
+
+    found, log = tried("PUT")
+    assert (500, {"x-amzn-ErrorType": "InternalServerErrorException"}) == (
+        found["status"],
+        found["headers"],
+    )
+    assert "Execution failed due to configuration error: the template of text/plain" in log[7]
+    assert "Method completed with status: 500" == log[8]
+    with pytest.raises(ClientError, match="Invalid Method identifier specified"):
+        tried("HEAD")
+
+
 FUNCTION = """
 import json
 import time

@@ -14,6 +14,7 @@ from penstock.services.apigateway.repository import Repository
 from penstock.services.apigateway.resources import Resources
 from penstock.services.apigateway.restapis import RestApis
 from penstock.services.apigateway.stages import Stages
+from penstock.services.apigateway.trial import Trials
 from penstock.storage.primitives import Store
 
 
@@ -24,6 +25,7 @@ class ApiGateway:
         self, store: Store, ids: Ids, clock: Clock, dispatcher: Dispatcher, target_of: TargetHeaders
     ) -> None:
         repository = Repository(store)
+        execution = Execution(repository, Compiler(dispatcher, target_of), ids, clock)
         self.service = Service(
             "apigateway",
             operations_of(
@@ -36,6 +38,7 @@ class ApiGateway:
                 Models(repository, ids),
                 Validators(repository, ids),
                 GatewayResponses(repository),
+                Trials(repository, execution, ids, clock, dispatcher, target_of),
             ),
         )
-        self.door = Execution(repository, Compiler(dispatcher, target_of), ids, clock).door
+        self.door = execution.door
