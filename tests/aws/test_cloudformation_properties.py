@@ -201,6 +201,25 @@ def test_wrong_types_are_named(
     assert message(fault) == failure(aws, unique, template(f"AWS::{kind}", properties))
 
 
+def test_keys_in_documents_that_services_read(aws: Aws, unique: str) -> None:
+    """A subscription's redrive policy has no count: who gives one waits for dead letters that come otherwise."""
+    redrive = {"deadLetterTargetArn": QUEUE, "maxReceiveCount": 5}
+    subscription = {
+        "TopicArn": {"Ref": "Topic"},
+        "Protocol": "sqs",
+        "Endpoint": QUEUE,
+        "RedrivePolicy": redrive,
+    }
+    body = {
+        "Resources": {
+            "Topic": {"Type": "AWS::SNS::Topic"},
+            "X": {"Type": "AWS::SNS::Subscription", "Properties": subscription},
+        }
+    }
+    reason = failure(aws, unique, json.dumps(body))
+    assert "RedrivePolicy: invalid JSON. Attribute maxReceiveCount is unknown." in reason
+
+
 def test_every_fault_is_told_at_once(aws: Aws, unique: str) -> None:
     """One attempt shows all that is to be corrected."""
     policies = [{"PolicyNam": "a", "PolicyDocument": {}}]

@@ -89,6 +89,14 @@ def test_values_that_are_not_possible(sqs: Any, queue: str, name: str, value: st
             "The required parameter 'maxReceiveCount' is missing",
         ),
         (
+            {
+                "deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:d",
+                "maxReceiveCount": 3,
+                "maxReceiveCounts": 5,
+            },
+            "Only following attributes are supported: [deadLetterTargetArn, maxReceiveCount].",
+        ),
+        (
             {"deadLetterTargetArn": "nonsense", "maxReceiveCount": 1},
             "Invalid value for deadLetterTargetArn.",
         ),

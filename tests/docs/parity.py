@@ -4,7 +4,7 @@
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from botocore.loaders import Loader
@@ -12,6 +12,8 @@ from botocore.loaders import Loader
 from penstock.api import Handler
 from penstock.app import App
 from penstock.config import Config
+from penstock.core.template.shape import Items, Record, Shape
+from penstock.services.cloudformation.resources import resource_types
 
 FOLDER = Path(__file__).parents[2] / "docs" / "services"
 TITLES = {
@@ -64,8 +66,35 @@ def pages() -> dict[str, str]:
                 parts = {*handler.aws_refuses, *handler.aws_refuses_in_part}  # type: ignore[attr-defined]
                 refused = ", ".join(sorted(parts))
             lines.append(f"| {name} | {'yes' if handler is not None else 'no'} | {refused} |")
+        if service == "cloudformation":
+            lines += _resource_types()
         result[service] = "\n".join(lines) + "\n"
     return result
+
+
+def _resource_types() -> list[str]:
+    """The table of resource types and of the keys, at any depth, that are refused."""
+    rows = resource_types()
+    lines = [
+        "",
+        f"Templates can have resources of {len(rows)} types. Keys of properties that AWS has and Penstock has not are "
+        "refused by name.",
+        "",
+        "| resource type | keys refused |",
+        "|---|---|",
+    ]
+    for name in sorted(rows):
+        lines.append(f"| {name} | {', '.join(sorted(_unbuilt(rows[name].shape)))} |")
+    return lines
+
+
+def _unbuilt(shape: Shape, place: str = "") -> Iterator[str]:
+    if isinstance(shape, Record):
+        yield from (f"{place}{key}" for key in shape.unbuilt)
+        for key, member in shape.members.items():
+            yield from _unbuilt(member, f"{place}{key}.")
+    elif isinstance(shape, Items):
+        yield from _unbuilt(shape.item, place)
 
 
 def main() -> None:

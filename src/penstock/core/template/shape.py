@@ -55,10 +55,13 @@ class _Json:
 
 
 @dataclass(frozen=True, slots=True)
-class _Items:
+class Items:
+    """A list."""
+
     item: Shape
 
     def read(self, value: Any, path: str, faults: list[str]) -> Any:
+        """As `Shape.read`."""
         if value is UNKNOWN:
             return value
         if not isinstance(value, list):
@@ -146,7 +149,7 @@ def _record(tokens: Iterator[str], token: str) -> Record:
 def _shape(tokens: Iterator[str], token: str) -> Shape:
     """The type that begins with `token`; its last token is taken."""
     if token == "[":
-        items = _Items(_shape(tokens, next(tokens)))
+        items = Items(_shape(tokens, next(tokens)))
         _require(next(tokens), "]")
         return items
     if token == "{":

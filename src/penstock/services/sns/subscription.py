@@ -193,7 +193,11 @@ def _read_redrive(topic: Topic, endpoint: str, value: str) -> str:
         raise invalid(f"RedrivePolicy: {broken_json(value, error)}") from None
     if policy == {}:
         return ""
-    arn = policy.get("deadLetterTargetArn", "") if isinstance(policy, dict) else ""
+    given = policy if isinstance(policy, dict) else {}
+    if unknown := [name for name in given if name != "deadLetterTargetArn"]:
+        # AWS: in these words; maxReceiveCount is of queues only (observed with SetSubscriptionAttributes).
+        raise invalid(f"RedrivePolicy: invalid JSON. Attribute {unknown[0]} is unknown.")
+    arn = str(given.get("deadLetterTargetArn", ""))
     parts = arn.split(":")
     if len(parts) != ARN_PARTS or parts[0] != "arn" or parts[2] != "sqs":
         raise invalid("RedrivePolicy: deadLetterTargetArn is an invalid arn")

@@ -154,6 +154,11 @@ def _check_redrive(text: str, policy: Mapping[str, Any]) -> None:
                 "InvalidParameterValueException",
                 f"{start}The required parameter '{member}' is missing",
             )
+    if len(policy) > 2:
+        raise AwsError(
+            "InvalidParameterValueException",
+            f"{start}Only following attributes are supported: [deadLetterTargetArn, maxReceiveCount].",
+        )
     if not _is_queue_arn(policy["deadLetterTargetArn"]):
         raise AwsError(
             "InvalidParameterValueException", f"{start}Invalid value for deadLetterTargetArn."

@@ -35,7 +35,6 @@ _SETTINGS: Final = (*_DEFAULTS, "Handler", "Role", "Runtime")
 _MAPPING_FIXED: Final = frozenset(
     {
         "EventSourceArn",
-        "SelfManagedEventSource",
         "StartingPosition",
         "StartingPositionTimestamp",
     }
