@@ -366,5 +366,9 @@ class ResponseMapping:
                 response = candidate
                 break
         if response is None:
-            raise internal_error(f"no integration response is for {answer.selector!r}")
+            # AWS: as its execution log words it.
+            raise internal_error(
+                "No match for output mapping and no default output mapping configured."
+                f" Endpoint Response Status Code: {answer.response.status}"
+            )
         return response.apply(call, answer)

@@ -130,7 +130,7 @@ class TimeToLive:
             if table is None or table.expiry is None:
                 continue
             while await self._sweep(table, table.expiry, now) == _CHUNK:
-                pass
+                await self._clock.sleep_until(0)  # gives others a turn
             low = Expiry.bound(now + 1)
             for first in await self._store.table.range(
                 table.expiry.store_name, b"", low=low, limit=1
