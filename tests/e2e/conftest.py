@@ -18,8 +18,12 @@ Shell = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def environment(endpoint: str, home: Path) -> dict[str, str]:
-    """The variables of a user who works against `endpoint`, with a home of their own and nothing configured."""
-    return {
+    """The variables of a user who works against `endpoint`, with a home of their own and nothing configured.
+
+    `PYTHONPATH` is handed on: whoever tests a work tree by it must not run another tree's commands.
+    """
+    path = os.environ.get("PYTHONPATH")
+    return ({"PYTHONPATH": path} if path else {}) | {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
         "AWS_ENDPOINT_URL": endpoint,
