@@ -390,3 +390,27 @@ def test_resources_whose_stored_properties_are_wrong_are_deleted() -> None:
         assert [] == (await cloud("ListRoles", "iam"))["Roles"]
 
     in_cloud(test)
+
+
+def test_values_stored_as_another_type_are_no_change() -> None:
+    """An older version kept numbers as they were written: that is no reason to replace a role."""
+
+    async def test(cloud: Cloud) -> None:
+        properties = {"AssumeRolePolicyDocument": TRUST, "RoleName": 5}
+        template = {"Resources": {"A": {"Type": "AWS::IAM::Role", "Properties": properties}}}
+        capabilities = ["CAPABILITY_NAMED_IAM"]
+        stack = await cloud.run("CreateStack", template, Capabilities=capabilities)
+        table, partition = cloud.store.table, stack["StackId"].encode()
+        row = await table.get("cloudformation/resources", partition, b"A")
+        document = orjson.loads(row.document)
+        assert "5" == document["properties"]["RoleName"]
+        document["properties"]["RoleName"] = 5
+        await table.put("cloudformation/resources", partition, b"A", orjson.dumps(document))
+        before = (await cloud("GetRole", "iam", RoleName="5"))["Role"]["RoleId"]
+        template["Resources"]["A"]["Properties"] = {**properties, "Description": "new"}
+        stack = await cloud.run("UpdateStack", template, Capabilities=capabilities)
+        assert "UPDATE_COMPLETE" == stack["StackStatus"]
+        role = (await cloud("GetRole", "iam", RoleName="5"))["Role"]
+        assert (before, "new") == (role["RoleId"], role["Description"])
+
+    in_cloud(test)

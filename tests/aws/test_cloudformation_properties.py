@@ -220,6 +220,60 @@ def test_keys_in_documents_that_services_read(aws: Aws, unique: str) -> None:
     assert "RedrivePolicy: invalid JSON. Attribute maxReceiveCount is unknown." in reason
 
 
+@pytest.mark.parametrize(
+    ("kind", "properties", "part"),
+    [
+        (
+            "Scheduler::Schedule",
+            {**ONCE_A_DAY, "StartDate": "soon", "Target": {"Arn": QUEUE, "RoleArn": "r"}},
+            "soon",
+        ),
+        (
+            "Lambda::LayerVersionPermission",
+            {"Action": "lambda:GetLayerVersion", "LayerVersionArn": "layer", "Principal": "*"},
+            "layer",
+        ),
+        (
+            "S3::Bucket",
+            {
+                "LifecycleConfiguration": {
+                    "Rules": [{"Status": "Enabled", "ExpirationDate": "soon"}]
+                }
+            },
+            "soon",
+        ),
+        ("SSM::Parameter", {"Type": "String", "Value": "v", "AllowedPattern": "*"}, "regular"),
+        ("SNS::TopicPolicy", {"PolicyDocument": {}, "Topics": ["nonsense"]}, "ARN"),
+        (
+            "Lambda::EventSourceMapping",
+            {**MAPPING, "FunctionName": "no-such-function", "Tags": []},
+            "not",
+        ),
+    ],
+)
+def test_texts_that_mean_nothing_are_refused(
+    aws: Aws, unique: str, kind: str, properties: Any, part: str
+) -> None:
+    """A text of the right type may still be none that a handler can read: the caller's fault, not a failure of ours."""
+    reason = failure(aws, unique, template(f"AWS::{kind}", properties))
+    assert part in reason
+    assert "InternalFailure" not in reason
+
+
+def test_policy_that_reached_some_of_its_roles_is_taken_back(aws: Aws, unique: str) -> None:
+    """A policy that fails at its second role must not stay with the first."""
+    iam = aws("iam")
+    iam.create_role(RoleName=unique, AssumeRolePolicyDocument=json.dumps(TRUST))
+    statement = {"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}
+    policy = {
+        "PolicyName": "p",
+        "PolicyDocument": {"Version": "2012-10-17", "Statement": [statement]},
+        "Roles": [unique, "no-such-role"],
+    }
+    assert "no-such-role" in failure(aws, unique, template("AWS::IAM::Policy", policy))
+    assert [] == iam.list_role_policies(RoleName=unique)["PolicyNames"]
+
+
 def test_every_fault_is_told_at_once(aws: Aws, unique: str) -> None:
     """One attempt shows all that is to be corrected."""
     policies = [{"PolicyNam": "a", "PolicyDocument": {}}]

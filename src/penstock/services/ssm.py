@@ -274,7 +274,7 @@ def _next_version(ctx: Context, request: Request, versions: list[dict[str, Any]]
             "parameter value, upgrade the parameter to use the advanced-parameter tier.",
         )
     pattern = request.get("AllowedPattern")
-    if pattern and re.search(pattern, value) is None:
+    if pattern and _compiled(pattern).search(value) is None:
         raise AwsError(
             "ParameterPatternMismatchException",
             f"Parameter value, cannot be validated against allowedPattern: {pattern}",
@@ -292,6 +292,14 @@ def _next_version(ctx: Context, request: Request, versions: list[dict[str, Any]]
         if name in request or name in previous:
             version[name] = request.get(name, previous.get(name))
     return version
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        message = "The request does not meet the regular expression requirement."
+        raise AwsError("InvalidAllowedPatternException", message, status=400) from error
 
 
 def _selected(name: str, version: dict[str, Any], request: Request) -> bool:

@@ -1,7 +1,9 @@
 """What a resource type is: its properties, and how it is made, changed and removed through other services' operations."""
 
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, Protocol, TypeAlias, cast
 
 from penstock.api import Context, Result
@@ -10,6 +12,10 @@ from penstock.core.template.node import UNKNOWN
 from penstock.core.template.shape import Record
 
 Properties: TypeAlias = dict[str, Any]
+_CONSTRAINTS: Final = re.compile(r"\d+ validation errors? detected: ")
+_NAMELESS: Final = frozenset(
+    {"InvalidAddress", "InvalidParameterException", "MissingRequiredParameterException"}
+)
 _GONE: Final = frozenset(
     {
         "NoSuchEntity",
@@ -73,11 +79,12 @@ class Target:
             raise
 
     async def drop(self, service: str, operation: str, request: dict[str, Any]) -> None:
-        """Take something away; what is gone already is no error."""
+        """Take something away; what is gone already is no error, nor what cannot be there: its name is not valid."""
         try:
             await self.call(service, operation, request)
         except AwsError as error:
-            if not is_gone(error):
+            nameless = error.code in _NAMELESS or _CONSTRAINTS.match(error.message)
+            if not is_gone(error) and not nameless:
                 raise
 
     def name(self, limit: int = 64, *, ending: str = "") -> str:
@@ -157,7 +164,17 @@ class ResourceType:
 
 def tag_map(properties: Properties) -> dict[str, str]:
     """List-shaped tags as the map that some services take."""
-    return {tag["Key"]: str(tag["Value"]) for tag in properties.get("Tags", [])}
+    return {tag["Key"]: tag.get("Value", "") for tag in properties.get("Tags", [])}
+
+
+def instant(name: str, text: str) -> int:
+    """The instant (ms) of a date, of UTC unless it says otherwise. Raises ValidationError."""
+    try:
+        date = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError as error:
+        message = f"Value '{text}' at '{name}' is no date in ISO 8601 format"
+        raise AwsError("ValidationError", message, status=400) from error
+    return int((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def is_gone(error: AwsError) -> bool:

@@ -120,7 +120,8 @@ async def _made_api(target: Target) -> str | None:
 
 async def _update_api(target: Target) -> Made:
     api_id = target.physical_id
-    if target.changed("Body", "BodyS3Location", "Parameters", "Mode"):
+    defined = bool(target.given(("Body", "BodyS3Location")))
+    if defined and target.changed("Body", "BodyS3Location", "Parameters", "Mode"):
         # AWS: an update from a template overwrites unless told to merge (CloudFormation guide, RestApi Mode).
         request = {
             "restApiId": api_id,

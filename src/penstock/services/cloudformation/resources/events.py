@@ -1,5 +1,6 @@
 """EventBridge: buses and their policies, rules with targets, archives, connections and API destinations."""
 
+import re
 from typing import Any, Final
 
 import orjson
@@ -15,6 +16,10 @@ from penstock.services.cloudformation.resource import (
 from penstock.services.cloudformation.shapes import events
 
 _DEFAULT: Final = "default"
+_STATEMENT_ID: Final = re.compile(r"[a-zA-Z0-9-_]{1,64}")
+_NO_STATEMENT_ID: Final = (
+    "StatementId must have 1 to 64 characters and match the pattern [a-zA-Z0-9-_]+"
+)
 
 
 def _arn(target: Target, resource: str) -> str:
@@ -78,10 +83,13 @@ async def _put_statement(target: Target) -> Made:
     given = target.properties
     bus = given.get("EventBusName", _DEFAULT)
     if "Statement" in given:
+        if _STATEMENT_ID.fullmatch(given["StatementId"]) is None:
+            raise AwsError("ValidationError", _NO_STATEMENT_ID, status=400)
         found = await target.call("events", "DescribeEventBus", {"Name": bus})
         policy = orjson.loads(found.get("Policy") or '{"Version":"2012-10-17","Statement":[]}')
         others = [one for one in policy["Statement"] if one.get("Sid") != given["StatementId"]]
-        statement = {"Sid": given["StatementId"], **given["Statement"]}
+        said = given["Statement"] if isinstance(given["Statement"], dict) else {}
+        statement = {"Sid": given["StatementId"], **said}
         changed = {**policy, "Statement": [*others, statement]}
         request = {"EventBusName": bus, "Policy": _text(changed)}
     else:

@@ -146,6 +146,8 @@ async def _put_policy(target: Target) -> Made:
         # AWS: in these words (IAM reference, AWS::IAM::Policy: one of the three is needed).
         message = "At least one of [Groups,Roles,Users] must be non-empty."
         raise AwsError("ValidationError", message, status=400)
+    physical_id = target.physical_id or target.name()
+    await target.hold(physical_id)
     for role in roles:
         request = {"RoleName": role, "PolicyName": name, "PolicyDocument": document}
         await target.call("iam", "PutRolePolicy", request)
@@ -153,7 +155,6 @@ async def _put_policy(target: Target) -> Made:
         if role not in roles:
             request = {"RoleName": role, "PolicyName": name}
             await target.drop("iam", "DeleteRolePolicy", request)
-    physical_id = target.physical_id or target.name()
     return Made(physical_id, {"Id": physical_id})
 
 

@@ -157,8 +157,8 @@ def _mapping_request(target: Target) -> dict[str, Any]:
         request["KMSKeyArn"] = request.pop("KmsKeyArn")
     if "StartingPositionTimestamp" in request:
         request["StartingPositionTimestamp"] = int(request["StartingPositionTimestamp"] * 1000)
-    if tags := tag_map(request):
-        request["Tags"] = tags
+    if "Tags" in request:
+        request["Tags"] = tag_map(request)
     return request
 
 
@@ -264,6 +264,9 @@ async def _publish_layer(target: Target) -> Made:
 
 def _layer_of(arn: str) -> dict[str, Any]:
     layer, _, version = arn.rpartition(":")
+    if not version.isdecimal():
+        message = f"Value '{arn}' at 'layerVersionArn' is no ARN of a layer version"
+        raise AwsError("ValidationError", message, status=400)
     return {"LayerName": layer, "VersionNumber": int(version)}
 
 

@@ -1,12 +1,11 @@
 """Buckets and their policies."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 
-from penstock.services.cloudformation.resource import Made, ResourceType, Target
+from penstock.services.cloudformation.resource import Made, ResourceType, Target, instant
 from penstock.services.cloudformation.shapes import s3
 
 _EVENTS: Final = {
@@ -43,7 +42,7 @@ def _rule(given: dict[str, Any]) -> dict[str, Any]:
     if "Id" in given:
         rule["ID"] = given["Id"]
     expiration = {
-        member: _midnight(given[name]) if name == "ExpirationDate" else given[name]
+        member: instant(name, given[name]) if name == "ExpirationDate" else given[name]
         for name, member in _EXPIRATION.items()
         if name in given
     }
@@ -57,7 +56,7 @@ def _rule(given: dict[str, Any]) -> dict[str, Any]:
             # S3 refuses them by name.
             rule[member] = [{}]
     conditions: dict[str, Any] = {
-        name: int(given[name]) if name != "Prefix" else given[name]
+        name: given[name]
         for name in ("Prefix", "ObjectSizeGreaterThan", "ObjectSizeLessThan")
         if name in given
     }
@@ -76,11 +75,6 @@ def _cors(value: dict[str, Any]) -> dict[str, Any]:
             {_CORS[name]: member for name, member in rule.items()} for rule in value["CorsRules"]
         ]
     }
-
-
-def _midnight(text: Any) -> int:
-    """An instant (ms) of a date."""
-    return int(datetime.fromisoformat(str(text)).replace(tzinfo=UTC).timestamp() * 1000)
 
 
 _TRANSITIONS: Final = {

@@ -1,9 +1,8 @@
 """Schedules and their groups."""
 
-from datetime import datetime
 from typing import Any, Final
 
-from penstock.services.cloudformation.resource import Made, ResourceType, Target
+from penstock.services.cloudformation.resource import Made, ResourceType, Target, instant
 from penstock.services.cloudformation.shapes import scheduler
 
 _SENT: Final = (
@@ -23,9 +22,8 @@ _SENT: Final = (
 def _request(target: Target, name: str) -> dict[str, Any]:
     request = {"Name": name, **target.given(_SENT)}
     for date in ("StartDate", "EndDate"):
-        if isinstance(request.get(date), str):
-            instant = datetime.fromisoformat(request[date].replace("Z", "+00:00"))
-            request[date] = int(instant.timestamp() * 1000)
+        if date in request:
+            request[date] = instant(date, request[date])
     return request
 
 

@@ -4,7 +4,6 @@ from typing import Any, Final
 
 import orjson
 
-from penstock.core.errors import AwsError
 from penstock.services.cloudformation.resource import Made, Properties, ResourceType, Target
 from penstock.services.cloudformation.shapes import sns
 
@@ -141,9 +140,10 @@ async def _delete_subscription(target: Target) -> None:
 async def _put_policy(target: Target) -> Made:
     topics = target.properties["Topics"]
     await _clear(target, [arn for arn in target.previous.get("Topics", []) if arn not in topics])
+    physical_id = target.physical_id or target.name()
+    await target.hold(physical_id)
     for arn in topics:
         await _set_topic(target, arn, "Policy", _text(target.properties["PolicyDocument"]))
-    physical_id = target.physical_id or target.name()
     return Made(physical_id, {"Id": physical_id})
 
 
@@ -164,11 +164,8 @@ async def _delete_inline_policy(target: Target) -> None:
 async def _clear(target: Target, topics: list[str]) -> None:
     """Give topics the policy that they have by default."""
     for arn in topics:
-        try:
-            await _set_topic(target, arn, "Policy", "")
-        except AwsError as error:
-            if error.code != "NotFoundException":
-                raise
+        request = {"TopicArn": arn, "AttributeName": "Policy", "AttributeValue": ""}
+        await target.drop("sns", "SetTopicAttributes", request)
 
 
 ROWS: Final = (

@@ -92,9 +92,10 @@ async def _put_policy(target: Target) -> Made:
     left = [url for url in target.previous.get("Queues", []) if url not in queues]
     await _clear(target, left)
     policy = _text(target.properties["PolicyDocument"])
+    physical_id = target.physical_id or target.name()
+    await target.hold(physical_id)
     for url in queues:
         await target.call("sqs", "SetQueueAttributes", _request(url, policy))
-    physical_id = target.physical_id or target.name()
     return Made(physical_id, {"Id": physical_id})
 
 

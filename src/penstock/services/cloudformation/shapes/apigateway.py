@@ -43,10 +43,10 @@ RESOURCE: Final = record("""
 """)
 REST_API: Final = record("""
     ApiKeySourceType, Description, Mode, Name
-    BinaryMediaTypes: [String], Body: Json, BodyS3Location: {Bucket, Key, Version, -ETag},
+    BinaryMediaTypes: [String], Body: Json, BodyS3Location: {Bucket!, Key!, Version, -ETag},
     DisableExecuteApiEndpoint: Boolean,
     EndpointConfiguration: {IpAddressType, Types: [String], VpcEndpointIds: [String]},
-    FailOnWarnings: Boolean, MinimumCompressionSize: Integer, Parameters: Json, Policy: Json,
+    FailOnWarnings: Boolean, MinimumCompressionSize: Integer, Parameters: {*: String}, Policy: Json,
     Tags: [{Key!, Value!}]
     -CloneFrom, -EndpointAccessMode, -SecurityPolicy, -Version
 """)

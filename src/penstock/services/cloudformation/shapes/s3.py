@@ -21,7 +21,8 @@ BUCKET: Final = record("""
     }
     LifecycleConfiguration: {
         Rules!: [{
-            ExpirationDate, Id, ObjectSizeGreaterThan, ObjectSizeLessThan, Prefix, Status!
+            ExpirationDate, Id, Prefix, Status!
+            ObjectSizeGreaterThan: Integer, ObjectSizeLessThan: Integer
             AbortIncompleteMultipartUpload: {DaysAfterInitiation!: Integer},
             ExpirationInDays: Integer, ExpiredObjectDeleteMarker: Boolean,
             NoncurrentVersionExpiration: {NewerNoncurrentVersions: Integer, NoncurrentDays!: Integer},
