@@ -341,6 +341,24 @@ def test_types_that_are_none_and_types_not_built(aws: Aws, unique: str) -> None:
             "Any Parameters member must be an object",
         ),
         ({"Resources": [1]}, "Resources must be an object"),
+        ({"Parameters": {"P": {"Type": "String", "AllowedValues": 5, "Default": "x"}}}, "a list"),
+        ({"Parameters": {"P": {"Type": "Number", "MinValue": "x", "Default": 5}}}, "a number"),
+        ({"Parameters": {"P": {"Type": "String", "AllowedPattern": "*", "Default": 5}}}, "valid"),
+        (
+            {"Parameters": {"P": {"Type": "String", "Defaults": "x"}}},
+            "parameter property 'Defaults'",
+        ),
+        ({"Resources": {"A": {"Type": "AWS::SQS::Queue", "DependsOn": 5}}}, "DependsOn must be"),
+        ({"Resources": {"A": {"Type": "AWS::SQS::Queue", "Condition": []}}}, "must be a string"),
+        ({"Outputs": {"O": {"Value": "x", "Export": "y"}}}, "Export must be an object"),
+        ({"Rules": {"R": "x"}}, "Rule R must be an object"),
+        (
+            {
+                "Conditions": {"A": {"Condition": "B"}, "B": {"Condition": "A"}},
+                "Resources": {"Q": {"Type": "AWS::SQS::Queue", "Condition": "A"}},
+            },
+            "Circular dependency between conditions",
+        ),
         ({"Resources": {"A": {"Type": "AWS::SQS::Queue", "Properties": [1]}}}, "must be an object"),
     ],
 )
@@ -348,7 +366,8 @@ def test_sections_that_are_no_objects_are_refused(
     aws: Aws, unique: str, body: Any, part: str
 ) -> None:
     """A template of the wrong build is the caller's fault, never an internal failure."""
-    assert part in refusal(aws, unique, body)
+    queue = {"Resources": {"A": {"Type": "AWS::SQS::Queue"}}}
+    assert part in refusal(aws, "s-" + unique.rpartition("-")[2], {**queue, **body})
 
 
 @pytest.mark.parametrize(

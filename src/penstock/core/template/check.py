@@ -1,5 +1,6 @@
 """Is a template well made? Everything that can be said without parameters."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -34,6 +35,21 @@ _RESOURCE_MEMBERS: Final = frozenset(
         "CreationPolicy",
         "UpdatePolicy",
         "Version",
+    }
+)
+_PARAMETER_MEMBERS: Final = frozenset(
+    {
+        "Type",
+        "Default",
+        "NoEcho",
+        "Description",
+        "ConstraintDescription",
+        "AllowedValues",
+        "AllowedPattern",
+        "MinLength",
+        "MaxLength",
+        "MinValue",
+        "MaxValue",
     }
 )
 _POLICIES: Final = ("Delete", "Retain", "RetainExceptOnCreate", "Snapshot")
@@ -83,10 +99,52 @@ def check_sections(template: Template) -> None:
                 raise invalid(
                     f"Template format error: [/{section}/{name}] Every {section} object must contain a Type member."
                 )
-            if not isinstance(member.get("Properties") or {}, dict):
-                raise invalid(
-                    f"Template format error: [/{section}/{name}/Properties] Properties must be an object."
-                )
+    for name, parameter in (template.get("Parameters") or {}).items():
+        _check_parameter(name, parameter)
+    for name, resource in (template.get("Resources") or {}).items():
+        _check_members(name, resource)
+    for name, rule in (template.get("Rules") or {}).items():
+        _check_rule(name, rule)
+
+
+def _check_rule(name: str, rule: Any) -> None:
+    assertions = rule.get("Assertions", []) if isinstance(rule, dict) else None
+    if not isinstance(assertions, list) or not all(
+        isinstance(one, dict) and "Assert" in one for one in assertions
+    ):
+        raise invalid(f"Template format error: Rule {name} must be an object with Assertions.")
+
+
+def _check_parameter(name: str, parameter: Mapping[str, Any]) -> None:
+    unknown = [member for member in parameter if member not in _PARAMETER_MEMBERS]
+    if unknown:
+        raise invalid(f"Invalid template parameter property '{unknown[0]}'")
+    if not isinstance(parameter.get("AllowedValues", []), list):
+        raise invalid(f"Template format error: AllowedValues of parameter {name} must be a list.")
+    for member in ("MinLength", "MaxLength", "MinValue", "MaxValue"):
+        try:
+            float(parameter.get(member, 0))
+        except (TypeError, ValueError) as error:
+            message = f"Template format error: {member} of parameter {name} must be a number."
+            raise invalid(message) from error
+    try:
+        re.compile(str(parameter.get("AllowedPattern", "")))
+    except re.error as error:
+        message = f"Template format error: AllowedPattern of parameter {name} is not valid."
+        raise invalid(message) from error
+
+
+def _check_members(name: str, resource: Mapping[str, Any]) -> None:
+    if not isinstance(resource.get("Properties") or {}, dict):
+        raise invalid(
+            f"Template format error: [/Resources/{name}/Properties] Properties must be an object."
+        )
+    for member in ("Condition", "DeletionPolicy", "UpdateReplacePolicy"):
+        if not isinstance(resource.get(member, ""), str):
+            raise invalid(f"Template format error: Every {member} member must be a string.")
+    needed = resource.get("DependsOn", [])
+    if not isinstance(needed, str | list) or not all(isinstance(one, str) for one in needed):
+        raise invalid("Template format error: DependsOn must be a string or list of strings.")
 
 
 def _check_resource(name: str, resource: Any) -> None:
@@ -132,6 +190,11 @@ def _check_outputs(outputs: Mapping[str, Any]) -> None:
     for name, output in outputs.items():
         if not isinstance(output, dict) or "Value" not in output:
             raise invalid("Template format error: Every Outputs member must contain a Value object")
+        export = output.get("Export", {"Name": ""})
+        if not isinstance(export, dict) or "Name" not in export:
+            raise invalid(
+                f"Template format error: Output {name} is malformed. Export must be an object with a Name."
+            )
         if output["Value"] is None:
             raise invalid(f"[/Outputs/{name}/Value] 'null' values are not allowed in templates")
 

@@ -51,6 +51,7 @@ class Evaluator:
         self.imported: set[str] = set()
         """Names of the exports that Fn::ImportValue read."""
         self._conditions: dict[str, bool] = {}
+        self._open: list[str] = []
         self._functions: dict[str, Callable[[Node], Any]] = {
             "Ref": self._ref,
             "Fn::GetAtt": self._get_att,
@@ -105,7 +106,12 @@ class Evaluator:
             conditions = self._scope.template.get("Conditions") or {}
             if name not in conditions:
                 raise invalid(f"Template error: unresolved condition dependency {name} in Fn::If")
+            if name in self._open:
+                circle = ", ".join(self._open[self._open.index(name) :])
+                raise invalid(f"Circular dependency between conditions: [{circle}]")
+            self._open.append(name)
             self._conditions[name] = self.test(conditions[name])
+            self._open.pop()
         return self._conditions[name]
 
     def test(self, node: Node) -> bool:

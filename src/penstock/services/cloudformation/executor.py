@@ -248,6 +248,9 @@ class Executor:
             if "Condition" in declared and not site.evaluator.condition(declared["Condition"]):
                 continue
             value = site.evaluator.evaluate(declared["Value"])
+            if isinstance(value, dict):
+                message = "Template format error: The Value field of every Outputs member must evaluate to a String."
+                raise AwsError("ValidationError", message, status=400)
             output: dict[str, Any] = {"OutputKey": name, "OutputValue": _text(value)}
             if "Description" in declared:
                 output["Description"] = declared["Description"]
