@@ -305,6 +305,10 @@ class _Predicates:
             parts += self._pairs(shape)
         if len(parts) < 2:
             return parts[0] if parts else None
+        if len(parts) == 2:
+            # As most have, and without a loop.
+            first, second = parts
+            return lambda value: first(value) and second(value)
         return lambda value: all([part(value) for part in parts])
 
     def _structure(self, shape: Shape) -> Fits:

@@ -1,7 +1,7 @@
 """Operations on tables: create, describe, list, change, delete."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from penstock.api import Context, Request, Result, operation, refuse
 from penstock.core.arn import parse_arn
@@ -40,6 +40,9 @@ IN_PART: Final = (
 """What of a table is refused; see `check_unbuilt`."""
 _PAGE: Final = 100
 
+_Key: TypeAlias = tuple[str, str, str]
+"""Account, region and name of a table."""
+
 
 class Tables:
     """The tables of every account and region."""
@@ -47,13 +50,20 @@ class Tables:
     def __init__(self, store: Store, ids: Ids) -> None:
         self._store = store
         self._ids = ids
-        self._cache: dict[tuple[str, str, str], TableRecord] = {}
+        self._decoded: dict[_Key, TableRecord] = {}
+        self._known: dict[_Key, TableRecord] = {}
+        """Those of them that are as they were when all tables had this stamp."""
+        self._stamp = 0
         self.announce: Callable[[int], None] = lambda seconds: None
         """To be told when an item ends (s)."""
 
     async def find(self, ctx: Context, name_or_arn: str) -> TableRecord:
         """A table for reading or writing its items. Raises `ResourceNotFoundException`."""
-        table = await self.look_up(ctx, name_or_arn)
+        table: TableRecord | None = None
+        if self._stamp == self._store.table.stamp(TABLE):
+            table = self._known.get((ctx.account, ctx.region, name_or_arn))
+        if table is None:
+            table = await self.look_up(ctx, name_or_arn)
         if table is None:
             raise AwsError("ResourceNotFoundException", "Requested resource not found")
         return table
@@ -69,18 +79,24 @@ class Tables:
         arn = parse_arn(text)
         return await self._load((arn.account, arn.region, arn.resource.partition("/")[2]))
 
-    async def _load(self, key: tuple[str, str, str]) -> TableRecord | None:
+    async def _load(self, key: _Key) -> TableRecord | None:
         """A table. Decoded once for each version of its record."""
+        stamp = self._store.table.stamp(TABLE)
+        if stamp != self._stamp:
+            self._known.clear()
+            self._stamp = stamp
         account, region, name = key
         row = await self._store.table.get(TABLE, f"{account}/{region}".encode(), name.encode())
         if row is None:
-            self._cache.pop(key, None)
+            self._decoded.pop(key, None)
             return None
-        table = self._cache.get(key)
+        table = self._decoded.get(key)
         if table is None or table.version != row.version:
-            table = self._cache[key] = TableRecord.load(row.document, row.version)
+            table = self._decoded[key] = TableRecord.load(row.document, row.version)
             if table.ttl:
                 table.expiry = Expiry(table, self.announce)
+        if self._store.table.stamp(TABLE) == self._stamp == stamp:
+            self._known[key] = table
         return table
 
     async def require(self, ctx: Context, name_or_arn: str) -> TableRecord:
