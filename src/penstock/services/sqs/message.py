@@ -14,9 +14,7 @@ from penstock.core.sqs_message import (
 )
 from penstock.storage.primitives import Leased
 
-_FORBIDDEN: Final = re.compile(
-    "[^\\x09\\x0a\\x0d\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]"
-)
+_FORBIDDEN: Final = re.compile("[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\ud800-\\udfff\\ufffe\\uffff]")
 # Plain ASCII text stays as it is, and nothing else does.
 _PLAIN: Final = bytes(
     code if code in (9, 10, 13) or 32 <= code < 127 else code ^ 128 for code in range(256)
