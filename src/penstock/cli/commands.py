@@ -1,5 +1,6 @@
 """The commands and their options."""
 
+import gc
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +45,8 @@ def main() -> None:
 @click.option("--seed", type=int, help="Draw identifiers from this number, to repeat a run.")
 def up(**options: Any) -> None:
     """Start Penstock and serve until Ctrl+C or SIGTERM."""
+    # Nothing of what is loaded goes again, so the collector begins when Penstock is ready; a walk takes 60 ms.
+    gc.disable()
     from penstock.cli.up import run
 
     run(**options)

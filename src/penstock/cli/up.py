@@ -45,9 +45,9 @@ async def _serve(config: Config) -> None:
 
     def ready() -> None:
         # What is loaded by now stays: keep the collector from walking it again and again under load.
-        gc.collect()
         gc.freeze()
         gc.set_threshold(10_000, 20, 50)
+        gc.enable()
         where = f"http://{config.host}:{config.port}"
         click.echo(f"Penstock is ready on {where} (data: {config.data}, auth: {config.auth})")
         if key is not None:
