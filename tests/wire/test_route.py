@@ -12,6 +12,7 @@ from botocore.awsrequest import AWSResponse
 from penstock.api import HttpRequest
 from penstock.core.errors import AwsError
 from penstock.wire import Wire
+from penstock.wire.unbuilt import Unbuilt
 
 SERVICES = [
     "apigateway", "apigatewayv2", "cloudformation", "cloudwatch", "dynamodb", "events", "iam",
@@ -258,3 +259,11 @@ def test_bucket_location_is_text(wire):
     assert answer.body.endswith(
         b'<LocationConstraint xmlns="http://s3.amazonaws.com/doc/2006-03-01/">eu-west-1</LocationConstraint>'
     )
+
+
+def test_routes_of_services_that_are_not_here_are_not_gathered() -> None:
+    """Whoever asks for one service of AWS after the other must not fill the memory with their models."""
+    unbuilt = Unbuilt([])
+    for scope in ("acm-pca", "amplify", "appconfig", "appflow", "appmesh", "apprunner", "appsync", "backup", "batch", "braket", "chime", "cloudfront", "eks", "glacier", "iot", "route53"):  # fmt: skip
+        assert unbuilt.by_path(scope, request("GET", "/no/such/path/of/any")) is None
+    assert 0 < len(unbuilt._tables) <= 8

@@ -14,6 +14,8 @@ from penstock.wire.rest_route import RestTable
 
 _SCOPE: Final = re.compile(r"[a-z0-9-]{2,64}")
 _KEPT_SCOPES: Final = 256
+_KEPT_TABLES: Final = 8
+"""Of so many services the routes are kept: some have thousands."""
 _REST: Final = ("rest-json", "rest-xml")
 
 
@@ -46,12 +48,14 @@ class Unbuilt:
         return None
 
     def _rest_tables(self, scope: str) -> Iterator[tuple[str, RestTable]]:
-        catalog = self._catalog(scope)
-        for name, metadata in catalog.metadata.items():
+        for name, metadata in self._catalog(scope).metadata.items():
             if metadata["protocol"] in _REST:
-                if name not in self._tables:
-                    self._tables[name] = RestTable(catalog.model(name))
-                yield name, self._tables[name]
+                table = self._tables.get(name)
+                if table is None:
+                    if len(self._tables) >= _KEPT_TABLES:
+                        self._tables.clear()
+                    table = self._tables[name] = RestTable(Catalog([name]).model(name))
+                yield name, table
 
     def _catalog(self, scope: str) -> Catalog:
         """The services of a scope that are not built, as far as their names begin with it."""
