@@ -323,6 +323,26 @@ def test_change_set_shows_before_it_does() -> None:
     in_cloud(test)
 
 
+def test_name_of_an_executed_change_set_is_free() -> None:
+    """The AWS CLI names change sets by the second, and a small deployment takes less."""
+
+    async def test(cloud: Cloud) -> None:
+        named = {"StackName": "s", "ChangeSetName": "c"}
+        first = orjson.dumps({"Resources": {"A": parameter("/a")}}).decode()
+        await cloud("CreateChangeSet", **named, TemplateBody=first, ChangeSetType="CREATE")
+        await cloud("ExecuteChangeSet", **named)
+        await cloud.cloudformation.idle()
+        second = orjson.dumps({"Resources": {"A": parameter("/b")}}).decode()
+        await cloud("CreateChangeSet", **named, TemplateBody=second)
+        with pytest.raises(AwsError, match="mismatch with existing attribute"):
+            await cloud("CreateChangeSet", **named, TemplateBody=first)
+        await cloud("ExecuteChangeSet", **named)
+        await cloud.cloudformation.idle()
+        assert "v" == await ssm_value(cloud, "/b")
+
+    in_cloud(test)
+
+
 def test_unknown_types_and_properties_are_errors() -> None:
     """What cannot be made is never passed over."""
 

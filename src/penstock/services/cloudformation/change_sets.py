@@ -66,7 +66,9 @@ class ChangeSets:
         if kind == "IMPORT":
             raise refuse("ChangeSetType IMPORT")
         stack, fresh = await self._subject(ctx, request, kind)
-        if not fresh and await self._load(stack, name) is not None:
+        known = None if fresh else await self._load(stack, name)
+        # AWS: a change set is removed once it is executed (CloudFormation guide, "Execute a change set").
+        if known is not None and known["ExecutionStatus"] != "EXECUTE_COMPLETE":
             message = f"ChangeSet {name} cannot be created due to a mismatch with existing attribute Template"
             raise AwsError("AlreadyExistsException", message, status=400)
         deployment = await self._deployments.prepare(ctx, request, stack["current"], reviewed=True)
