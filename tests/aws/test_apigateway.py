@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.conftest import Server, make_client
+from tests.trust import TRUST
 
 ROLE = "arn:aws:iam::000000000000:role/gateway"
 FORM = {"integration.request.header.Content-Type": "'application/x-www-form-urlencoded'"}
@@ -719,17 +720,7 @@ def proxy(aws: Any, deploy: Any, unique: str) -> Stage:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as code:
         code.writestr("app.py", FUNCTION)
-    trust = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"Service": "lambda.amazonaws.com"},
-                "Action": "sts:AssumeRole",
-            }
-        ],
-    }
-    role = aws("iam").create_role(RoleName=unique, AssumeRolePolicyDocument=json.dumps(trust))
+    role = aws("iam").create_role(RoleName=unique, AssumeRolePolicyDocument=json.dumps(TRUST))
     function = aws("lambda").create_function(
         FunctionName=unique,
         Runtime="python3.11",
