@@ -127,3 +127,59 @@ def test_templates_are_summarized(aws: Callable[..., Any]) -> None:
         "an application"
         == aws("cloudformation").validate_template(TemplateBody=TEMPLATE)["Description"]
     )
+
+
+def test_tags_of_an_api_change_in_place(aws: Callable[..., Any], unique: str) -> None:
+    """A new API has a new address, which its callers do not know: a tag must not be a reason for one."""
+    template = {
+        "Resources": {
+            "Api": {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Name": unique}},
+            "Method": {
+                "Type": "AWS::ApiGateway::Method",
+                "Properties": {
+                    "RestApiId": {"Ref": "Api"},
+                    "ResourceId": {"Fn::GetAtt": "Api.RootResourceId"},
+                    "HttpMethod": "GET",
+                    "AuthorizationType": "NONE",
+                    "Integration": {"Type": "MOCK"},
+                },
+            },
+            "Deployment": {
+                "Type": "AWS::ApiGateway::Deployment",
+                "DependsOn": "Method",
+                "Properties": {"RestApiId": {"Ref": "Api"}},
+            },
+            "Stage": {
+                "Type": "AWS::ApiGateway::Stage",
+                "Properties": {
+                    "RestApiId": {"Ref": "Api"},
+                    "DeploymentId": {"Ref": "Deployment"},
+                    "StageName": "v1",
+                },
+            },
+        },
+        "Outputs": {"Api": {"Value": {"Ref": "Api"}}},
+    }
+    cloudformation, gateway, name = aws("cloudformation"), aws("apigateway"), "s-" + unique
+    cloudformation.create_stack(StackName=name, TemplateBody=json.dumps(template))
+    patience = {"Delay": 0.1, "MaxAttempts": 300}
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig=patience)
+    (stack,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
+    api = stack["Outputs"][0]["OutputValue"]
+
+    def tag(**tags: str) -> tuple[dict[str, str], dict[str, str]]:
+        cloudformation.update_stack(
+            StackName=name,
+            UsePreviousTemplate=True,
+            Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+        )
+        cloudformation.get_waiter("stack_update_complete").wait(
+            StackName=name, WaiterConfig=patience
+        )
+        found = gateway.get_rest_api(restApiId=api)["tags"]
+        own = {key: found[key] for key in found if not key.startswith("aws:")}
+        return own, gateway.get_stage(restApiId=api, stageName="v1").get("tags", {})
+
+    both = {"team": "a", "cost": "1"}
+    assert (both, both) == tag(**both)
+    assert ({"team": "b"}, {"team": "b"}) == tag(team="b")

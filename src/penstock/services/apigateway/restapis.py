@@ -1,4 +1,4 @@
-"""The operations on REST APIs, their tags, and the account's settings."""
+"""The operations on REST APIs and the account's settings."""
 
 from typing import Any, Final
 
@@ -11,7 +11,6 @@ from penstock.services.apigateway.repository import (
     Document,
     Repository,
     bad_request,
-    not_found,
     page,
 )
 
@@ -184,27 +183,6 @@ class RestApis:
                 if "methodIntegration" in method:
                     check_service(method["methodIntegration"], self._dispatcher)
 
-    @operation("GetTags", refuses=["position", "limit"])
-    async def get_tags(self, ctx: Context, request: Request) -> Result:
-        """The tags of an API."""
-        api = await self._repository.api(ctx, _tagged(request["resourceArn"]))
-        return {"tags": api.get("tags") or {}}
-
-    @operation("TagResource")
-    async def tag_resource(self, ctx: Context, request: Request) -> None:
-        """Add or replace tags of an API."""
-        api_id = _tagged(request["resourceArn"])
-        async with self._repository.changing(ctx, api_id) as api:
-            api["tags"] = {**(api.get("tags") or {}), **request["tags"]}
-
-    @operation("UntagResource")
-    async def untag_resource(self, ctx: Context, request: Request) -> None:
-        """Remove tags of an API."""
-        api_id = _tagged(request["resourceArn"])
-        async with self._repository.changing(ctx, api_id) as api:
-            for key in request["tagKeys"]:
-                (api.get("tags") or {}).pop(key, None)
-
     @operation("GetAccount")
     async def get_account(self, ctx: Context, _: Request) -> Result:
         """The account's settings and limits."""
@@ -234,13 +212,3 @@ def _endpoint(configuration: dict[str, Any]) -> dict[str, Any]:
     if "PRIVATE" in configuration.get("types", ()) or configuration.get("vpcEndpointIds"):
         raise refuse("the endpoint type PRIVATE")
     return configuration
-
-
-def _tagged(arn: str) -> str:
-    """The API that `arn:aws:apigateway:region::/restapis/id` names."""
-    _, found, rest = arn.partition("::/restapis/")
-    if not found:
-        raise not_found(f"Invalid resource ARN specified: {arn}")
-    if "/" in rest:
-        raise refuse("tags of stages by TagResource")
-    return rest

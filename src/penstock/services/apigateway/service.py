@@ -14,6 +14,7 @@ from penstock.services.apigateway.repository import Repository
 from penstock.services.apigateway.resources import Resources
 from penstock.services.apigateway.restapis import RestApis
 from penstock.services.apigateway.stages import Stages
+from penstock.services.apigateway.tags import Tags
 from penstock.services.apigateway.trial import Trials
 from penstock.storage.primitives import Store
 
@@ -35,6 +36,7 @@ class ApiGateway:
                 Integrations(repository, dispatcher),
                 Deployments(repository, ids),
                 Stages(repository),
+                Tags(repository),
                 Models(repository, ids),
                 Validators(repository, ids),
                 GatewayResponses(repository),

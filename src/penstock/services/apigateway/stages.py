@@ -131,7 +131,7 @@ class Stages:
     async def get_stage(self, ctx: Context, request: Request) -> Result:
         """One stage."""
         await self._repository.api(ctx, request["restApiId"])
-        return _view(await _stage(self._repository.releases, request))
+        return _view(await stage_of(self._repository.releases, request))
 
     @operation("GetStages")
     async def get_stages(self, ctx: Context, request: Request) -> Result:
@@ -152,7 +152,7 @@ class Stages:
     async def update_stage(self, ctx: Context, request: Request) -> Result:
         """Change a stage by patches."""
         async with self._repository.releasing(ctx, request["restApiId"]) as (_, releases):
-            stage = await _stage(releases, request)
+            stage = await stage_of(releases, request)
             for change in operations_in(request):
                 if change.get("path") == "/tracingEnabled":
                     refuse_tracing(
@@ -170,11 +170,12 @@ class Stages:
     async def delete_stage(self, ctx: Context, request: Request) -> None:
         """Stop serving under a name."""
         async with self._repository.releasing(ctx, request["restApiId"]) as (_, releases):
-            stage = await _stage(releases, request)
+            stage = await stage_of(releases, request)
             await releases.remove_stage(stage["apiId"], stage["stageName"])
 
 
-async def _stage(releases: Releases, request: Request) -> Document:
+async def stage_of(releases: Releases, request: Request) -> Document:
+    """The stage that `restApiId` and `stageName` of a request name. Raises `AwsError`."""
     for stage in await releases.stages(request["restApiId"]):
         if stage["stageName"] == request["stageName"]:
             return stage

@@ -95,6 +95,16 @@ async def _create_api(target: Target) -> Made:
     return await _api(target, api_id)
 
 
+async def _retag(target: Target, path: str) -> None:
+    if not target.changed("Tags"):
+        return
+    resource = {"resourceArn": f"arn:aws:apigateway:{target.ctx.region}::{path}"}
+    if removed := target.tags_removed():
+        await target.call("apigateway", "UntagResource", {**resource, "tagKeys": removed})
+    if tags := tag_map(target.properties):
+        await target.call("apigateway", "TagResource", {**resource, "tags": tags})
+
+
 def _own(target: Target) -> dict[str, str]:
     # AWS: what a stack makes has these tags (CloudFormation guide, "Resource tag").
     return {
@@ -120,6 +130,7 @@ async def _made_api(target: Target) -> str | None:
 
 async def _update_api(target: Target) -> Made:
     api_id = target.physical_id
+    await _retag(target, f"/restapis/{api_id}")
     defined = bool(target.given(("Body", "BodyS3Location")))
     if defined and target.changed("Body", "BodyS3Location", "Parameters", "Mode"):
         # AWS: an update from a template overwrites unless told to merge (CloudFormation guide, RestApi Mode).
@@ -164,7 +175,8 @@ def _import_parameters(target: Target) -> dict[str, str]:
 async def _body(target: Target) -> bytes:
     """The definition: in the template, or a file of S3."""
     if "Body" in target.properties:
-        return orjson.dumps(target.properties["Body"])
+        body = target.properties["Body"]
+        return body.encode() if isinstance(body, str) else orjson.dumps(body)
     place = target.properties["BodyS3Location"]
     request = {"Bucket": place["Bucket"], "Key": place["Key"]}
     if "Version" in place:
@@ -289,6 +301,7 @@ async def _update_stage(target: Target) -> Made:
     patches += _setting_removals(target) + _setting_patches(target)
     if patches:
         await _patch_stage(target, patches)
+    await _retag(target, f"/restapis/{target.properties['RestApiId']}/stages/{target.physical_id}")
     return Made(target.physical_id)
 
 
@@ -391,7 +404,7 @@ ROWS: Final = (
     ResourceType(
         name="AWS::ApiGateway::RestApi",
         shape=apigateway.REST_API,
-        immutable=frozenset({"EndpointConfiguration", "MinimumCompressionSize", "Tags"}),
+        immutable=frozenset({"EndpointConfiguration", "MinimumCompressionSize"}),
         create=_create_api,
         update=_update_api,
         delete=_delete_api,
@@ -424,7 +437,7 @@ ROWS: Final = (
         shape=apigateway.STAGE,
         immutable=frozenset(
             {"RestApiId", "StageName", "CacheClusterEnabled", "CacheClusterSize"}
-            | {"DocumentationVersion", "Tags"}
+            | {"DocumentationVersion"}
         ),
         fixed=frozenset({"AccessLogSetting"}),
         create=_create_stage,
