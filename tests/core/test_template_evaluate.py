@@ -93,7 +93,7 @@ def test_functions(node: Any, expected: Any) -> None:
     [
         (
             {"Fn::FindInMap": ["Map", "K1", "K2"]},
-            "Template error: Unable to get mapping for Map::K1::K2",
+            "Template error: Mapping named 'Map' is not present in the 'Mappings' section of template.",
         ),
         (
             {"Fn::Select": ["x", ["a"]]},

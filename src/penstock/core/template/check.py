@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from penstock.core.template.function import check_functions
-from penstock.core.template.node import Template, invalid, references
+from penstock.core.template.node import PSEUDO_PARAMETERS, Template, invalid, references
 
 _SECTIONS: Final = frozenset(
     {
@@ -79,7 +79,7 @@ def check_template(template: Template) -> None:
             )
     for name, resource in resources.items():
         _check_resource(name, resource)
-    for section in ("Conditions", "Resources", "Outputs"):
+    for section in ("Conditions", "Rules", "Resources", "Outputs"):
         check_functions(template.get(section))
     _check_mappings(template.get("Mappings") or {})
     _check_outputs(template.get("Outputs") or {})
@@ -122,9 +122,10 @@ def _check_parameter(name: str, parameter: Mapping[str, Any]) -> None:
     if not isinstance(parameter.get("AllowedValues", []), list):
         raise invalid(f"Template format error: AllowedValues of parameter {name} must be a list.")
     for member in ("MinLength", "MaxLength", "MinValue", "MaxValue"):
+        number = int if member.endswith("Length") else float
         try:
-            float(parameter.get(member, 0))
-        except (TypeError, ValueError) as error:
+            number(parameter.get(member, 0))
+        except (TypeError, ValueError, OverflowError) as error:
             message = f"Template format error: {member} of parameter {name} must be a number."
             raise invalid(message) from error
     try:
@@ -200,28 +201,43 @@ def _check_outputs(outputs: Mapping[str, Any]) -> None:
 
 
 def _check_references(template: Template) -> None:
-    known = {*template["Resources"], *(template.get("Parameters") or {})}
+    values = {*PSEUDO_PARAMETERS, *(template.get("Parameters") or {})}
+    known = {*template["Resources"], *values}
     for resource in template["Resources"].values():
         wanted = list(references(resource.get("Properties", {})))
         wanted += dependencies_named(resource)
         _require_known(wanted, known, "Template format error: ", "Resources")
-        condition = resource.get("Condition")
-        if condition is not None and condition not in (template.get("Conditions") or {}):
-            raise invalid(
-                f"Template format error: Unresolved dependency {condition}. Cannot reference resources in the "
-                "Conditions block of the template"
-            )
+        _require_condition(resource, template)
+    for output in (template.get("Outputs") or {}).values():
+        _require_condition(output, template)
     outputs = list(references(template.get("Outputs") or {}))
     _require_known(outputs, known, "", "Outputs")
+    if missing := _missing(list(references(template.get("Conditions") or {})), values):
+        raise invalid(_unresolved(f"dependencies [{missing}]"))
+
+
+def _require_condition(member: Mapping[str, Any], template: Template) -> None:
+    condition = member.get("Condition")
+    if condition is not None and condition not in (template.get("Conditions") or {}):
+        raise invalid(_unresolved(f"dependency {condition}"))
+
+
+def _unresolved(what: str) -> str:
+    return (
+        f"Template format error: Unresolved {what}. Cannot reference resources in the Conditions block of the "
+        "template"
+    )
 
 
 def _require_known(names: list[str], known: set[str], prefix: str, block: str) -> None:
-    missing = [name for name in names if name not in known and not name.startswith("AWS::")]
-    if missing:
-        listed = ", ".join(dict.fromkeys(missing))
+    if missing := _missing(names, known):
         raise invalid(
-            f"{prefix}Unresolved resource dependencies [{listed}] in the {block} block of the template"
+            f"{prefix}Unresolved resource dependencies [{missing}] in the {block} block of the template"
         )
+
+
+def _missing(names: list[str], known: set[str]) -> str:
+    return ", ".join(dict.fromkeys(name for name in names if name not in known))
 
 
 def dependencies_named(resource: Mapping[str, Any]) -> list[str]:

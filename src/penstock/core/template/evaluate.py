@@ -12,9 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from penstock.core.template.function import (
+    CIDR_ERROR,
+    CONTAINS_ERROR,
     EQUALS_ERROR,
+    FIND_IN_MAP_ERROR,
     GETATT_ERROR,
+    IMPORT_ERROR,
     JOIN_ERROR,
+    LENGTH_ERROR,
     SELECT_ERROR,
     SPLIT_ERROR,
 )
@@ -40,7 +45,8 @@ class Scope:
     pseudo: Mapping[str, Any]
     """`AWS::Region` and so on, by full name."""
     resources: Mapping[str, Deployed] = field(default_factory=dict)
-    exports: Mapping[str, str] = field(default_factory=dict)
+    exports: Mapping[str, str] | None = field(default_factory=dict)
+    """None: not looked at yet."""
 
 
 class Evaluator:
@@ -73,7 +79,7 @@ class Evaluator:
             "Fn::And": lambda nodes: all([self.test(node) for node in nodes]),
             "Fn::Or": lambda nodes: any([self.test(node) for node in nodes]),
             "Fn::Not": lambda nodes: not self.test(nodes[0]),
-            "Fn::Contains": lambda nodes: self.evaluate(nodes[1]) in self.evaluate(nodes[0]),
+            "Fn::Contains": self._contains,
             "Condition": lambda name: self.condition(str(name)),
         }
 
@@ -240,16 +246,17 @@ class Evaluator:
 
     def _find_in_map(self, argument: Node) -> Any:
         if not isinstance(argument, list) or len(argument) not in (3, 4):
-            raise invalid(
-                "Template error: every Fn::FindInMap object requires three parameters, the map name, map key and the "
-                "attribute for return value"
-            )
+            raise invalid(FIND_IN_MAP_ERROR)
         keys = [_text(self.evaluate(node)) for node in argument[:3]]
         found: Any = self._scope.template.get("Mappings") or {}
         for key in keys:
             found = found.get(key) if isinstance(found, dict) else None
         if found is None and len(argument) == 4:
             return self.evaluate(argument[3]["DefaultValue"])
+        if found is None and keys[0] not in (self._scope.template.get("Mappings") or {}):
+            raise invalid(
+                f"Template error: Mapping named '{keys[0]}' is not present in the 'Mappings' section of template."
+            )
         if found is None:
             raise invalid(f"Template error: Unable to get mapping for {'::'.join(keys)}")
         return found
@@ -263,31 +270,52 @@ class Evaluator:
         return [f"{region}{letter}" for letter in _ZONES]
 
     def _import(self, argument: Node) -> Any:
-        name = self.evaluate(argument)
-        if name not in self._scope.exports:
+        name, exports = self.evaluate(argument), self._scope.exports
+        if name is UNKNOWN:
+            return UNKNOWN
+        if not isinstance(name, str):
+            raise invalid(IMPORT_ERROR)
+        if exports is None:
+            return UNKNOWN
+        if name not in exports:
             raise invalid(f"No export named {name} found")
         self.imported.add(name)
-        return self._scope.exports[name]
+        return exports[name]
 
     def _cidr(self, argument: Node) -> Any:
-        block, count, *bits = [self.evaluate(node) for node in argument]
+        given = self.evaluate(argument)
+        if not isinstance(given, list) or len(given) not in (2, 3):
+            raise invalid(CIDR_ERROR)
+        if _unknown(given):
+            return UNKNOWN
+        block, count, *bits = given
         try:
             network = ipaddress.ip_network(block)
             prefix = network.max_prefixlen - int(bits[0] if bits else 8)
             subnets = network.subnets(new_prefix=prefix)
-        except ValueError as error:
+            return [str(subnet) for subnet, _ in zip(subnets, range(int(count)), strict=False)]
+        except (TypeError, ValueError) as error:
             raise invalid(
                 f"Template error: Fn::Cidr of {block} is not possible: {error}"
             ) from error
-        return [str(subnet) for subnet, _ in zip(subnets, range(int(count)), strict=False)]
 
     def _length(self, argument: Node) -> Any:
         items = self.evaluate(argument)
-        return UNKNOWN if items is UNKNOWN else len(items)
+        if items is UNKNOWN:
+            return UNKNOWN
+        if not isinstance(items, list):
+            raise invalid(LENGTH_ERROR)
+        return len(items)
 
     def _json(self, argument: Node) -> Any:
         value = self.evaluate(argument)
         return UNKNOWN if contains_unknown(value) else json.dumps(value, separators=(",", ":"))
+
+    def _contains(self, argument: Node) -> bool:
+        items = self.evaluate(argument[0])
+        if not isinstance(items, list):
+            raise invalid(CONTAINS_ERROR)
+        return self.evaluate(argument[1]) in items
 
     def _equals(self, argument: Node) -> bool:
         if not isinstance(argument, list) or len(argument) != 2:

@@ -44,6 +44,10 @@ def _sub_map(node: Node) -> bool:
     return isinstance(node, dict)
 
 
+def _default(node: Node) -> bool:
+    return isinstance(node, dict) and "DefaultValue" in node
+
+
 def _attribute(node: Node) -> bool:
     if isinstance(node, str):
         return all(node.partition("."))
@@ -66,6 +70,19 @@ SELECT_ERROR: Final = "Template error: Fn::Select requires a list argument with 
 EQUALS_ERROR: Final = (
     "Template error: every Fn::Equals object requires a list of 2 string parameters."
 )
+FIND_IN_MAP_ERROR: Final = (
+    "Template error: every Fn::FindInMap object requires three parameters, the map name, map key and the attribute for "
+    "return value"
+)
+CIDR_ERROR: Final = (
+    "Template error: every Fn::Cidr object requires two or three parameters, the IP block, the count and the number of "
+    "bits."
+)
+CONTAINS_ERROR: Final = (
+    "Template error: every Fn::Contains object requires a list of strings and a string."
+)
+IMPORT_ERROR: Final = "Template error: the attribute in Fn::ImportValue must be a string or a function that returns a string"
+LENGTH_ERROR: Final = "Template error: every Fn::Length object requires a list."
 _CONDITIONS: Final = _of(*[_list] * 10, least=2)
 _ARGUMENTS: Final[dict[str, tuple[Callable[[Node], bool], str]]] = {
     "Ref": (_text, "Template error: every Ref object must have a single String value."),
@@ -78,19 +95,17 @@ _ARGUMENTS: Final[dict[str, tuple[Callable[[Node], bool], str]]] = {
         "Template error: every Fn::Base64 object must have a String-typed value.",
     ),
     "Fn::Cidr": (
-        _either(_sub_map, _of(_value, _value, _value, least=2)),
-        "Template error: every Fn::Cidr object requires two or three parameters, the IP block, the count and the "
-        "number of bits.",
+        _of(_value, _value, _value, least=2),
+        CIDR_ERROR,
     ),
     "Fn::Contains": (
         _of(_list, _any),
-        "Template error: every Fn::Contains object requires a list of strings and a string.",
+        CONTAINS_ERROR,
     ),
     "Fn::Equals": (_of(_any, _any), EQUALS_ERROR),
     "Fn::FindInMap": (
-        _of(_value, _value, _value, _sub_map, least=3),
-        "Template error: every Fn::FindInMap object requires three parameters, the map name, map key and the "
-        "attribute for return value",
+        _of(_value, _value, _value, _default, least=3),
+        FIND_IN_MAP_ERROR,
     ),
     "Fn::GetAZs": (
         _value,
@@ -103,10 +118,10 @@ _ARGUMENTS: Final[dict[str, tuple[Callable[[Node], bool], str]]] = {
     ),
     "Fn::ImportValue": (
         _value,
-        "Template error: the attribute in Fn::ImportValue must be a string or a function that returns a string",
+        IMPORT_ERROR,
     ),
     "Fn::Join": (_of(_text, _list), JOIN_ERROR),
-    "Fn::Length": (_list, "Template error: every Fn::Length object requires a list."),
+    "Fn::Length": (_list, LENGTH_ERROR),
     "Fn::Not": (
         _of(_list),
         "Template error: every Fn::Not object requires a list of one boolean parameter.",

@@ -22,6 +22,19 @@ class _Absent:
         return self._name
 
 
+PSEUDO_PARAMETERS: Final = frozenset(
+    f"AWS::{name}"
+    for name in (
+        "AccountId",
+        "NoValue",
+        "NotificationARNs",
+        "Partition",
+        "Region",
+        "StackId",
+        "StackName",
+        "URLSuffix",
+    )
+)
 UNKNOWN: Final = _Absent("UNKNOWN")
 """What a resource that does not exist yet will tell."""
 NO_VALUE: Final = _Absent("NO_VALUE")

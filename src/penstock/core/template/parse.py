@@ -1,14 +1,21 @@
 """From text to a template: JSON, or YAML with the short forms of functions."""
 
 import json
+import math
 from typing import Any, Final
 
+import orjson
 import yaml
 
 from penstock.core.template.node import Template, invalid
 
 _BARE: Final = frozenset({"Ref", "Condition"})
-_TEXT_TAGS: Final = frozenset({"tag:yaml.org,2002:timestamp"})
+_TEXT: Final = "tag:yaml.org,2002:str"
+_TIMESTAMP: Final = "tag:yaml.org,2002:timestamp"
+_MERGE: Final = "tag:yaml.org,2002:merge"
+_INTEGER: Final = "tag:yaml.org,2002:int"
+_FLOAT: Final = "tag:yaml.org,2002:float"
+_BITS: Final = 63
 
 
 class _Loader(yaml.SafeLoader):
@@ -22,6 +29,13 @@ class _Loader(yaml.SafeLoader):
                 "Template error: YAML aliases are not allowed in CloudFormation templates"
             )
         return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Read an object: its keys are text as it is written, be it that of a number or of `on`."""
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
+                key.tag = _TEXT
+        return super().construct_mapping(node, deep)
 
 
 def _function(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
@@ -45,17 +59,39 @@ def _text(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> str:
     return str(loader.construct_scalar(node))
 
 
+def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | str:
+    number: int = loader.construct_yaml_int(node)
+    return number if number.bit_length() <= _BITS else _text(loader, node)
+
+
+def _float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float | str:
+    number: float = loader.construct_yaml_float(node)
+    return number if math.isfinite(number) else _text(loader, node)
+
+
+def _json_integer(text: str) -> int | str:
+    return int(text) if len(text) < 19 else text
+
+
+def _json_float(text: str) -> float | str:
+    number = float(text)
+    return number if math.isfinite(number) else text
+
+
 _Loader.add_multi_constructor("!", _function)
-for _tag in _TEXT_TAGS:
-    _Loader.add_constructor(_tag, _text)
+_Loader.add_constructor(_TIMESTAMP, _text)
+# What no document of the store can hold stays the text that it is.
+_Loader.add_constructor(_INTEGER, _integer)
+_Loader.add_constructor(_FLOAT, _float)
 
 
 def parse_template(text: str) -> Template:
     """The template that `text` holds. Raises ValidationError naming the place where it is not well-formed."""
     try:
         template = _json(text) if text.lstrip().startswith("{") else _yaml(text)
+        orjson.dumps(template)
     except (RecursionError, ValueError, TypeError) as fault:
-        # A tag that does not fit its value, or brackets without end.
+        # A tag that does not fit its value, brackets without end, or half a character.
         raise invalid("Template format error: unsupported structure.") from fault
     if not isinstance(template, dict):
         raise invalid("Template format error: unsupported structure.")
@@ -64,7 +100,9 @@ def parse_template(text: str) -> Template:
 
 def _json(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(
+            text, parse_int=_json_integer, parse_float=_json_float, parse_constant=str
+        )
     except json.JSONDecodeError as error:
         try:
             # YAML in flow style begins with a brace, too.

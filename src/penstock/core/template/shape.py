@@ -24,6 +24,7 @@ _TOKEN: Final = re.compile(r"[A-Za-z]\w*|[{}\[\]!:*-]")
 _TRUTH: Final = {"true": True, "false": False}
 _DYNAMIC: Final = "{{resolve:"
 _WRONG: Final = object()
+_NUMBER: Final = re.compile(r"[+-]?\d{1,18}(\.\d+)?")
 
 
 class Shape(Protocol):
@@ -179,7 +180,7 @@ def _integer(value: Any) -> int | None:
 
 
 def _double(value: Any) -> int | float | None:
-    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d+)?", value.strip()):
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         return float(value) if "." in value else int(value)
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 

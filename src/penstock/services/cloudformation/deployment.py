@@ -118,8 +118,29 @@ class Deployments:
         self, ctx: Context, stack: Document, deployment: Document, resources: Mapping[str, Deployed]
     ) -> Evaluator:
         """An evaluator of a deployment among `resources`."""
-        template = deployment["template"]
         exports = await self._stacks.exports(ctx)
+        found = {name: value for name, (value, _) in exports.items()}
+        return self._evaluator(ctx, stack, deployment, resources, found)
+
+    def foresee(self, ctx: Context, stack: Document, deployment: Document) -> None:
+        """Evaluate a new stack's deployment as far as that can be before anything is made. Raises ValidationError."""
+        # AWS: an export that is not there fails the stack, not the request (CloudFormation guide, Fn::ImportValue).
+        evaluator = self._evaluator(ctx, stack, deployment, {}, None)
+        evaluator.rules()
+        evaluator.evaluate(evaluator.active())
+        for output in (deployment["template"].get("Outputs") or {}).values():
+            if "Condition" not in output or evaluator.condition(output["Condition"]):
+                evaluator.evaluate(output)
+
+    def _evaluator(
+        self,
+        ctx: Context,
+        stack: Document,
+        deployment: Document,
+        resources: Mapping[str, Deployed],
+        exports: Mapping[str, str] | None,
+    ) -> Evaluator:
+        template = deployment["template"]
         scope = Scope(
             template=template,
             parameters=typed_values(template, deployment["parameters"], deployment["ssm"]),
@@ -133,7 +154,7 @@ class Deployments:
                 "AWS::URLSuffix": "amazonaws.com",
             },
             resources=resources,
-            exports={name: value for name, (value, _) in exports.items()},
+            exports=exports,
         )
         return Evaluator(scope)
 

@@ -89,9 +89,7 @@ class Operations:
         self, ctx: Context, stack: Document, deployment: Document, request: Request
     ) -> None:
         """Check the deployment in its stack and start to create it."""
-        evaluator = await self._deployments.evaluator(ctx, stack, deployment, {})
-        evaluator.rules()
-        evaluator.active()
+        self._deployments.foresee(ctx, stack, deployment)
         if request.get("DisableRollback") and "OnFailure" in request:
             raise invalid("You can specify either DisableRollback or OnFailure, but not both.")
         rollback = "DO_NOTHING" if request.get("DisableRollback") else "ROLLBACK"

@@ -171,10 +171,10 @@ def instant(name: str, text: str) -> int:
     """The instant (ms) of a date, of UTC unless it says otherwise. Raises ValidationError."""
     try:
         date = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError as error:
+        return int((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError) as error:
         message = f"Value '{text}' at '{name}' is no date in ISO 8601 format"
         raise AwsError("ValidationError", message, status=400) from error
-    return int((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def is_gone(error: AwsError) -> bool:

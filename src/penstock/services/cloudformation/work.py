@@ -380,4 +380,6 @@ def _handler_code(error: AwsError) -> str:
         return "NotFound"
     if "Exist" in error.code or is_taken(error):
         return "AlreadyExists"
-    return "InvalidRequest" if error.status == 400 else "GeneralServiceException"
+    # An error without a status of its own has that of its service's model, which is one of the caller's.
+    own = (error.status or 400) >= 500
+    return "GeneralServiceException" if own else "InvalidRequest"

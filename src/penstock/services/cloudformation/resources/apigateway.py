@@ -175,8 +175,8 @@ def _import_parameters(target: Target) -> dict[str, str]:
 async def _body(target: Target) -> bytes:
     """The definition: in the template, or a file of S3."""
     if "Body" in target.properties:
-        body = target.properties["Body"]
-        return body.encode() if isinstance(body, str) else orjson.dumps(body)
+        given = target.properties["Body"]
+        return given.encode() if isinstance(given, str) else orjson.dumps(given)
     place = target.properties["BodyS3Location"]
     request = {"Bucket": place["Bucket"], "Key": place["Key"]}
     if "Version" in place:

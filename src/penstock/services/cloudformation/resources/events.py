@@ -88,8 +88,7 @@ async def _put_statement(target: Target) -> Made:
         found = await target.call("events", "DescribeEventBus", {"Name": bus})
         policy = orjson.loads(found.get("Policy") or '{"Version":"2012-10-17","Statement":[]}')
         others = [one for one in policy["Statement"] if one.get("Sid") != given["StatementId"]]
-        said = given["Statement"] if isinstance(given["Statement"], dict) else {}
-        statement = {"Sid": given["StatementId"], **said}
+        statement = {"Sid": given["StatementId"], **_statement(given["Statement"])}
         changed = {**policy, "Statement": [*others, statement]}
         request = {"EventBusName": bus, "Policy": _text(changed)}
     else:
@@ -97,6 +96,17 @@ async def _put_statement(target: Target) -> Made:
         request = {"EventBusName": bus, **target.given(names)}
     await target.call("events", "PutPermission", request)
     return Made(target.physical_id or target.name())
+
+
+def _statement(given: Any) -> dict[str, Any]:
+    """A statement of a policy, given as an object or as the text of one. Raises ValidationError."""
+    try:
+        statement = orjson.loads(given) if isinstance(given, str) else given
+    except orjson.JSONDecodeError:
+        statement = None
+    if not isinstance(statement, dict):
+        raise AwsError("ValidationError", "Statement must be a JSON object", status=400)
+    return statement
 
 
 async def _delete_statement(target: Target) -> None:

@@ -1,0 +1,224 @@
+"""Templates as people write them, and as they get them wrong: what AWS takes is taken, the rest leaves no stack."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, WaiterError
+
+Aws = Callable[..., Any]
+PATIENCE = {"Delay": 0.1, "MaxAttempts": 300}
+QUEUE: dict[str, Any] = {"Type": "AWS::SQS::Queue"}
+
+
+def resource(kind: str, properties: Any) -> dict[str, Any]:
+    return {"Resources": {"X": {"Type": f"AWS::{kind}", "Properties": properties}}}
+
+
+def named(name: Any) -> dict[str, Any]:
+    return resource("SQS::Queue", {"QueueName": name})
+
+
+def ruled(assertion: Any) -> dict[str, Any]:
+    return {"Rules": {"R": {"Assertions": [{"Assert": assertion}]}}, "Resources": {"X": QUEUE}}
+
+
+def made(aws: Aws, name: str, template: Any) -> dict[str, str]:
+    """The outputs of a stack of the template, brought up."""
+    cloudformation = aws("cloudformation")
+    body = template if isinstance(template, str) else json.dumps(template)
+    cloudformation.create_stack(
+        StackName=name, TemplateBody=body, Capabilities=["CAPABILITY_NAMED_IAM"]
+    )
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig=PATIENCE)
+    (stack,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
+    return {one["OutputKey"]: one["OutputValue"] for one in stack.get("Outputs", [])}
+
+
+def test_keys_are_text_as_it_is_written(aws: Aws, unique: str) -> None:
+    """Account numbers, statuses of HTTP and words such as `on` are keys of many templates in YAML."""
+    account = aws("sts").get_caller_identity()["Account"]
+    outputs = made(
+        aws,
+        "s-" + unique,
+        f"""
+Mappings:
+  Accounts:
+    {account}: {{on: "first"}}
+    012345678901: {{on: second}}
+Resources:
+  Api:
+    Type: AWS::ApiGateway::RestApi
+    Properties:
+      Body:
+        openapi: 3.0.1
+        info: {{title: api, version: "1"}}
+        paths:
+          /:
+            get:
+              responses: {{200: {{description: fine}}}}
+              x-amazon-apigateway-integration:
+                type: mock
+                responses: {{default: {{statusCode: 200}}}}
+Outputs:
+  Own: {{Value: !FindInMap [Accounts, !Ref AWS::AccountId, "on"]}}
+  Other: {{Value: !FindInMap [Accounts, "012345678901", "on"]}}
+  Api: {{Value: !Ref Api}}
+""",
+    )
+    assert ("first", "second") == (outputs["Own"], outputs["Other"])
+    (root,) = aws("apigateway").get_resources(restApiId=outputs["Api"], embed=["methods"])["items"]
+    assert ["200"] == list(root["resourceMethods"]["GET"]["methodResponses"])
+
+
+def test_numbers_of_any_size_are_text_where_text_is_wanted(aws: Aws, unique: str) -> None:
+    """An unquoted number beyond 64 bits, which JSON documents of the store cannot hold, is no internal failure."""
+    large = "123456789012345678901234567890"
+    body = f"""
+Resources:
+  P: {{Type: AWS::SSM::Parameter, Properties: {{Type: String, Value: {large}}}}}
+Outputs: {{Value: {{Value: !GetAtt P.Value}}}}
+"""
+    assert {"Value": large} == made(aws, "s-" + unique, body)
+    body = json.dumps(resource("SSM::Parameter", {"Type": "String", "Value": "v"}))
+    made(aws, "t-" + unique, body.replace('"v"', large))
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        (
+            named({"Fn::If": ["Nope", "a", "b"]}),
+            "Template error: unresolved condition dependency Nope in Fn::If",
+        ),
+        (
+            named({"Fn::FindInMap": ["M", "a", "b"]}),
+            "Template error: Mapping named 'M' is not present in the 'Mappings' section of template.",
+        ),
+        (
+            {"Mappings": {"M": {"a": {"b": "c"}}}} | named({"Fn::FindInMap": ["M", "a", "c"]}),
+            "Template error: Unable to get mapping for M::a::c",
+        ),
+        (
+            named({"Fn::FindInMap": ["M", "a", "b", {}]}),
+            "Template error: every Fn::FindInMap object requires three parameters, the map name, map key and the "
+            "attribute for return value",
+        ),
+        (
+            named({"Fn::Select": ["5", {"Fn::GetAZs": ""}]}),
+            "Template error: Fn::Select cannot select nonexistent value at index 5",
+        ),
+        (
+            named({"Ref": "AWS::Nope"}),
+            "Template format error: Unresolved resource dependencies [AWS::Nope] in the Resources block of the template",
+        ),
+        (
+            {"Conditions": {"A": {"Fn::Equals": [{"Ref": "X"}, "a"]}}, "Resources": {"X": QUEUE}},
+            "Template format error: Unresolved dependencies [X]. Cannot reference resources in the Conditions block of "
+            "the template",
+        ),
+        (
+            {"Resources": {"X": QUEUE}, "Outputs": {"O": {"Value": "v", "Condition": "Nope"}}},
+            "Template format error: Unresolved dependency Nope. Cannot reference resources in the Conditions block of "
+            "the template",
+        ),
+        (
+            {
+                "Conditions": {"No": {"Fn::Equals": ["a", "b"]}},
+                "Resources": {"X": QUEUE | {"Condition": "No"}, "Y": QUEUE},
+                "Outputs": {"O": {"Value": {"Ref": "X"}}},
+            },
+            "Template format error: Unresolved resource dependencies [X] in the Resources block of the template",
+        ),
+        (
+            ruled({"Fn::And": 5}),
+            "Template error: every Fn::And object requires a list of at least 2 and at most 10 boolean parameters.",
+        ),
+        (
+            ruled({"Fn::Not": []}),
+            "Template error: every Fn::Not object requires a list of one boolean parameter.",
+        ),
+        (
+            ruled({"Fn::Contains": [{"Ref": "AWS::Region"}, "us"]}),
+            "Template error: every Fn::Contains object requires a list of strings and a string.",
+        ),
+        (
+            named({"Fn::Select": [0, {"Fn::Cidr": ["10.0.0.0/16", "x"]}]}),
+            "Template error: Fn::Cidr of 10.0.0.0/16 is not possible: invalid literal for int() with base 10: 'x'",
+        ),
+        (
+            named({"Fn::Length": {"Ref": "AWS::Region"}}),
+            "Template error: every Fn::Length object requires a list.",
+        ),
+        (
+            named({"Fn::ImportValue": {"Fn::Split": [",", "a,b"]}}),
+            "Template error: the attribute in Fn::ImportValue must be a string or a function that returns a string",
+        ),
+        (
+            {
+                "Parameters": {"P": {"Type": "String", "Default": "a", "MaxLength": "inf"}},
+                "Resources": {"X": QUEUE},
+            },
+            "Template format error: MaxLength of parameter P must be a number.",
+        ),
+        (named("\ud800"), "Template format error: unsupported structure."),
+    ],
+)
+def test_what_cannot_be_evaluated_leaves_no_stack(
+    aws: Aws, unique: str, template: dict[str, Any], message: str
+) -> None:
+    """A stack that rolls back must be deleted before the next attempt; a template that can never work makes none."""
+    cloudformation, name = aws("cloudformation"), "s-" + unique.rpartition("-")[2]
+    with pytest.raises(ClientError) as raised:
+        cloudformation.create_stack(StackName=name, TemplateBody=json.dumps(template))
+    assert ("ValidationError", message) == (
+        raised.value.response["Error"]["Code"],
+        raised.value.response["Error"]["Message"],
+    )
+    with pytest.raises(ClientError, match="does not exist"):
+        cloudformation.describe_stacks(StackName=name)
+
+
+def test_definitions_and_statements_may_be_texts(aws: Aws, unique: str) -> None:
+    """Templates take them from files and parameters: the schemas of both properties allow an object or a string."""
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "events:PutEvents"}
+    bus = "b-" + unique
+    arn = f"arn:aws:events:us-east-1:{aws('sts').get_caller_identity()['Account']}:event-bus/{bus}"
+    definition = {"swagger": "2.0", "info": {"title": "told"}, "paths": {"/a": {}}}
+    template = {
+        "Resources": {
+            "Api": {
+                "Type": "AWS::ApiGateway::RestApi",
+                "Properties": {"Body": json.dumps(definition)},
+            },
+            "Bus": {"Type": "AWS::Events::EventBus", "Properties": {"Name": bus}},
+            "Policy": {
+                "Type": "AWS::Events::EventBusPolicy",
+                "Properties": {
+                    "EventBusName": {"Ref": "Bus"},
+                    "StatementId": "everybody",
+                    "Statement": json.dumps({**statement, "Resource": arn}),
+                },
+            },
+        },
+        "Outputs": {"Api": {"Value": {"Ref": "Api"}}},
+    }
+    outputs = made(aws, "s-" + unique, template)
+    resources = aws("apigateway").get_resources(restApiId=outputs["Api"])["items"]
+    assert {"/", "/a"} == {one["path"] for one in resources}
+    policy = json.loads(aws("events").describe_event_bus(Name=bus)["Policy"])
+    assert [{"Sid": "everybody", **statement, "Resource": arn}] == policy["Statement"]
+
+
+def test_what_a_service_refuses_is_the_requests_fault(aws: Aws, unique: str) -> None:
+    """Tools tell what to mend from what to try again by the handler's error code."""
+    cloudformation, name = aws("cloudformation"), "s-" + unique
+    body = json.dumps(resource("SQS::Queue", {"DelaySeconds": 901}))
+    cloudformation.create_stack(StackName=name, TemplateBody=body, OnFailure="DO_NOTHING")
+    with pytest.raises(WaiterError):
+        cloudformation.get_waiter("stack_create_complete").wait(
+            StackName=name, WaiterConfig=PATIENCE
+        )
+    (failed,) = cloudformation.describe_stack_resources(StackName=name)["StackResources"]
+    assert failed["ResourceStatusReason"].endswith("HandlerErrorCode: InvalidRequest)")
