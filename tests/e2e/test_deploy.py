@@ -60,6 +60,17 @@ paths:
         requestTemplates: {application/json: '{"statusCode": 200}'}
         responses: {default: {statusCode: "200", responseTemplates: {application/json: pong}}}
 """
+ASKS = """
+Parameters:
+  Delay: {Type: Number}
+  Age: {Type: Number, Default: 60}
+Resources:
+  Queue:
+    Type: AWS::SQS::Queue
+    Properties: {DelaySeconds: !Ref Delay, MessageRetentionPeriod: !Ref Age}
+Outputs:
+  Told: {Value: !Sub "${Delay} ${Age}"}
+"""
 FAILS = """
 Resources:
   Queue:
@@ -114,6 +125,31 @@ def test_api_definitions_are_packaged(penstock: Any, unique: str, tmp_path: Path
 
     assert 0 == deployed.returncode, deployed.stdout + deployed.stderr
     assert ["pong", "pong"] == _answers(deployed.stdout)
+
+
+def test_parameters_keep_their_values(penstock: Any, unique: str, tmp_path: Path) -> None:
+    """Who deploys again says what shall be another, as with `aws cloudformation deploy`, not everything once more."""
+    template = _write(tmp_path, {"template.yaml": ASKS})
+
+    first = penstock(
+        "deploy", template, "--stack", unique, "--parameter", "Delay=1", "--parameter", "Age=90"
+    )
+    again = penstock("deploy", template, "--stack", unique)
+    other = penstock("deploy", template, "--stack", unique, "--parameter", "Delay=2")
+
+    assert ["Told = 1 90"] == first.stdout.splitlines()[-1:], first.stderr
+    assert ["Told = 1 90"] == again.stdout.splitlines()[-1:], again.stderr
+    assert ["Told = 2 90"] == other.stdout.splitlines()[-1:], other.stderr
+
+
+def test_a_template_of_nothing_is_refused(penstock: Any, unique: str, tmp_path: Path) -> None:
+    """An empty section is among the first things that somebody tries."""
+    template = _write(tmp_path, {"template.yaml": "Resources:\nGlobals:\n"})
+
+    ended = penstock("deploy", template, "--stack", unique)
+
+    assert 1 == ended.returncode
+    assert 1 == len(ended.stderr.splitlines()), ended.stderr
 
 
 def test_a_failed_creation_has_to_be_deleted(penstock: Any, unique: str, tmp_path: Path) -> None:

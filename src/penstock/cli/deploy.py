@@ -8,12 +8,11 @@ from typing import Any, Final, NamedTuple
 
 from penstock.cli.client import ClientError, make_client
 from penstock.cli.package import local_folders, package
+from penstock.core.template.check import check_sections
 from penstock.core.template.parse import parse_template
 
 BUCKET = "penstock-deployments"
 _POLL_S = 0.1
-
-
 # What a first deployment that failed leaves behind: AWS lets nobody update it.
 _DEAD: Final = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED")
 
@@ -40,13 +39,14 @@ def deploy(
     """Create or update a stack and return what came of it. `show` is given each stack event. Raises `DeployError`."""
     cloudformation = make_client("cloudformation", endpoint)
     s3 = make_client("s3", endpoint)
-    status = _status(cloudformation, stack)
+    status, kept = _state(cloudformation, stack)
     if status in _DEAD:
         raise DeployError(
             f"the stack {stack} is in {status}: it was never whole, and cannot be updated; delete it first, by"
             f" aws cloudformation delete-stack --stack-name {stack} --endpoint-url {endpoint}"
         )
     template = parse_template(template_path.read_text("utf-8"))
+    check_sections(template)
     _make_bucket(s3)
 
     def upload(key: str, data: bytes) -> None:
@@ -62,7 +62,7 @@ def deploy(
         ChangeSetName=name,
         ChangeSetType=kind,
         TemplateURL=f"{endpoint}/{BUCKET}/{stack}.json",
-        Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
+        Parameters=_values(template, parameters, kept),
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
     )
     if not _await_change_set(cloudformation, stack, name):
@@ -97,13 +97,28 @@ def _make_bucket(s3: Any) -> None:
             raise
 
 
-def _status(cloudformation: Any, stack: str) -> str | None:
-    """The state that a stack is in; None where there is none."""
+def _state(cloudformation: Any, stack: str) -> tuple[str | None, set[str]]:
+    """The state that a stack is in, None where there is none; and the parameters that have a value."""
     try:
         (found,) = cloudformation.describe_stacks(StackName=stack)["Stacks"]
     except ClientError:
-        return None
-    return str(found["StackStatus"])
+        return None, set()
+    return found["StackStatus"], {one["ParameterKey"] for one in found.get("Parameters", [])}
+
+
+def _values(
+    template: dict[str, Any], given: dict[str, str], kept: set[str]
+) -> list[dict[str, Any]]:
+    """The parameters of a deployment: what is not given stays as it is."""
+    declared = template.get("Parameters") or {}
+    return [
+        *({"ParameterKey": name, "ParameterValue": value} for name, value in given.items()),
+        *(
+            {"ParameterKey": name, "UsePreviousValue": True}
+            for name in declared
+            if name in kept and name not in given
+        ),
+    ]
 
 
 def _await_change_set(cloudformation: Any, stack: str, name: str) -> bool:

@@ -67,7 +67,7 @@ def package(
 
 def _places(template: dict[str, Any]) -> Iterator[tuple[dict[str, Any], _Artifact]]:
     """Where a template may name what is beside it: in resources, and in what SAM's resources share."""
-    for resource in template.get("Resources", {}).values():
+    for resource in (template.get("Resources") or {}).values():
         artifact = _ARTIFACTS.get(resource.get("Type"))
         if artifact is not None:
             yield resource.get("Properties") or {}, artifact
@@ -80,7 +80,7 @@ def local_folders(template: dict[str, Any], base: Path) -> dict[str, Path]:
     """The code folders beside a template that is not packaged yet, by their functions' logical ids."""
     shared = (template.get("Globals") or {}).get("Function") or {}
     found: dict[str, Path] = {}
-    for logical_id, resource in template.get("Resources", {}).items():
+    for logical_id, resource in (template.get("Resources") or {}).items():
         if resource.get("Type") not in _FUNCTIONS:
             continue
         name = _ARTIFACTS[resource["Type"]].name
