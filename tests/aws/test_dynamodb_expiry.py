@@ -191,5 +191,7 @@ def test_a_template_sets_changes_and_removes_it(
     put(dynamodb, unique, "past", int(time.time()) - 100)
     assert "DISABLED" == deploy("update", TimeToLiveSpecification={**on, "Enabled": False})
     assert "ends" == deploy("update", TimeToLiveSpecification=on)
+    assert "DISABLED" == deploy("update", TimeToLiveSpecification={"Enabled": False})
+    assert "ends" == deploy("update", TimeToLiveSpecification=on)
     assert "DISABLED" == deploy("update")
     frozen.steer("clock", {"freeze": True})

@@ -87,7 +87,9 @@ async def _configure(target: Target, name: str) -> None:
         if enabled or there["TimeToLiveStatus"] == "ENABLED":
             same = there.get("AttributeName") == wanted.get("AttributeName")
             if not (enabled and same):
-                request = {**asked, "TimeToLiveSpecification": wanted}
+                # A template that switches it off need not name the attribute.
+                named = {"AttributeName": there.get("AttributeName"), **wanted}
+                request = {**asked, "TimeToLiveSpecification": named}
                 await target.call("dynamodb", "UpdateTimeToLive", request)
 
 
