@@ -222,3 +222,28 @@ def test_what_a_service_refuses_is_the_requests_fault(aws: Aws, unique: str) -> 
         )
     (failed,) = cloudformation.describe_stack_resources(StackName=name)["StackResources"]
     assert failed["ResourceStatusReason"].endswith("HandlerErrorCode: InvalidRequest)")
+
+
+def test_a_resource_whose_update_was_refused_is_what_it_was(aws: Aws, unique: str) -> None:
+    """Tools list what is not complete after a rollback as broken, and here nothing is."""
+    cloudformation, name = aws("cloudformation"), "s-" + unique
+    made(aws, name, resource("SQS::Queue", {"DelaySeconds": 1}))
+    wrong = resource("SQS::Queue", {"DelaySeconds": 2, "Delay": 3})
+    cloudformation.update_stack(StackName=name, TemplateBody=json.dumps(wrong))
+    cloudformation.get_waiter("stack_rollback_complete").wait(StackName=name, WaiterConfig=PATIENCE)
+    (queue,) = cloudformation.describe_stack_resources(StackName=name)["StackResources"]
+    assert "UPDATE_COMPLETE" == queue["ResourceStatus"]
+
+
+def test_a_date_after_the_last_year_is_refused_in_words(aws: Aws, unique: str) -> None:
+    """An instant that is of the year 10000 in UTC can be written nowhere."""
+    cloudformation, name = aws("cloudformation"), "s-" + unique
+    rule = {"Status": "Enabled", "ExpirationDate": "9999-12-31T23:59:59-10:00"}
+    body = json.dumps(resource("S3::Bucket", {"LifecycleConfiguration": {"Rules": [rule]}}))
+    cloudformation.create_stack(StackName=name, TemplateBody=body, OnFailure="DO_NOTHING")
+    with pytest.raises(WaiterError):
+        cloudformation.get_waiter("stack_create_complete").wait(
+            StackName=name, WaiterConfig=PATIENCE
+        )
+    (failed,) = cloudformation.describe_stack_resources(StackName=name)["StackResources"]
+    assert failed["ResourceStatusReason"].endswith("is no date in ISO 8601 format")

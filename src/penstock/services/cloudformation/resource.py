@@ -171,7 +171,9 @@ def instant(name: str, text: str) -> int:
     """The instant (ms) of a date, of UTC unless it says otherwise. Raises ValidationError."""
     try:
         date = datetime.fromisoformat(text.replace("Z", "+00:00"))
-        return int((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() * 1000)
+        # In UTC, for what is no date there can be written nowhere.
+        date = date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
+        return int(date.timestamp() * 1000)
     except (ValueError, OverflowError) as error:
         message = f"Value '{text}' at '{name}' is no date in ISO 8601 format"
         raise AwsError("ValidationError", message, status=400) from error

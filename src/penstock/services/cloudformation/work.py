@@ -133,14 +133,17 @@ class Worker:
                 raise refuse(f"a change of {', '.join(fixed)} of {row.name}")
             return row, properties
 
+        untouched = "before" not in resource
+        resource.setdefault("before", {member: resource[member] for member in _RECORD})
         row, properties = await self._attempt(site, resource, "UPDATE_FAILED", compare)
         begun = bool(resource.get("begun"))
         if not changes and not begun:
+            if untouched:
+                del resource["before"]
             await self._stacks.put_resource(site.stack, resource)
             return
         replaced = begun or resource["ResourceType"] != row.name
         replaced = replaced or not row.replacing().isdisjoint(changes)
-        resource.setdefault("before", {member: resource[member] for member in _RECORD})
         resource["attempted"] = None if replaced else properties
         if replaced and not begun:
             resource["suffix"] = self._ids.upper_token(12)
