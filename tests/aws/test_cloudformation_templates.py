@@ -85,6 +85,18 @@ Outputs: {{Value: {{Value: !GetAtt P.Value}}}}
     made(aws, "t-" + unique, body.replace('"v"', large))
 
 
+def test_patterns_of_parameters_are_javas(aws: Aws, unique: str) -> None:
+    """Templates have classes such as `\\p{ASCII}`, which Python's expressions lack."""
+    cloudformation, name = aws("cloudformation"), "s-" + unique
+    kind = {"Type": "String", "AllowedPattern": r"^[\p{Alpha}_]\p{Alnum}*$"}
+    body = json.dumps({"Parameters": {"P": kind}, "Resources": {"X": QUEUE}})
+    wrong = [{"ParameterKey": "P", "ParameterValue": "1a"}]
+    with pytest.raises(ClientError, match="must match pattern"):
+        cloudformation.create_stack(StackName=name, TemplateBody=body, Parameters=wrong)
+    right = [{"ParameterKey": "P", "ParameterValue": "_a1"}]
+    cloudformation.create_stack(StackName=name, TemplateBody=body, Parameters=right)
+
+
 @pytest.mark.parametrize(
     ("template", "message"),
     [

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.core.errors import AwsError
+from penstock.core.java_pattern import Pattern
 from penstock.wire.constraint import compile_validator
 from penstock.wire.model import Catalog, Model
-from penstock.wire.pattern import Pattern
 from penstock.wire.profile import Profile
 
 NAMES = ["Alpha", "beta", "GammaRay"]

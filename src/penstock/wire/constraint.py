@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, Final, TypeAlias
 
 from penstock.core.errors import AwsError
+from penstock.core.java_pattern import Pattern
 from penstock.wire.model import Model, Shape
-from penstock.wire.pattern import Pattern
 from penstock.wire.profile import Profile
 
 Fits: TypeAlias = Callable[[Any], bool]

@@ -1,9 +1,9 @@
 """Is a template well made? Everything that can be said without parameters."""
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from penstock.core.java_pattern import Pattern
 from penstock.core.template.function import check_functions
 from penstock.core.template.node import PSEUDO_PARAMETERS, Template, invalid, references
 
@@ -128,11 +128,8 @@ def _check_parameter(name: str, parameter: Mapping[str, Any]) -> None:
         except (TypeError, ValueError, OverflowError) as error:
             message = f"Template format error: {member} of parameter {name} must be a number."
             raise invalid(message) from error
-    try:
-        re.compile(str(parameter.get("AllowedPattern", "")))
-    except re.error as error:
-        message = f"Template format error: AllowedPattern of parameter {name} is not valid."
-        raise invalid(message) from error
+    if Pattern(str(parameter.get("AllowedPattern", ""))).compiled is None:
+        raise invalid(f"Template format error: AllowedPattern of parameter {name} is not valid.")
 
 
 def _check_members(name: str, resource: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from penstock.core.java_pattern import Pattern
 from penstock.core.template.node import Template, invalid
 
 _SSM: Final = re.compile(r"AWS::SSM::Parameter::Value<(.+)>")
@@ -144,7 +145,7 @@ def _check(name: str, declaration: Mapping[str, Any], value: str) -> None:
             else f"Parameter {name} failed to satisfy constraint: {reason}"
         )
     pattern = declaration.get("AllowedPattern")
-    if pattern is not None and re.fullmatch(str(pattern), value) is None:
+    if pattern is not None and not Pattern(str(pattern)).fits(value):
         raise invalid(
             f"Parameter {name} failed to satisfy constraint: {explanation}"
             if explanation

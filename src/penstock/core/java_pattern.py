@@ -1,4 +1,4 @@
-"""Java's regular expressions, as the models write them, in Python's dialect."""
+"""Java's regular expressions, as models and templates write them, in Python's dialect."""
 
 import re
 import unicodedata
