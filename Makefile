@@ -1,5 +1,6 @@
 # Every target makes its own virtual environment: nothing is needed but Python 3.11+ and make.
-PYTHON ?= python3
+# PYTHON=python3.x names the Python to use; otherwise the quickest of the machine is taken.
+BOOTSTRAP = $(or $(PYTHON),python3) bootstrap.py
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -13,21 +14,20 @@ help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 $(STAMP): pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Penstock needs Python 3.11 or newer; set PYTHON=python3.x")'
-	$(PYTHON) -m venv $(VENV)
+	$(BOOTSTRAP) $(VENV) $(PYTHON)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
 	@touch $@
 
 # The ecosystem's own tools, each pinning its own botocore, in environments of their own.
 $(TOOLS)/.installed:
-	$(PYTHON) -m venv $(TOOLS)/aws && $(TOOLS)/aws/bin/python -m pip install --quiet --disable-pip-version-check awscli
-	$(PYTHON) -m venv $(TOOLS)/sam && $(TOOLS)/sam/bin/python -m pip install --quiet --disable-pip-version-check aws-sam-cli
+	$(BOOTSTRAP) $(TOOLS)/aws $(PYTHON) && $(TOOLS)/aws/bin/python -m pip install --quiet --disable-pip-version-check awscli
+	$(BOOTSTRAP) $(TOOLS)/sam $(PYTHON) && $(TOOLS)/sam/bin/python -m pip install --quiet --disable-pip-version-check aws-sam-cli
 	@touch $@
 
 # Clients that tests/clients drives. JavaScript's is for machines with Node.js; elsewhere its tests are skipped.
 $(TOOLS)/clients/.installed: tests/clients/requirements.txt
-	$(PYTHON) -m venv $(TOOLS)/clients && $(TOOLS)/clients/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	$(BOOTSTRAP) $(TOOLS)/clients $(PYTHON) && $(TOOLS)/clients/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 $(TOOLS)/node/.installed: tests/clients/package.json tests/clients/package-lock.json
@@ -35,7 +35,7 @@ $(TOOLS)/node/.installed: tests/clients/package.json tests/clients/package-lock.
 	! command -v npm >/dev/null || { npm ci --prefix $(TOOLS)/node --silent --no-audit --no-fund && touch $@; }
 
 $(PEER)/.installed:
-	$(PYTHON) -m venv $(PEER) && $(PEER)/bin/python -m pip install --quiet --disable-pip-version-check 'ministack==1.5.33' boto3
+	$(BOOTSTRAP) $(PEER) $(PYTHON) && $(PEER)/bin/python -m pip install --quiet --disable-pip-version-check 'ministack==1.5.33' boto3
 	@touch $@
 
 demo: $(STAMP) ## Start Penstock, deploy the orders application, send 1,000 orders
@@ -58,7 +58,7 @@ bench: $(STAMP) $(PEER)/.installed ## Penstock, a peer and the machine's limit, 
 	$(BIN)/python -m bench
 
 $(FUZZ)/.installed: pyproject.toml
-	$(PYTHON) -m venv $(FUZZ)
+	$(BOOTSTRAP) $(FUZZ) $(PYTHON)
 	$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check --editable . --group dev 'atheris>=3'
 	@touch $@

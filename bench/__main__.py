@@ -1,5 +1,6 @@
 """`python -m bench`: measure everything, or the scenarios that are named."""
 
+import platform
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -38,6 +39,7 @@ WHOLE: dict[str, tuple[Callable[[System], float], float]] = {
 def main() -> None:
     """Run, print a table, keep the figures."""
     console = Console()
+    console.print(f"on Python {platform.python_version()} of {sys.base_prefix}, both systems alike")
     only = sys.argv[1:]
     wanted = lambda name: not only or any(word.lower() in name.lower() for word in only)  # noqa: E731
     peers = ["penstock", "ministack"] if PEER_PYTHON.exists() else ["penstock"]
