@@ -4,6 +4,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+from botocore.exceptions import WaiterError
+
 Aws = Callable[..., Any]
 
 
@@ -106,3 +109,25 @@ def test_notifications_and_rules(aws: Aws, unique: str) -> None:
     )
     assert "QueueConfigurations" not in s3.get_bucket_notification_configuration(**name)
     cloudformation.delete_stack(StackName=unique)
+
+
+def test_canned_lists_are_those_of_the_service(aws: Aws, unique: str) -> None:
+    """`AccessControl: Private` stands in many templates from before buckets were private anyhow."""
+    cloudformation = aws("cloudformation")
+    patience = {"Delay": 0.1, "MaxAttempts": 300}
+    for number, canned in enumerate(("Private", "BucketOwnerFullControl", "PublicRead")):
+        name = f"{unique}-{number}"
+        cloudformation.create_stack(
+            StackName=name, TemplateBody=template(AccessControl=canned), OnFailure="DO_NOTHING"
+        )
+        if canned != "PublicRead":
+            waiter = cloudformation.get_waiter("stack_create_complete")
+            waiter.wait(StackName=name, WaiterConfig=patience)
+            continue
+        with pytest.raises(WaiterError):
+            cloudformation.get_waiter("stack_create_complete").wait(
+                StackName=name, WaiterConfig=patience
+            )
+        events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
+        reasons = [event.get("ResourceStatusReason", "") for event in events]
+        assert any("The bucket does not allow ACLs" in reason for reason in reasons)

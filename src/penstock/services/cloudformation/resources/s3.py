@@ -1,5 +1,6 @@
 """Buckets and their policies."""
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -99,8 +100,9 @@ _EXPIRATION: Final = {
     "ExpirationDate": "Date",
     "ExpiredObjectDeleteMarker": "ExpiredObjectDeleteMarker",
 }
+_WORD: Final = re.compile(r"(?<!^)[A-Z]")
 _Setting = tuple[str, Callable[[Any], dict[str, Any]], str]
-# Property: how it is set, and how it is taken away ("" for what can only be suspended).
+# Property: how it is set, and how it is taken away ("" for what can only be suspended, and for what leaves nothing).
 _SETTINGS: Final[dict[str, _Setting]] = {
     "VersioningConfiguration": (
         "PutBucketVersioning",
@@ -125,6 +127,11 @@ _SETTINGS: Final[dict[str, _Setting]] = {
     "OwnershipControls": (
         "PutBucketOwnershipControls",
         lambda value: {"OwnershipControls": value},
+        "",
+    ),
+    "AccessControl": (
+        "PutBucketAcl",
+        lambda value: {"ACL": _WORD.sub(r"-\g<0>", value).lower()},
         "",
     ),
     "LifecycleConfiguration": (

@@ -5,7 +5,7 @@ from typing import Final
 from penstock.core.template.shape import record
 
 BUCKET: Final = record("""
-    BucketName
+    AccessControl, BucketName
     BucketEncryption: {
         ServerSideEncryptionConfiguration!: [{
             BlockedEncryptionTypes: {EncryptionType: [String]}, BucketKeyEnabled: Boolean,
@@ -53,7 +53,7 @@ BUCKET: Final = record("""
         RestrictPublicBuckets: Boolean
     }
     Tags: [{Key!, Value!}], VersioningConfiguration: {Status!}
-    -AbacStatus, -AccelerateConfiguration, -AccessControl, -AnalyticsConfigurations,
+    -AbacStatus, -AccelerateConfiguration, -AnalyticsConfigurations,
     -BucketNamePrefix, -BucketNamespace, -IntelligentTieringConfigurations,
     -InventoryConfigurations, -LoggingConfiguration, -MetadataConfiguration,
     -MetadataTableConfiguration, -MetricsConfigurations, -ObjectLockConfiguration,
