@@ -128,6 +128,23 @@ def test_items_that_were_there_end_too_and_a_crash_delays_none(
     assert ["later"] == keys(dynamodb, table)
 
 
+def test_another_attribute_counts_from_the_moment_that_it_is_named(
+    dynamodb: Any, frozen: Server, table: str
+) -> None:
+    """Who has named the wrong attribute mends it at once; items of the first one may still be gone through."""
+    at = now(frozen)
+    for number in range(250):
+        times = {"ends": {"N": str(at + 300)}, "other": {"N": str(at + 7200)}}
+        dynamodb.put_item(TableName=table, Item={"id": {"S": f"{number:03}"}, **times})
+    switch(dynamodb, table)
+    switch(dynamodb, table, on=False)
+    switch(dynamodb, table, "other")
+    frozen.steer("clock", {"advance": 400})
+    assert 250 == len(keys(dynamodb, table))
+    frozen.steer("clock", {"advance": 7200})
+    assert [] == keys(dynamodb, table)
+
+
 def test_statuses_and_refusals(dynamodb: Any, frozen: Server, table: str) -> None:
     """Tools ask for the status first, and tell users what AWS says."""
 

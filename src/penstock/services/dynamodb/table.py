@@ -145,10 +145,13 @@ class Expiry:
         seconds = -1 if number is None else int(Decimal(number))
         if not 0 <= seconds < _LATEST:
             return None
-        partition = base.partition
-        return Place(
-            b"", self.bound(seconds) + len(partition).to_bytes(2, "big") + partition + base.sort
-        )
+        return Place(b"", self.sort(seconds, base))
+
+    @staticmethod
+    def sort(seconds: int, base: Place) -> bytes:
+        """The entry of the item at `base`, were it to end at that instant."""
+        size = len(base.partition).to_bytes(2, "big")
+        return Expiry.bound(seconds) + size + base.partition + base.sort
 
     @staticmethod
     def bound(seconds: int) -> bytes:

@@ -22,6 +22,8 @@ from penstock.storage.primitives import Primitives, Store
 TABLE: Final = "dynamodb/tables"
 EXPIRING: Final = "dynamodb/expiring-tables"
 """The ARNs of tables whose items end, by store name."""
+FILLING: Final = "dynamodb/filling-expiry"
+"""Up to which item, as `Expiry.sort` has it, the entries of such a table are made; gone when all are."""
 _NOT_BUILT: Final = (
     "GlobalTableSettingsReplicationMode",
     "GlobalTableSourceArn",
@@ -214,7 +216,9 @@ class Tables:
 async def forget_expiry(tx: Primitives, table: TableRecord) -> None:
     """Let items of a table end no longer."""
     if table.expiry is not None:
-        await tx.table.delete(EXPIRING, b"", table.store_name.encode())
+        key = table.store_name.encode()
+        await tx.table.delete(EXPIRING, b"", key)
+        await tx.table.delete(FILLING, b"", key)
         await tx.table.drop(table.expiry.store_name)
 
 

@@ -1,7 +1,8 @@
 """Time to live: items of a table end some time after the instant that one of their attributes tells.
 
-A table whose items end has, in the store, an entry for each of them in the order of those instants, written with the item. The
-sweeper wakes at the next instant, rounded up to a minute, and looks at what is due. Without such items it sleeps.
+A table whose items end has, in the store, an entry for each of them in the order of those instants, written with the item.
+For items that were there before, the sweeper makes the entries, some at a time. It wakes at the next instant, rounded up to
+a minute, and looks at what is due. Without such items it sleeps.
 """
 
 import asyncio
@@ -13,16 +14,15 @@ from penstock.api import Context, Request, Result, operation
 from penstock.clock import Clock
 from penstock.core.dynamo_value import invalid, load_item
 from penstock.services.dynamodb.table import Expiry, Place, TableRecord
-from penstock.services.dynamodb.tables import EXPIRING, Tables, forget_expiry
+from penstock.services.dynamodb.tables import EXPIRING, FILLING, Tables, forget_expiry
 from penstock.services.dynamodb.writes import Decided, Write, carry_out
-from penstock.storage.primitives import Primitives, Store
+from penstock.storage.primitives import Store
 
 _log: Final = logging.getLogger("penstock.dynamodb")
 _MINUTE: Final = 60_000
 # AWS: what ended more than five years ago stays (DynamoDB guide, "Working with expired items and TTL").
 _TOO_OLD_S: Final = 5 * 365 * 86_400
 _CHUNK: Final = 100
-_FILL: Final = 500
 
 
 class TimeToLive:
@@ -67,9 +67,10 @@ class TimeToLive:
             if enabled:
                 key = changed.store_name.encode()
                 await tx.table.put(EXPIRING, b"", key, changed.arn.encode())
-                await _fill(tx, changed, Expiry(changed, self._announce))
+                await tx.table.put(FILLING, b"", key, b"")
             else:
                 await forget_expiry(tx, table)
+        self._wake(self._clock.now())
         return {"TimeToLiveSpecification": given}
 
     def start(self) -> None:
@@ -92,7 +93,9 @@ class TimeToLive:
 
     def _announce(self, seconds: int) -> None:
         """An item ends at that instant: wake by the minute that follows it."""
-        at = _minute_after(max(seconds * 1000, self._clock.now()))
+        self._wake(_minute_after(max(seconds * 1000, self._clock.now())))
+
+    def _wake(self, at: int) -> None:
         if self._next is None or at < self._next:
             self._next = at
             self._woken.set()
@@ -126,19 +129,47 @@ class TimeToLive:
         self._next = None
         now = self._clock.now() // 1000
         for row in await self._store.table.range(EXPIRING, b"", limit=100_000):
-            table = await self._tables.of_arn(row.document.decode())
-            if table is None or table.expiry is None:
-                continue
-            while await self._sweep(table, table.expiry, now) == _CHUNK:
+            arn = row.document.decode()
+            while await self._some(arn, now):
                 await self._clock.sleep_until(0)  # gives others a turn
-            low = Expiry.bound(now + 1)
-            for first in await self._store.table.range(
-                table.expiry.store_name, b"", low=low, limit=1
-            ):
-                self._announce(Expiry.instant(first.sort))
 
-    async def _sweep(self, table: TableRecord, expiry: Expiry, now: int) -> int:
-        """Remove some of a table's items that ended by `now` (s). Returns how many were due."""
+    async def _some(self, arn: str, now: int) -> bool:
+        """Do some of what there is to do for a table. Returns whether there may be more."""
+        # The table is looked at each time, for others had a turn: it may be another one now.
+        table = await self._tables.of_arn(arn)
+        if table is None or table.expiry is None:
+            return False
+        expiry = table.expiry
+        if await self._fill(table, expiry) or await self._sweep(table, expiry, now):
+            return True
+        low = Expiry.bound(now + 1)
+        for first in await self._store.table.range(expiry.store_name, b"", low=low, limit=1):
+            self._announce(Expiry.instant(first.sort))
+        return False
+
+    async def _fill(self, table: TableRecord, expiry: Expiry) -> bool:
+        """Make the entries of some of the items that a table had already. Returns whether there may be more."""
+        key = table.store_name.encode()
+        async with self._store.transaction() as tx:
+            reached = await tx.table.get(FILLING, b"", key)
+            if reached is None:
+                return False
+            after = Expiry.item_place(reached.document) if reached.document else None
+            rows = await tx.table.scan(table.store_name, after=after, limit=_CHUNK)
+            places = [Place(row.partition, row.sort) for row in rows]
+            for row, place in zip(rows, places, strict=True):
+                entry = expiry.place(load_item(row.document), place)
+                if entry is not None:
+                    await tx.table.put(expiry.store_name, *entry, b"")
+                    self._announce(Expiry.instant(entry.sort))
+            if len(rows) < _CHUNK:
+                await tx.table.delete(FILLING, b"", key)
+            else:
+                await tx.table.put(FILLING, b"", key, Expiry.sort(0, places[-1]))
+        return len(rows) == _CHUNK
+
+    async def _sweep(self, table: TableRecord, expiry: Expiry, now: int) -> bool:
+        """Remove some of a table's items that ended by `now` (s). Returns whether there may be more."""
         span: dict[str, Any] = {
             "low": Expiry.bound(now - _TOO_OLD_S),
             "high": Expiry.bound(now + 1),
@@ -154,22 +185,7 @@ class TimeToLive:
                     continue
                 write = Write(table, place, lambda _: None)
                 await carry_out(tx, Decided(write, item, None, b"", row.version))
-        return len(due)
-
-
-async def _fill(tx: Primitives, table: TableRecord, expiry: Expiry) -> None:
-    """Make the entries of the items that a table has already."""
-    after: Place | None = None
-    while True:
-        rows = await tx.table.scan(table.store_name, after=after, limit=_FILL)
-        for row in rows:
-            entry = expiry.place(load_item(row.document), Place(row.partition, row.sort))
-            if entry is not None:
-                await tx.table.put(expiry.store_name, *entry, b"")
-                expiry.announce(Expiry.instant(entry.sort))
-        if len(rows) < _FILL:
-            return
-        after = Place(rows[-1].partition, rows[-1].sort)
+        return len(due) == _CHUNK
 
 
 def _minute_after(at: int) -> int:
