@@ -259,3 +259,35 @@ def test_a_date_after_the_last_year_is_refused_in_words(aws: Aws, unique: str) -
         )
     (failed,) = cloudformation.describe_stack_resources(StackName=name)["StackResources"]
     assert failed["ResourceStatusReason"].endswith("is no date in ISO 8601 format")
+
+
+def test_an_export_that_is_imported_stays(aws: Aws, unique: str) -> None:
+    """The stack that imports a value would go on with one that is no more."""
+    cloudformation, name, user = aws("cloudformation"), "e-" + unique, "i-" + unique
+
+    def exporting(value: str, export: str = name) -> dict[str, Any]:
+        output = {"Value": value, "Export": {"Name": export}}
+        return {"Resources": {"X": QUEUE}, "Outputs": {"O": output}}
+
+    def updated(template: dict[str, Any]) -> str:
+        cloudformation.update_stack(StackName=name, TemplateBody=json.dumps(template))
+        waiter = cloudformation.get_waiter("stack_rollback_complete")
+        waiter.wait(StackName=name, WaiterConfig=PATIENCE)
+        events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
+        return next(
+            str(event["ResourceStatusReason"])
+            for event in events
+            if event["ResourceStatus"] == "UPDATE_ROLLBACK_IN_PROGRESS"
+        )
+
+    made(aws, name, exporting("a"))
+    made(
+        aws,
+        user,
+        resource("SSM::Parameter", {"Type": "String", "Value": {"Fn::ImportValue": name}}),
+    )
+    changed, renamed = updated(exporting("b")), updated(exporting("a", name + "2"))
+    assert f"Export {name} cannot be updated as it is in use by {user}" == changed
+    assert f"Export {name} cannot be deleted as it is in use by {user}" == renamed
+    exports = cloudformation.list_exports()["Exports"]
+    assert ["a"] == [export["Value"] for export in exports if export["Name"] == name]

@@ -240,7 +240,10 @@ class Executor:
             await self._stacks.put_resource(stack, resource)
 
     async def _give_outputs(self, site: Site) -> None:
-        """Evaluate the outputs and exports into the stack. Raises ValidationError for an export that is taken."""
+        """Evaluate the outputs and exports into the stack.
+
+        Raises ValidationError for an export that is taken, and for the change of one that another stack imports.
+        """
         stack, template = site.stack, site.deployment["template"]
         outputs, exports = [], {}
         taken = await self._stacks.exports(site.ctx)
@@ -263,6 +266,10 @@ class Executor:
                 output["ExportName"] = export
                 exports[export] = output["OutputValue"]
             outputs.append(output)
+        had = stack["exports"]
+        changed = {name for name in had if name in exports and had[name] != exports[name]}
+        await self._stacks.require_unused(site.ctx, stack, changed, "updated")
+        await self._stacks.require_unused(site.ctx, stack, had.keys() - exports, "deleted")
         # A resource that a resumed operation found done was not evaluated by this evaluator.
         site.evaluator.evaluate(site.evaluator.active())
         stack["outputs"], stack["exports"] = outputs, exports

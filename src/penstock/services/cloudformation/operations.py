@@ -198,7 +198,7 @@ class Operations:
         if stack["current"] is None:
             await self.enter(ctx, stack, "DELETE_COMPLETE")
             return
-        await self._require_unused(ctx, stack)
+        await self._stacks.require_unused(ctx, stack, stack["exports"], "deleted")
         spared = request.get("RetainResources", [])
         if spared and stack["StackStatus"] != "DELETE_FAILED":
             raise invalid(
@@ -208,15 +208,6 @@ class Operations:
         stack["RetainResources"] = spared
         stack["caller"] = await self._caller(ctx, request, stack)
         await self._begin(ctx, stack, request, "DELETE_IN_PROGRESS")
-
-    async def _require_unused(self, ctx: Context, stack: Document) -> None:
-        for other in await self._stacks.live(ctx):
-            if other["StackId"] == stack["StackId"]:
-                continue
-            for export in other.get("imports", []):
-                if export in stack["exports"]:
-                    user = other["StackName"]
-                    raise invalid(f"Export {export} cannot be deleted as it is in use by {user}")
 
     @operation("UpdateTerminationProtection")
     async def protect(self, ctx: Context, request: Request) -> Result:

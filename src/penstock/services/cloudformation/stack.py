@@ -5,6 +5,7 @@ A stack document has CloudFormation's own members plus `version` (that of the ro
 `before`: the record to return to (null for a resource that the update made).
 """
 
+from collections.abc import Collection
 from typing import Any, Final
 
 import orjson
@@ -12,7 +13,7 @@ import orjson
 from penstock.api import Context
 from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
-from penstock.core.template.node import Deployed
+from penstock.core.template.node import Deployed, invalid
 from penstock.storage.primitives import Row, Store
 
 STACKS: Final = "cloudformation/stacks"
@@ -186,6 +187,18 @@ class Stacks:
             for name, value in stack.get("exports", {}).items():
                 found[name] = (value, stack["StackId"])
         return found
+
+    async def require_unused(
+        self, ctx: Context, stack: Document, exports: Collection[str], fate: str
+    ) -> None:
+        """Raise ValidationError if another stack imports one of these exports, which are to be `fate`."""
+        if not exports:
+            return
+        for other in await self.live(ctx):
+            for export in other.get("imports", []):
+                if export in exports and other["StackId"] != stack["StackId"]:
+                    user = other["StackName"]
+                    raise invalid(f"Export {export} cannot be {fate} as it is in use by {user}")
 
 
 def in_progress(stack: Document) -> bool:
