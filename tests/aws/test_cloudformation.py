@@ -183,3 +183,44 @@ def test_tags_of_an_api_change_in_place(aws: Callable[..., Any], unique: str) ->
     both = {"team": "a", "cost": "1"}
     assert (both, both) == tag(**both)
     assert ({"team": "b"}, {"team": "b"}) == tag(team="b")
+
+
+def test_tags_of_a_mapping_change_in_place(aws: Callable[..., Any], unique: str, role: str) -> None:
+    """A stack's tags are on all that can have them; a new mapping would leave a gap in what is read."""
+    function = {
+        "Runtime": f"python{sys.version_info.major}.{sys.version_info.minor}",
+        "Handler": "index.handler",
+        "Role": role,
+        "Code": {"ZipFile": "def handler(event, context): pass"},
+    }
+    mapping = {
+        "FunctionName": {"Ref": "Function"},
+        "EventSourceArn": {"Fn::GetAtt": "Queue.Arn"},
+        "Tags": [{"Key": "own", "Value": "1"}],
+    }
+    template = {
+        "Resources": {
+            "Queue": {"Type": "AWS::SQS::Queue"},
+            "Function": {"Type": "AWS::Lambda::Function", "Properties": function},
+            "Mapping": {"Type": "AWS::Lambda::EventSourceMapping", "Properties": mapping},
+        },
+        "Outputs": {"Arn": {"Value": {"Fn::GetAtt": "Mapping.EventSourceMappingArn"}}},
+    }
+    cloudformation, patience = aws("cloudformation"), {"Delay": 0.1, "MaxAttempts": 300}
+
+    def deploy(verb: str, **tags: str) -> str:
+        getattr(cloudformation, f"{verb}_stack")(
+            StackName=unique,
+            TemplateBody=json.dumps(template),
+            Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+        )
+        waiter = cloudformation.get_waiter(f"stack_{verb}_complete")
+        waiter.wait(StackName=unique, WaiterConfig=patience)
+        (stack,) = cloudformation.describe_stacks(StackName=unique)["Stacks"]
+        return str(stack["Outputs"][0]["OutputValue"])
+
+    arn = deploy("create", team="a")
+    assert {"own": "1", "team": "a"} == aws("lambda").list_tags(Resource=arn)["Tags"]
+    mapping["Tags"] = [{"Key": "other", "Value": "2"}]
+    assert arn == deploy("update", team="b")
+    assert {"other": "2", "team": "b"} == aws("lambda").list_tags(Resource=arn)["Tags"]

@@ -129,7 +129,8 @@ class Worker:
                 changes.append("Type")
                 return row, properties
             changes.extend(difference(row.fitting(resource["properties"]), properties))
-            if fixed := sorted(row.fixed.intersection(changes)):
+            fixed = sorted(row.fixed.intersection(changes))
+            if fixed and row.replacing().isdisjoint(changes):
                 raise refuse(f"a change of {', '.join(fixed)} of {row.name}")
             return row, properties
 

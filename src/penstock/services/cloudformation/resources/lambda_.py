@@ -103,13 +103,16 @@ async def _update_function(target: Target) -> Made:
     if target.changed("ReservedConcurrentExecutions"):
         await _reserve(target, name)
     arn = _function_arn(target, name)
+    await _retag(target, arn)
+    return Made(name, {"Arn": arn})
+
+
+async def _retag(target: Target, arn: str) -> None:
     if target.changed("Tags"):
         if removed := target.tags_removed():
-            request = {"Resource": arn, "TagKeys": removed}
-            await target.call("lambda", "UntagResource", request)
+            await target.call("lambda", "UntagResource", {"Resource": arn, "TagKeys": removed})
         if tags := tag_map(target.properties):
             await target.call("lambda", "TagResource", {"Resource": arn, "Tags": tags})
-    return Made(name, {"Arn": arn})
 
 
 def _function_arn(target: Target, name: str) -> str:
@@ -178,7 +181,9 @@ async def _update_mapping(target: Target) -> Made:
         request.pop(name, None)
     request["UUID"] = target.physical_id
     await target.call("lambda", "UpdateEventSourceMapping", request)
-    return _mapping(target, target.physical_id)
+    made = _mapping(target, target.physical_id)
+    await _retag(target, made.attributes["EventSourceMappingArn"])
+    return made
 
 
 async def _delete_mapping(target: Target) -> None:
@@ -347,10 +352,11 @@ ROWS: Final = (
         name="AWS::Lambda::EventSourceMapping",
         shape=lambda_.EVENT_SOURCE_MAPPING,
         immutable=_MAPPING_FIXED,
-        fixed=frozenset({"Tags", "Queues", "Topics"}),
+        fixed=frozenset({"Queues", "Topics"}),
         create=_create_mapping,
         update=_update_mapping,
         delete=_delete_mapping,
+        tags="list",
     ),
     ResourceType(
         name="AWS::Lambda::Version",
