@@ -291,3 +291,28 @@ def test_an_export_that_is_imported_stays(aws: Aws, unique: str) -> None:
     assert f"Export {name} cannot be deleted as it is in use by {user}" == renamed
     exports = cloudformation.list_exports()["Exports"]
     assert ["a"] == [export["Value"] for export in exports if export["Name"] == name]
+
+
+def test_a_filter_goes_from_bodies_to_attributes_and_back(aws: Aws, unique: str) -> None:
+    """Scope and policy are set one after the other, and what is between must be allowed as well."""
+    cloudformation, sns, name = aws("cloudformation"), aws("sns"), "s-" + unique
+    kept = {
+        "Protocol": "sqs",
+        "TopicArn": {"Ref": "Topic"},
+        "Endpoint": {"Fn::GetAtt": "X.Arn"},
+    }
+    nested = {"FilterPolicyScope": "MessageBody", "FilterPolicy": {"a": {"b": ["c"]}}}
+    flat = {"FilterPolicy": {"a": ["b"]}}
+
+    def template(**changing: Any) -> dict[str, Any]:
+        subscription = {"Type": "AWS::SNS::Subscription", "Properties": kept | changing}
+        resources = {"X": QUEUE, "Topic": {"Type": "AWS::SNS::Topic"}, "S": subscription}
+        return {"Resources": resources, "Outputs": {"Arn": {"Value": {"Ref": "S"}}}}
+
+    arn = made(aws, name, template(**nested))["Arn"]
+    for changing in (flat, nested, {}):
+        cloudformation.update_stack(StackName=name, TemplateBody=json.dumps(template(**changing)))
+        waiter = cloudformation.get_waiter("stack_update_complete")
+        waiter.wait(StackName=name, WaiterConfig=PATIENCE)
+        told = sns.get_subscription_attributes(SubscriptionArn=arn)["Attributes"]
+        assert changing.get("FilterPolicy") == json.loads(told.get("FilterPolicy", "null"))

@@ -125,9 +125,9 @@ async def _update_subscription(target: Target) -> Made:
     had = _subscription_attributes(target.previous)
     changes = {name: _SUBSCRIPTION[name] for name in had if name not in wanted}
     changes |= {name: value for name, value in wanted.items() if had.get(name) != value}
-    # The scope says what a policy may be: it comes first, unless the policy that does not fit it goes.
-    removed = changes.get("FilterPolicy") == ""
-    for name in sorted(changes, key=lambda name: (name != "FilterPolicyScope") != removed):
+    # Bodies allow all policies and attributes only some: the scope comes before the policy, or after it.
+    wider = changes.get("FilterPolicyScope") == "MessageBody"
+    for name in sorted(changes, key=lambda name: (name == "FilterPolicyScope") != wider):
         request = {"SubscriptionArn": arn, "AttributeName": name, "AttributeValue": changes[name]}
         await target.call("sns", "SetSubscriptionAttributes", request)
     return Made(arn, {"Arn": arn})
