@@ -280,3 +280,24 @@ def test_whatever_takes_part_in_a_delivery_can_have_faults(
         "faults", {"faults": [{"arn": arn, "fault": "delay", "delay": 0.5} for arn in arns]}
     )
     assert arns == [fault["arn"] for fault in told["faults"]]
+
+
+def test_stacks_are_made_while_time_stands_still(
+    application: Application, connect: Callable[..., Any]
+) -> None:
+    """Environments that are started beforehand start in the machine's time: a stack waits for them in that."""
+    alias = {
+        "FunctionName": "echo",
+        "FunctionVersion": {"Fn::GetAtt": "Version.Version"},
+        "Name": "live",
+        "ProvisionedConcurrencyConfig": {"ProvisionedConcurrentExecutions": 1},
+    }
+    version = {"Type": "AWS::Lambda::Version", "Properties": {"FunctionName": "echo"}}
+    resources = {"Version": version, "Alias": {"Type": "AWS::Lambda::Alias", "Properties": alias}}
+    application.server.steer("clock", {"freeze": True})
+    cloudformation = connect(application.server.endpoint, "cloudformation")
+    cloudformation.create_stack(
+        StackName="still", TemplateBody=json.dumps({"Resources": resources})
+    )
+    waiter = cloudformation.get_waiter("stack_create_complete")
+    waiter.wait(StackName="still", WaiterConfig={"Delay": 0.1, "MaxAttempts": 100})

@@ -233,7 +233,7 @@ class ChangeSets:
         change_set["ExecutionStatus"] = "EXECUTE_COMPLETE"
         await self._save(stack, change_set)
         # Clients look at once and then every half minute: a short deployment is over when they first look.
-        await self._operations.settled(stack["StackId"], ctx.now + _PATIENCE_MS)
+        await self._operations.settled(stack["StackId"], _PATIENCE_MS)
         return {}
 
     async def _every(self, stack: Document) -> "Sequence[Document]":

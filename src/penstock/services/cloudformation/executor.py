@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 from penstock.api import Context
-from penstock.clock import Clock, finished_by
+from penstock.clock import Clock, SystemClock, finished_by
 from penstock.core.errors import AwsError, Conflict, Unavailable
 from penstock.core.ids import Ids
 from penstock.core.template.graph import creation_order
@@ -62,11 +62,12 @@ class Executor:
         for stack in await self._stacks.unfinished():
             self.start(stack)
 
-    async def settled(self, stack_id: str, at: int) -> None:
-        """Return when the stack's operation is over, at `at` at the latest."""
+    async def settled(self, stack_id: str, within_ms: int) -> None:
+        """Return when the stack's operation is over, or when the caller, who lives in the machine's time, has waited enough."""
         task = self._tasks.get(stack_id)
         if task is not None:
-            await finished_by(self._clock, task, at)
+            machine = SystemClock()
+            await finished_by(machine, task, machine.now() + within_ms)
 
     async def idle(self) -> None:
         """Return when no operation is under way."""

@@ -160,9 +160,9 @@ class Operations:
         await self.enter(ctx, stack, status)
         self._executor.start(stack)
 
-    async def settled(self, stack_id: str, at: int) -> None:
-        """Return when what was begun on a stack is over, at `at` at the latest."""
-        await self._executor.settled(stack_id, at)
+    async def settled(self, stack_id: str, within_ms: int) -> None:
+        """Return when what was begun on a stack is over, or when the caller has waited enough."""
+        await self._executor.settled(stack_id, within_ms)
 
     async def enter(self, ctx: Context, stack: Document, status: str) -> None:
         """Move a stack as its user asked, unless another request came first: the checks before took time."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from penstock.api import Context, Dispatcher, Result, refuse
-from penstock.clock import Clock
+from penstock.clock import Clock, SystemClock
 from penstock.core.errors import AwsError, Unavailable
 from penstock.core.ids import Ids
 from penstock.core.template.evaluate import Evaluator
@@ -80,6 +80,8 @@ class Worker:
         self._clock = clock
         self._dispatcher = dispatcher
         self._types = types
+        # Functions start in the machine's time, also while the system's own stands still.
+        self._machine = SystemClock()
 
     async def make(self, site: Site, name: str, order: int, resource: Document | None) -> Document:
         """Create a resource that is not there yet. Raises StepFailed."""
@@ -359,7 +361,7 @@ class Worker:
         for _ in range(_STABILIZE_TRIES):
             if await check():
                 return
-            await self._clock.sleep_until(self._clock.now() + _STABILIZE_MS)
+            await self._machine.sleep_until(self._machine.now() + _STABILIZE_MS)
         raise AwsError("NotStabilized", "The resource did not stabilize in time.")
 
 
