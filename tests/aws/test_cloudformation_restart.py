@@ -266,6 +266,65 @@ def test_stops_after_every_step_make_nothing_twice() -> None:
     on_site(test)
 
 
+def test_stops_while_what_is_named_is_made() -> None:
+    """A restart finds under the template's name what the stack made itself: that is no stranger's."""
+
+    async def test(site: Site) -> None:
+        site.stopping = True
+        named: dict[str, Any] = {
+            "SQS::Queue": {"QueueName": "named"},
+            "SNS::Topic": {"TopicName": "named"},
+            "S3::Bucket": {"BucketName": "named"},
+            "Events::Rule": {"Name": "named", "ScheduleExpression": "rate(1 day)"},
+            "Events::EventBus": {"Name": "named"},
+            "Logs::LogGroup": {"LogGroupName": "named", "RetentionInDays": 7},
+            "Logs::ResourcePolicy": {
+                "PolicyName": "named",
+                "PolicyDocument": orjson.dumps(TRUST).decode(),
+            },
+            "SSM::Parameter": {"Name": "named", "Type": "String", "Value": "v"},
+            "DynamoDB::Table": {**RESOURCES["Table"]["Properties"], "TableName": "named"},
+        }
+        resources = {
+            kind.replace("::", ""): {"Type": f"AWS::{kind}", "Properties": properties}
+            for kind, properties in named.items()
+        }
+        await site.begin("CreateStack", resources)
+        assert await site.finish() >= len(resources)
+        events = (await site("DescribeStackEvents", StackName="s"))["StackEvents"]
+        assert [] == [e for e in events if e["ResourceStatus"].endswith("FAILED")]
+        assert "CREATE_COMPLETE" == (await site.stack())["StackStatus"]
+        renamed = {**resources, "SQSQueue": RESOURCES["Queue"]}
+        renamed["Other"] = {**RESOURCES["Queue"], "Properties": {"QueueName": "other"}}
+        await site.begin("UpdateStack", renamed)
+        assert await site.finish() > 1
+        assert "UPDATE_COMPLETE" == (await site.stack())["StackStatus"]
+        assert 2 == (await site.counts())[2]
+        await site("DeleteStack", StackName="s")
+        await site.finish()
+        assert [0] * 9 == await site.counts()
+
+    on_site(test)
+
+
+def test_stop_before_a_name_is_taken_takes_nothing_over() -> None:
+    """A stop that comes between the look and the creation must not make a stranger's queue the stack's."""
+
+    async def test(site: Site) -> None:
+        await site("CreateQueue", "sqs", QueueName="named")
+        handlers: Any = site.app.handlers
+        ask = handlers["sqs", "GetQueueUrl"]
+        handlers["sqs", "GetQueueUrl"] = site.stopped_after("sqs", "GetQueueUrl", ask)
+        site.stopping = True
+        queue = {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "named"}}
+        await site.begin("CreateStack", {"Q": queue})
+        assert await site.finish() > 0
+        assert "ROLLBACK_COMPLETE" == (await site.stack())["StackStatus"]
+        assert 1 == (await site.counts())[2]
+
+    on_site(test)
+
+
 def test_creation_that_fails_half_way_leaves_nothing() -> None:
     """A resource that exists but could not be configured is removed by the rollback."""
 

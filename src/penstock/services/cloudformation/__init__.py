@@ -14,6 +14,7 @@ from penstock.services.cloudformation.deployment import Deployments
 from penstock.services.cloudformation.descriptions import Descriptions
 from penstock.services.cloudformation.executor import Executor
 from penstock.services.cloudformation.operations import Operations
+from penstock.services.cloudformation.ownership import Ownership
 from penstock.services.cloudformation.resources import resource_types
 from penstock.services.cloudformation.stack import Stacks
 from penstock.services.cloudformation.templates import Templates
@@ -43,7 +44,7 @@ def cloudformation_service(
     types = resource_types()
     stacks = Stacks(store, ids)
     deployments = Deployments(dispatcher, stacks, types)
-    worker = Worker(stacks, ids, clock, dispatcher, types)
+    worker = Worker(stacks, ids, clock, dispatcher, types, Ownership(store, stacks))
     executor = Executor(stacks, ids, clock, deployments, worker)
     operations = Operations(ids, stacks, deployments, executor, dispatcher)
     resources = (

@@ -110,6 +110,7 @@ class Target:
 
 
 Maker: TypeAlias = Callable[[Target], Awaitable[Made]]
+Finder: TypeAlias = Callable[[Target], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +129,18 @@ class ResourceType:
     fixed: frozenset[str] = frozenset()
     """Changing one of these is refused by name: AWS does it in place, and no operation here can."""
     tags: Literal["list", "map"] | None = None
+    identity: tuple[str, ...] = ()
+    """The properties that name it, together; without the first of them no other resource can be meant."""
+    found: Finder | None = None
+    """Whether something has this identity. None: each creation makes something of its own, or sets what is shared."""
+    adopts: bool = False
+    """One that is found is taken as it is, and left when the stack's resource goes."""
+
+    def identifier(self, properties: Properties) -> str | None:
+        """What other resources of the type must not be called. None for a generated name."""
+        if not self.identity or self.identity[0] not in properties:
+            return None
+        return "|".join(str(properties[name]) for name in self.identity if name in properties)
 
     def replacing(self) -> frozenset[str]:
         """The properties that cannot change in place."""
@@ -187,6 +200,32 @@ def is_gone(error: AwsError) -> bool:
 def is_taken(error: AwsError) -> bool:
     """Whether a service says that what it was asked to make is there."""
     return "Already" in error.code or "already exist" in error.message.lower()
+
+
+def there(service: str, operation: str, /, **members: str) -> Finder:
+    """A finder by an operation that describes one: request members with the properties that they are filled from."""
+
+    async def found(target: Target) -> bool:
+        given = {
+            member: target.properties[name]
+            for member, name in members.items()
+            if name in target.properties
+        }
+        return await answers(target, service, operation, given) is not None
+
+    return found
+
+
+async def answers(
+    target: Target, service: str, operation: str, request: dict[str, Any]
+) -> Result | None:
+    """What a service tells of something. None when it is not there, or cannot be: the creation will say why."""
+    try:
+        return await target.call(service, operation, request)
+    except AwsError as error:
+        if is_gone(error) or "Invalid" in error.code or "Validation" in error.code:
+            return None
+        raise
 
 
 async def keep(_target: Target) -> None:

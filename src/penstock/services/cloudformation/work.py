@@ -2,7 +2,7 @@
 
 Every step leaves a resource document from which the next one, or a restart, can go on. A document with `begun` is of
 a resource that may or may not have been created: its suffix and properties are stored before the service is called, so that a restart finds the
-resource by the name it was to have. A name that the template gives is trusted to be the stack's own in that case.
+resource by the name it was to have. Nothing had that name before (`ownership`), so what has it then is the stack's own.
 """
 
 import logging
@@ -17,6 +17,7 @@ from penstock.core.errors import AwsError, Unavailable
 from penstock.core.ids import Ids
 from penstock.core.template.evaluate import Evaluator
 from penstock.core.template.plan import difference
+from penstock.services.cloudformation.ownership import Ownership
 from penstock.services.cloudformation.resource import (
     Made,
     Properties,
@@ -36,6 +37,7 @@ _RECORD: Final = (
     "properties",
     "ref",
     "attributes",
+    "adopted",
 )
 _REPLACING: Final = (
     "Requested update requires the creation of a new physical resource; hence creating one."
@@ -74,6 +76,7 @@ class Worker:
         clock: Clock,
         dispatcher: Dispatcher,
         types: Mapping[str, ResourceType],
+        ownership: Ownership,
     ) -> None:
         self._stacks = stacks
         self._ids = ids
@@ -82,6 +85,7 @@ class Worker:
         self._types = types
         # Functions start in the machine's time, also while the system's own stands still.
         self._machine = SystemClock()
+        self._ownership = ownership
 
     async def make(self, site: Site, name: str, order: int, resource: Document | None) -> Document:
         """Create a resource that is not there yet. Raises StepFailed."""
@@ -96,6 +100,7 @@ class Worker:
                 "properties": {},
                 "ref": "",
                 "attributes": {},
+                "adopted": False,
                 "before": None,
             }
         stopped = resource.get("ResourceStatus") == "CREATE_IN_PROGRESS"
@@ -137,7 +142,7 @@ class Worker:
             return row, properties
 
         untouched = "before" not in resource
-        resource.setdefault("before", {member: resource[member] for member in _RECORD})
+        resource.setdefault("before", _record(resource))
         row, properties = await self._attempt(site, resource, "UPDATE_FAILED", compare)
         begun = bool(resource.get("begun"))
         if not changes and not begun:
@@ -170,7 +175,7 @@ class Worker:
             return
         resource.pop("begun", None)
         if before["PhysicalResourceId"] != resource["PhysicalResourceId"]:
-            made = {member: resource[member] for member in _RECORD}
+            made = _record(resource)
             resource.update(before)
             resource["before"] = made
             await self._stacks.mark(site.stack, resource, "UPDATE_COMPLETE", self._clock.now())
@@ -251,10 +256,20 @@ class Worker:
     ) -> None:
         replaced = (resource.get("before") or {}).get("PhysicalResourceId", "")
         resumed = bool(resource.get("begun"))
-        resource |= {"begun": True, "ResourceType": row.name, "properties": properties}
-        await self._stacks.put_resource(site.stack, resource)
         target = self._target(site, resource, properties, {}, "")
-        made = await row.create(replace(target, replaces=replaced, resumed=resumed))
+        if not resumed:
+            adopted = await self._ownership.begin(row, target)
+            resource |= {"begun": True, "ResourceType": row.name, "properties": properties}
+            resource["adopted"] = adopted
+            await self._stacks.put_resource(site.stack, resource)
+        try:
+            made = await row.create(replace(target, replaces=replaced, resumed=resumed))
+        except Unavailable:
+            raise
+        except Exception:
+            await self._ownership.end(row, target)
+            raise
+        await self._ownership.end(row, target)
         _take(resource, made, properties)
         del resource["begun"]
 
@@ -288,6 +303,8 @@ class Worker:
         _take(resource, await row.update(target), properties)
 
     async def _delete(self, site: Site, resource: Document) -> None:
+        if resource.get("adopted"):
+            return
         row = self._types[resource["ResourceType"]]
         properties = row.fitting(resource["properties"])
         physical_id = resource["PhysicalResourceId"]
@@ -363,6 +380,11 @@ class Worker:
                 return
             await self._machine.sleep_until(self._machine.now() + _STABILIZE_MS)
         raise AwsError("NotStabilized", "The resource did not stabilize in time.")
+
+
+def _record(resource: Document) -> Document:
+    # An older version did not say what was adopted: nothing was left that it had found.
+    return {"adopted": False, **{name: resource[name] for name in _RECORD if name in resource}}
 
 
 def _take(resource: Document, made: Made, properties: Properties) -> None:

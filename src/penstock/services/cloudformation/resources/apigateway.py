@@ -8,7 +8,15 @@ from typing import Any, Final
 
 import orjson
 
-from penstock.services.cloudformation.resource import Made, ResourceType, Target, keep, tag_map
+from penstock.services.cloudformation.resource import (
+    Made,
+    ResourceType,
+    Target,
+    answers,
+    keep,
+    tag_map,
+    there,
+)
 from penstock.services.cloudformation.shapes import apigateway
 
 _API: Final = (
@@ -207,8 +215,12 @@ async def _made_resource(target: Target) -> dict[str, Any] | None:
     """The resource at the place, where there is one at most."""
     request = {"restApiId": target.properties["RestApiId"], "limit": 500}
     place = _lowered(target.given(("ParentId", "PathPart")))
-    listed = await target.call("apigateway", "GetResources", request)
+    listed = await answers(target, "apigateway", "GetResources", request) or {"items": []}
     return next((item for item in listed["items"] if place.items() <= item.items()), None)
+
+
+async def _resource_found(target: Target) -> bool:
+    return await _made_resource(target) is not None
 
 
 async def _delete_resource(target: Target) -> None:
@@ -271,7 +283,10 @@ async def _delete_deployment(target: Target) -> None:
     request = {"restApiId": api_id, "deploymentId": target.physical_id}
     if "StageName" in target.properties:
         stage = {"restApiId": api_id, "stageName": target.properties["StageName"]}
-        await target.drop("apigateway", "DeleteStage", stage)
+        told = await answers(target, "apigateway", "GetStage", stage) or {}
+        # The deployment that took its place has the stage now.
+        if told.get("deploymentId") == target.physical_id:
+            await target.drop("apigateway", "DeleteStage", stage)
     await target.call("apigateway", "DeleteDeployment", request)
 
 
@@ -382,7 +397,9 @@ async def _delete_model(target: Target) -> None:
 async def _create_validator(target: Target) -> Made:
     request = _lowered(target.properties)
     request.setdefault("name", target.name())
-    created = await _made_validator(target, request["name"]) if target.resumed else None
+    # Several may have one name: one that the template gives tells nothing of who made it.
+    told = target.resumed and "Name" not in target.properties
+    created = await _made_validator(target, request["name"]) if told else None
     if created is None:
         created = await target.call("apigateway", "CreateRequestValidator", request)
     return Made(created["id"], {"RequestValidatorId": created["id"]})
@@ -415,6 +432,8 @@ ROWS: Final = (
         shape=apigateway.RESOURCE,
         create=_create_resource,
         delete=_delete_resource,
+        identity=("PathPart", "RestApiId", "ParentId"),
+        found=_resource_found,
     ),
     ResourceType(
         name="AWS::ApiGateway::Method",
@@ -423,6 +442,14 @@ ROWS: Final = (
         create=_put_method,
         update=_put_method,
         delete=_delete_method,
+        identity=("HttpMethod", "RestApiId", "ResourceId"),
+        found=there(
+            "apigateway",
+            "GetMethod",
+            restApiId="RestApiId",
+            resourceId="ResourceId",
+            httpMethod="HttpMethod",
+        ),
     ),
     ResourceType(
         name="AWS::ApiGateway::Deployment",
@@ -443,6 +470,8 @@ ROWS: Final = (
         create=_create_stage,
         update=_update_stage,
         delete=_delete_stage,
+        identity=("StageName", "RestApiId"),
+        found=there("apigateway", "GetStage", restApiId="RestApiId", stageName="StageName"),
         tags="list",
     ),
     ResourceType(
@@ -458,6 +487,8 @@ ROWS: Final = (
         shape=apigateway.MODEL,
         create=_create_model,
         delete=_delete_model,
+        identity=("Name", "RestApiId"),
+        found=there("apigateway", "GetModel", restApiId="RestApiId", modelName="Name"),
     ),
     ResourceType(
         name="AWS::ApiGateway::RequestValidator",

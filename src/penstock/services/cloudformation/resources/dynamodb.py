@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from penstock.services.cloudformation.resource import Made, Properties, ResourceType, Target
+from penstock.services.cloudformation.resource import Made, Properties, ResourceType, Target, there
 from penstock.services.cloudformation.shapes import dynamodb
 
 _CREATED: Final = (
@@ -170,6 +170,8 @@ ROWS: Final = (
         create=_create,
         update=_update,
         delete=_delete,
+        identity=("TableName",),
+        found=there("dynamodb", "DescribeTable", TableName="TableName"),
         tags="list",
     ),
 )

@@ -11,7 +11,9 @@ from penstock.services.cloudformation.resource import (
     Properties,
     ResourceType,
     Target,
+    answers,
     is_gone,
+    there,
 )
 from penstock.services.cloudformation.shapes import events
 
@@ -107,6 +109,14 @@ def _statement(given: Any) -> dict[str, Any]:
     if not isinstance(statement, dict):
         raise AwsError("ValidationError", "Statement must be a JSON object", status=400)
     return statement
+
+
+async def _statement_found(target: Target) -> bool:
+    bus = {"Name": target.properties.get("EventBusName", _DEFAULT)}
+    told = await answers(target, "events", "DescribeEventBus", bus) or {}
+    policy = orjson.loads(told.get("Policy") or "{}")
+    sid = target.properties["StatementId"]
+    return any(one.get("Sid") == sid for one in policy.get("Statement", []))
 
 
 async def _delete_statement(target: Target) -> None:
@@ -315,6 +325,8 @@ ROWS: Final = (
         create=_create_bus,
         update=_update_bus,
         delete=_delete_bus,
+        identity=("Name",),
+        found=there("events", "DescribeEventBus", Name="Name"),
         tags="list",
     ),
     ResourceType(
@@ -324,6 +336,8 @@ ROWS: Final = (
         create=_put_statement,
         update=_put_statement,
         delete=_delete_statement,
+        identity=("StatementId", "EventBusName"),
+        found=_statement_found,
     ),
     ResourceType(
         name="AWS::Events::Rule",
@@ -332,6 +346,8 @@ ROWS: Final = (
         create=_create_rule,
         update=_update_rule,
         delete=_delete_rule,
+        identity=("Name", "EventBusName"),
+        found=there("events", "DescribeRule", Name="Name", EventBusName="EventBusName"),
     ),
     ResourceType(
         name="AWS::Events::Archive",
@@ -340,6 +356,8 @@ ROWS: Final = (
         create=_create_archive,
         update=_update_archive,
         delete=_delete_archive,
+        identity=("ArchiveName",),
+        found=there("events", "DescribeArchive", ArchiveName="ArchiveName"),
     ),
     ResourceType(
         name="AWS::Events::Connection",
@@ -348,6 +366,8 @@ ROWS: Final = (
         create=_create_connection,
         update=_update_connection,
         delete=_delete_connection,
+        identity=("Name",),
+        found=there("events", "DescribeConnection", Name="Name"),
     ),
     ResourceType(
         name="AWS::Events::ApiDestination",
@@ -356,5 +376,7 @@ ROWS: Final = (
         create=_create_destination,
         update=_update_destination,
         delete=_delete_destination,
+        identity=("Name",),
+        found=there("events", "DescribeApiDestination", Name="Name"),
     ),
 )

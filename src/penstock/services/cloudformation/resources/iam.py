@@ -5,7 +5,7 @@ from typing import Any, Final
 import orjson
 
 from penstock.core.errors import AwsError
-from penstock.services.cloudformation.resource import Made, ResourceType, Target
+from penstock.services.cloudformation.resource import Made, ResourceType, Target, answers, there
 from penstock.services.cloudformation.shapes import iam
 
 
@@ -93,11 +93,20 @@ async def _create_managed(target: Target) -> Made:
         **target.given(("Path", "Description")),
     }
     await target.make("iam", "CreatePolicy", request)
-    path = target.properties.get("Path", "/")
-    arn = f"arn:aws:iam::{target.ctx.account}:policy{path}{name}"
+    arn = _policy_arn(target, name)
     await target.hold(arn)
     await _attach(target, arn)
     return Made(arn, {"PolicyArn": arn})
+
+
+def _policy_arn(target: Target, name: str) -> str:
+    path = target.properties.get("Path", "/")
+    return f"arn:aws:iam::{target.ctx.account}:policy{path}{name}"
+
+
+async def _managed_found(target: Target) -> bool:
+    arn = _policy_arn(target, target.properties["ManagedPolicyName"])
+    return await answers(target, "iam", "GetPolicy", {"PolicyArn": arn}) is not None
 
 
 async def _update_managed(target: Target) -> Made:
@@ -173,6 +182,8 @@ ROWS: Final = (
         create=_create_role,
         update=_update_role,
         delete=_delete_role,
+        identity=("RoleName",),
+        found=there("iam", "GetRole", RoleName="RoleName"),
         tags="list",
     ),
     ResourceType(
@@ -182,6 +193,8 @@ ROWS: Final = (
         create=_create_managed,
         update=_update_managed,
         delete=_delete_managed,
+        identity=("ManagedPolicyName",),
+        found=_managed_found,
     ),
     ResourceType(
         name="AWS::IAM::Policy",

@@ -10,7 +10,9 @@ from penstock.services.cloudformation.resource import (
     Properties,
     ResourceType,
     Target,
+    answers,
     tag_map,
+    there,
 )
 from penstock.services.cloudformation.shapes import lambda_
 
@@ -169,10 +171,18 @@ async def _create_mapping(target: Target) -> Made:
     made = await target.make("lambda", "CreateEventSourceMapping", _mapping_request(target))
     if made is None:
         # A source has one mapping to a function, so the one that is there is the one that was made.
-        pair = target.given(("EventSourceArn", "FunctionName"))
-        listed = await target.call("lambda", "ListEventSourceMappings", pair)
-        made = listed["EventSourceMappings"][0]
+        (made,) = await _mappings(target)
     return _mapping(target, made["UUID"])
+
+
+async def _mappings(target: Target) -> list[dict[str, Any]]:
+    pair = target.given(("EventSourceArn", "FunctionName"))
+    told = await answers(target, "lambda", "ListEventSourceMappings", pair) or {}
+    return list(told.get("EventSourceMappings", []))
+
+
+async def _mapping_found(target: Target) -> bool:
+    return bool(await _mappings(target))
 
 
 async def _update_mapping(target: Target) -> Made:
@@ -198,7 +208,16 @@ def _mapping(target: Target, uuid: str) -> Made:
 
 async def _publish(target: Target) -> Made:
     request = target.given(("FunctionName", "CodeSha256", "Description"))
+    function = target.given(("FunctionName",))
+    told = await answers(target, "lambda", "ListVersionsByFunction", function) or {"Versions": []}
     version = await target.call("lambda", "PublishVersion", request)
+    # AWS: PublishVersion answers with the last version when nothing has changed since, the handler refuses it.
+    if not target.resumed and version["Version"] in [one["Version"] for one in told["Versions"]]:
+        message = (
+            f"A version for this Lambda function exists ( {version['Version']} ). "
+            "Modify the function to create a new version."
+        )
+        raise AwsError("AlreadyExists", message, status=400)
     arn = version["FunctionArn"]
     await target.hold(arn)
     await _provision(target, request["FunctionName"], version["Version"])
@@ -340,6 +359,8 @@ ROWS: Final = (
         create=_create_function,
         update=_update_function,
         delete=_delete_function,
+        identity=("FunctionName",),
+        found=there("lambda", "GetFunctionConfiguration", FunctionName="FunctionName"),
         tags="list",
     ),
     ResourceType(
@@ -357,6 +378,8 @@ ROWS: Final = (
         update=_update_mapping,
         delete=_delete_mapping,
         tags="list",
+        identity=("EventSourceArn", "FunctionName"),
+        found=_mapping_found,
     ),
     ResourceType(
         name="AWS::Lambda::Version",
@@ -371,6 +394,8 @@ ROWS: Final = (
         create=_create_alias,
         update=_update_alias,
         delete=_delete_alias,
+        identity=("Name", "FunctionName"),
+        found=there("lambda", "GetAlias", FunctionName="FunctionName", Name="Name"),
     ),
     ResourceType(
         name="AWS::Lambda::LayerVersion",
@@ -391,6 +416,13 @@ ROWS: Final = (
         create=_create_url,
         update=_update_url,
         delete=_delete_url,
+        identity=("TargetFunctionArn", "Qualifier"),
+        found=there(
+            "lambda",
+            "GetFunctionUrlConfig",
+            FunctionName="TargetFunctionArn",
+            Qualifier="Qualifier",
+        ),
     ),
     ResourceType(
         name="AWS::Lambda::EventInvokeConfig",
@@ -399,5 +431,12 @@ ROWS: Final = (
         create=_put_invoke,
         update=_put_invoke,
         delete=_delete_invoke,
+        identity=("FunctionName", "Qualifier"),
+        found=there(
+            "lambda",
+            "GetFunctionEventInvokeConfig",
+            FunctionName="FunctionName",
+            Qualifier="Qualifier",
+        ),
     ),
 )

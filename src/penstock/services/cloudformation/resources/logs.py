@@ -4,7 +4,13 @@ from typing import Final
 
 import orjson
 
-from penstock.services.cloudformation.resource import Made, ResourceType, Target, tag_map
+from penstock.services.cloudformation.resource import (
+    Made,
+    ResourceType,
+    Target,
+    answers,
+    tag_map,
+)
 from penstock.services.cloudformation.shapes import logs
 
 
@@ -20,6 +26,13 @@ async def _create(target: Target) -> Made:
     await target.hold(name)
     await _retain(target, name)
     return _group(target, name)
+
+
+async def _group_found(target: Target) -> bool:
+    name = target.properties["LogGroupName"]
+    # It comes first of all that begin with its name.
+    told = await answers(target, "logs", "DescribeLogGroups", {"logGroupNamePrefix": name}) or {}
+    return any(group["logGroupName"] == name for group in told.get("logGroups", []))
 
 
 async def _update(target: Target) -> Made:
@@ -62,6 +75,12 @@ async def _put_policy(target: Target) -> Made:
     return Made(name)
 
 
+async def _policy_found(target: Target) -> bool:
+    name = target.properties["PolicyName"]
+    told = await target.call("logs", "DescribeResourcePolicies", {})
+    return any(policy["policyName"] == name for policy in told["resourcePolicies"])
+
+
 async def _delete_policy(target: Target) -> None:
     await target.call("logs", "DeleteResourcePolicy", {"policyName": target.physical_id})
 
@@ -74,6 +93,8 @@ ROWS: Final = (
         create=_put_policy,
         update=_put_policy,
         delete=_delete_policy,
+        identity=("PolicyName",),
+        found=_policy_found,
     ),
     ResourceType(
         name="AWS::Logs::LogGroup",
@@ -82,6 +103,8 @@ ROWS: Final = (
         create=_create,
         update=_update,
         delete=_delete,
+        identity=("LogGroupName",),
+        found=_group_found,
         tags="list",
     ),
 )

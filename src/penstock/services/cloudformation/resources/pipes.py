@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from penstock.services.cloudformation.resource import Made, Properties, ResourceType, Target
+from penstock.services.cloudformation.resource import Made, Properties, ResourceType, Target, there
 from penstock.services.cloudformation.shapes import pipes
 
 _SENT: Final = (
@@ -82,6 +82,8 @@ ROWS: Final = (
         create=_create,
         update=_update,
         delete=_delete,
+        identity=("Name",),
+        found=there("pipes", "DescribePipe", Name="Name"),
         tags="map",
     ),
 )

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from penstock.services.cloudformation.resource import Made, ResourceType, Target, instant
+from penstock.services.cloudformation.resource import Made, ResourceType, Target, instant, there
 from penstock.services.cloudformation.shapes import s3
 
 _EVENTS: Final = {
@@ -231,6 +231,8 @@ ROWS: Final = (
         create=_create,
         update=_update,
         delete=_delete,
+        identity=("BucketName",),
+        found=there("s3", "HeadBucket", Bucket="BucketName"),
         tags="list",
     ),
     ResourceType(
@@ -240,5 +242,7 @@ ROWS: Final = (
         create=_put_policy,
         update=_put_policy,
         delete=_delete_policy,
+        identity=("Bucket",),
+        found=there("s3", "GetBucketPolicy", Bucket="Bucket"),
     ),
 )

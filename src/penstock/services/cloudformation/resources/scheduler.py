@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from penstock.services.cloudformation.resource import Made, ResourceType, Target, instant
+from penstock.services.cloudformation.resource import Made, ResourceType, Target, instant, there
 from penstock.services.cloudformation.shapes import scheduler
 
 _SENT: Final = (
@@ -82,6 +82,8 @@ ROWS: Final = (
         create=_create,
         update=_update,
         delete=_delete,
+        identity=("Name", "GroupName"),
+        found=there("scheduler", "GetSchedule", Name="Name", GroupName="GroupName"),
     ),
     ResourceType(
         name="AWS::Scheduler::ScheduleGroup",
@@ -90,6 +92,8 @@ ROWS: Final = (
         create=_create_group,
         update=_update_group,
         delete=_delete_group,
+        identity=("Name",),
+        found=there("scheduler", "GetScheduleGroup", Name="Name"),
         tags="list",
     ),
 )

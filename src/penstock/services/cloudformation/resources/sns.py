@@ -4,7 +4,13 @@ from typing import Any, Final
 
 import orjson
 
-from penstock.services.cloudformation.resource import Made, Properties, ResourceType, Target
+from penstock.services.cloudformation.resource import (
+    Made,
+    Properties,
+    ResourceType,
+    Target,
+    answers,
+)
 from penstock.services.cloudformation.shapes import sns
 
 # What an attribute returns to when its property is removed (SNS API reference, SetTopicAttributes).
@@ -48,6 +54,11 @@ async def _create_topic(target: Target) -> Made:
     for one in properties.get("Subscription", []):
         await target.call("sns", "Subscribe", {"TopicArn": arn, **one})
     return _topic(arn)
+
+
+async def _topic_found(target: Target) -> bool:
+    arn = f"arn:aws:sns:{target.ctx.region}:{target.ctx.account}:{target.properties['TopicName']}"
+    return await answers(target, "sns", "GetTopicAttributes", {"TopicArn": arn}) is not None
 
 
 async def _set_delivery_policy(target: Target, arn: str) -> None:
@@ -133,6 +144,18 @@ async def _update_subscription(target: Target) -> Made:
     return Made(arn, {"Arn": arn})
 
 
+async def _subscription_found(target: Target) -> bool:
+    pair = target.given(("Protocol", "Endpoint")).items()
+    request = target.given(("TopicArn",))
+    while told := await answers(target, "sns", "ListSubscriptionsByTopic", request):
+        if any(pair <= one.items() for one in told["Subscriptions"]):
+            return True
+        if not told.get("NextToken"):
+            break
+        request["NextToken"] = told["NextToken"]
+    return False
+
+
 async def _delete_subscription(target: Target) -> None:
     await target.drop("sns", "Unsubscribe", {"SubscriptionArn": target.physical_id})
 
@@ -157,6 +180,14 @@ async def _put_inline_policy(target: Target) -> Made:
     return Made(arn, {})
 
 
+async def _policy_found(target: Target) -> bool:
+    """Whether a topic has another policy than the one that each has from the start."""
+    request = target.given(("TopicArn",))
+    told = await answers(target, "sns", "GetTopicAttributes", request) or {"Attributes": {}}
+    policy = orjson.loads(told["Attributes"].get("Policy") or "{}")
+    return bool(policy) and policy.get("Id") != "__default_policy_ID"
+
+
 async def _delete_inline_policy(target: Target) -> None:
     await _clear(target, [target.properties["TopicArn"]])
 
@@ -176,6 +207,8 @@ ROWS: Final = (
         create=_create_topic,
         update=_update_topic,
         delete=_delete_topic,
+        identity=("TopicName",),
+        found=_topic_found,
         tags="list",
     ),
     ResourceType(
@@ -185,6 +218,10 @@ ROWS: Final = (
         create=_create_subscription,
         update=_update_subscription,
         delete=_delete_subscription,
+        identity=("TopicArn", "Protocol", "Endpoint"),
+        found=_subscription_found,
+        # AWS: Subscribe answers with the subscription that is there, and so does the handler (aws-sns-subscription).
+        adopts=True,
     ),
     ResourceType(
         name="AWS::SNS::TopicPolicy",
@@ -200,5 +237,7 @@ ROWS: Final = (
         create=_put_inline_policy,
         update=_put_inline_policy,
         delete=_delete_inline_policy,
+        identity=("TopicArn",),
+        found=_policy_found,
     ),
 )

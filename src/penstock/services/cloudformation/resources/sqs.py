@@ -9,7 +9,9 @@ from penstock.services.cloudformation.resource import (
     Properties,
     ResourceType,
     Target,
+    answers,
     tag_map,
+    there,
 )
 from penstock.services.cloudformation.shapes import sqs
 
@@ -110,6 +112,12 @@ async def _put_inline_policy(target: Target) -> Made:
     return Made(url, {})
 
 
+async def _policy_found(target: Target) -> bool:
+    request = {"QueueUrl": target.properties["Queue"], "AttributeNames": ["Policy"]}
+    told = await answers(target, "sqs", "GetQueueAttributes", request) or {}
+    return bool(told.get("Attributes"))
+
+
 async def _delete_inline_policy(target: Target) -> None:
     await _clear(target, [target.properties["Queue"]])
 
@@ -122,6 +130,8 @@ ROWS: Final = (
         create=_create_queue,
         update=_update_queue,
         delete=_delete_queue,
+        identity=("QueueName",),
+        found=there("sqs", "GetQueueUrl", QueueName="QueueName"),
         tags="list",
     ),
     ResourceType(
@@ -138,5 +148,7 @@ ROWS: Final = (
         create=_put_inline_policy,
         update=_put_inline_policy,
         delete=_delete_inline_policy,
+        identity=("Queue",),
+        found=_policy_found,
     ),
 )

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from penstock.services.cloudformation.resource import Made, ResourceType, Target
+from penstock.services.cloudformation.resource import Made, ResourceType, Target, there
 from penstock.services.cloudformation.shapes import ssm
 
 _SENT: Final = ("Type", "Value", "Description", "AllowedPattern", "DataType", "Tier", "Policies")
@@ -49,6 +49,8 @@ ROWS: Final = (
         create=_create,
         update=_update,
         delete=_delete,
+        identity=("Name",),
+        found=there("ssm", "GetParameter", Name="Name"),
         tags="map",
     ),
 )
