@@ -266,9 +266,7 @@ class _Compiler:
 
     def rules(self, shape: Shape) -> list[tuple[str, Callable[[Any], bool]]]:
         """(text, predicate) in the order in which AWS lists them."""
-        if shape.kind in ("structure", "boolean", "timestamp") or shape.name in self._profile.own:
-            return []
-        if not self._profile.bounds:
+        if not is_ruled(shape, self._profile):
             return []
         # AWS: several violations of one value come in either order from one request to the next (both on record for the
         # `stackName` of CloudFormation); the order within brackets is always this one.
@@ -364,6 +362,13 @@ def _structure_fits(required: Set[str], members: Mapping[str, Fits], constrained
         return True
 
     return fits
+
+
+def is_ruled(shape: Shape, profile: Profile) -> bool:
+    """Whether what a model says of a shape's values themselves is checked."""
+    if shape.kind in ("structure", "boolean", "timestamp") or shape.name in profile.own:
+        return False
+    return profile.bounds
 
 
 def _bounded(pattern: Pattern, most: int | None) -> Callable[[str], bool]:

@@ -12,6 +12,7 @@ from penstock.core.errors import AwsError
 from penstock.wire import cbor
 from penstock.wire.body import MAX_BODY, load_json, plain_body
 from penstock.wire.constraint import BAD_XML, compile_validator
+from penstock.wire.decoder import Decode, compile_decoder
 from penstock.wire.error import ErrorCompiler, ErrorWriter
 from penstock.wire.form import FormCompiler, parse_form, tree_of
 from penstock.wire.model import Model, Shape
@@ -69,11 +70,14 @@ def compile_operation(
     profile = profile_of(model.name, model.metadata["protocol"])
     validate = compile_validator(model, source, profile)
     read, write = _PROTOCOLS[protocol](model, operation, source, target, max_body)
+    parse = _guarded(read, validate, profile)
+    if protocol == "json":
+        parse = _decoded(compile_decoder(model, source, profile, validate), parse)
     return Operation(
         model.name,
         name,
         protocol,
-        _guarded(read, validate, profile),
+        parse,
         validate or _unconstrained,
         write,
         ErrorCompiler(model, protocol).write,
@@ -114,6 +118,17 @@ def _guarded(read: Parse, validate: Validate | None, profile: Profile) -> Parse:
     return parse
 
 
+def _decoded(decode: Decode, parse: Parse) -> Parse:
+    """Decode what is as it should be, as nearly all is; `parse` what is not."""
+
+    def read(request: HttpRequest) -> Params:
+        body = request.body
+        params = decode(body) if body[:1] == b"{" else None
+        return parse(request) if params is None else params
+
+    return read
+
+
 def _json(
     model: Model, _: Any, source: Shape, target: Shape, max_body: int
 ) -> tuple[Parse, Serialize]:
@@ -122,17 +137,10 @@ def _json(
     content_type = f"application/x-amz-json-{model.metadata.get('jsonVersion', '1.0')}"
     content = ("Content-Type", content_type)
     checksum = profile_of(model.name, "json").checksum
-    dumps, loads = orjson.dumps, orjson.loads
+    dumps = orjson.dumps
 
     def read(request: HttpRequest) -> Params:
-        body = request.body
-        if body[:1] == b"{":
-            try:
-                params: Params = structure(loads(body))
-            except orjson.JSONDecodeError as error:
-                raise malformed(f"Could not parse request body into json: {error}") from None
-            return params
-        params = structure(load_json(plain_body(request, max_body)))
+        params: Params = structure(load_json(plain_body(request, max_body)))
         return params
 
     def write(result: Params | None, request_id: str) -> HttpResponse:
