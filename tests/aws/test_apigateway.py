@@ -677,6 +677,8 @@ def handler(event, context):
         time.sleep(5)
     if kind == "raise":
         raise ValueError("broken")
+    if kind == "digits":
+        return {"statusCode": "\u00b2\u00b2\u00b2"}
     if kind == "shape":
         return {"statusCode": 200, "extra": 1}
     if kind == "binary":
@@ -779,12 +781,28 @@ def test_a_function_gets_the_request_as_an_event(proxy: Stage) -> None:
     assert ("1", "then") == (reply.headers["X-One"], reply.headers["x-amzn-Remapped-Date"])
 
 
-@pytest.mark.parametrize("kind", ["raise", "shape"])
+@pytest.mark.parametrize("kind", ["raise", "shape", "digits"])
 def test_a_function_that_fails_is_a_bad_gateway(proxy: Stage, kind: str) -> None:
     """A function's failure, or an answer out of shape, is 502 and tells nothing of the inside."""
     reply = proxy.send("GET", f"/{kind}")
     assert (502, {"message": "Internal server error"}) == (reply.status, reply.json())
     assert reply.headers["x-amzn-ErrorType"] == "InternalServerErrorException"
+
+
+@pytest.mark.parametrize("kind", ["shape", "digits"])
+def test_a_trial_says_that_an_answer_is_malformed(aws: Any, proxy: Stage, kind: str) -> None:
+    """Whoever looks for the cause of a 502 looks for these words."""
+    client = aws("apigateway")
+    resources = client.get_resources(restApiId=proxy.api_id)["items"]
+    (everything,) = (one["id"] for one in resources if one["path"] == "/{proxy+}")
+    found = client.test_invoke_method(
+        restApiId=proxy.api_id,
+        resourceId=everything,
+        httpMethod="GET",
+        pathWithQueryString=f"/{kind}",
+    )
+    assert 502 == found["status"]
+    assert "configuration error: Malformed Lambda proxy response" in found["log"]
 
 
 def test_binary_bodies_travel_as_base64(proxy: Stage) -> None:

@@ -10,13 +10,18 @@ import orjson
 from penstock.api import Context, Dispatcher, HttpResponse
 from penstock.core.errors import AwsError
 from penstock.services.apigateway.call import Call, identity, request_time
-from penstock.services.apigateway.gateway_response import bad_gateway, internal_error
+from penstock.services.apigateway.gateway_response import (
+    GatewayFailure,
+    bad_gateway,
+    internal_error,
+)
 from penstock.services.apigateway.mapping import media_type, safe_name
 from penstock.services.apigateway.target import Uri
 
 _MEMBERS: Final = frozenset(
     {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
 )
+_STATUS: Final = re.compile(r"[1-5][0-9]{2}")
 
 
 class LambdaProxy:
@@ -108,31 +113,36 @@ class LambdaProxy:
         try:
             document = orjson.loads(payload or b"null")
         except orjson.JSONDecodeError:
-            raise bad_gateway("the function's answer is not JSON") from None
+            raise _malformed("it is not JSON") from None
         # AWS: anything but these members makes the answer malformed.
         if not isinstance(document, dict) or not _MEMBERS.issuperset(document):
-            raise bad_gateway("the function's answer has other members than those of a proxy's")
+            raise _malformed("it is no object with the members of a proxy's answer")
         status = _status_of(document.get("statusCode"))
         headers = _headers_of(document)
         if not any(name.lower() == "content-type" for name, _ in headers):
             headers.append(("content-type", "application/json"))
         text = document.get("body")
         if text is not None and not isinstance(text, str):
-            raise bad_gateway("the body of the function's answer is no text")
+            raise _malformed("its body is no text")
         body = (text or "").encode()
         accepted = (call.request.headers.get("accept") or "").partition(",")[0]
         if document.get("isBase64Encoded") and self._is_binary(accepted or "*/*"):
             try:
                 body = base64.b64decode(body, validate=True)
             except ValueError:
-                raise bad_gateway("the body of the function's answer is not base64") from None
+                raise _malformed("its body is not base64") from None
         return HttpResponse(status, headers, body)
+
+
+def _malformed(why: str) -> GatewayFailure:
+    # AWS: in these words, to which ours are added (execution log of API Gateway).
+    return bad_gateway(f"Malformed Lambda proxy response: {why}")
 
 
 def _status_of(value: Any) -> int:
     text = str(value)
-    if isinstance(value, bool) or not text.isdigit() or not 100 <= int(text) < 600:
-        raise bad_gateway("the function's answer has no valid statusCode")
+    if _STATUS.fullmatch(text) is None:
+        raise _malformed("it has no valid statusCode")
     return int(text)
 
 
@@ -140,20 +150,20 @@ def _headers_of(document: dict[str, Any]) -> list[tuple[str, str]]:
     """The header fields; those of `multiValueHeaders` win over those of `headers`."""
     single, multiple = document.get("headers") or {}, document.get("multiValueHeaders") or {}
     if not isinstance(single, dict) or not isinstance(multiple, dict):
-        raise bad_gateway("the headers of the function's answer are no map")
+        raise _malformed("its headers are no map")
     fields = [
         (safe_name(n), _text(v)) for n, v in single.items() if n not in multiple and v is not None
     ]
     for name, values in multiple.items():
         if not isinstance(values, list):
-            raise bad_gateway("multiValueHeaders of the function's answer are no lists")
+            raise _malformed("its multiValueHeaders are no lists")
         fields += [(safe_name(name), _text(value)) for value in values]
     return fields
 
 
 def _text(value: Any) -> str:
     if isinstance(value, dict | list):
-        raise bad_gateway("a header of the function's answer is no text")
+        raise _malformed("a header is no text")
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)

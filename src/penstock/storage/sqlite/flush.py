@@ -57,7 +57,7 @@ class Flusher:
         self._thread: ThreadPoolExecutor | None = None
 
     def flush(self, descriptor: int, done: Done) -> None:
-        """Flush the data of an open file; `done` is told, maybe before this returns."""
+        """Begin to flush the data of an open file; `done` is told later."""
         if self._thread is None:
             try:
                 self._kernel = self._kernel or _Kernel()
