@@ -434,3 +434,23 @@ def test_values_stored_as_another_type_are_no_change() -> None:
         assert (before, "new") == (role["RoleId"], role["Description"])
 
     in_cloud(test)
+
+
+def test_others_are_served_while_a_template_is_read() -> None:
+    """A template of a megabyte takes seconds, in which queues and functions must go on."""
+
+    async def test(cloud: Cloud) -> None:
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        turns = 0
+        queues = (f"  Q{n}: {{Type: 'AWS::SQS::Queue', Properties: {{}}}}\n" for n in range(500))
+        waiting = asyncio.create_task(others())
+        await cloud("ValidateTemplate", TemplateBody="Resources:\n" + "".join(queues))
+        waiting.cancel()
+        assert turns > 5
+
+    in_cloud(test)

@@ -1,5 +1,6 @@
 """The operations on REST APIs and the account's settings."""
 
+import asyncio
 from typing import Any, Final
 
 from penstock.api import Context, Dispatcher, Request, Result, operation, refuse
@@ -149,7 +150,7 @@ class RestApis:
         kinds = parameters.get("endpointConfigurationTypes")
         if kinds:
             api["endpointConfiguration"].update(_endpoint({"types": kinds.split(",")}))
-        definition = importer.read(request["body"], parameters)
+        definition = await _definition(request["body"], parameters)
         self._load(api, definition)
         await self._repository.add(ctx, api)
         return view(api)
@@ -163,7 +164,7 @@ class RestApis:
     )
     async def put_rest_api(self, ctx: Context, request: Request) -> Result:
         """Merge a definition into an API, or overwrite it."""
-        definition = importer.read(request["body"], request.get("parameters") or {})
+        definition = await _definition(request["body"], request.get("parameters") or {})
         async with self._repository.changing(ctx, request["restApiId"]) as api:
             # AWS: `merge` is the default of the API (PutRestApi reference).
             if request.get("mode", "merge") == "overwrite":
@@ -195,6 +196,11 @@ class RestApis:
         apply(account, request, {"cloudwatchRoleArn": "text", "throttleSettings": "refused"})
         await self._repository.put_account(ctx, account)
         return _account(account)
+
+
+async def _definition(body: bytes, parameters: dict[str, str]) -> Document:
+    # A large one takes seconds to read: the event loop must not wait for it.
+    return await asyncio.to_thread(importer.read, body, parameters)
 
 
 def _account(document: Document) -> Result:

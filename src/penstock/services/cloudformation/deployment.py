@@ -4,6 +4,7 @@
 up for parameters of the SSM type, `tags` and `capabilities` as given.
 """
 
+import asyncio
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -61,7 +62,7 @@ class Deployments:
     ) -> Document:
         """The deployment that a request describes, checked. `reviewed` says that a change set shows what transforms did."""
         text = await self.body(ctx, request, previous)
-        template = parse_template(text)
+        template = await _parsed(text)
         check_sections(template)
         held = None if previous is None else previous["parameters"]
         macros = transforms(template)
@@ -98,7 +99,7 @@ class Deployments:
 
     async def summary(self, ctx: Context, text: str) -> tuple[Template, list[str], str]:
         """A template, the capabilities it needs, and why."""
-        template = parse_template(text)
+        template = await _parsed(text)
         check_sections(template)
         if sam.TRANSFORM in transforms(template):
             names = [*needed(template)[0], "CAPABILITY_AUTO_EXPAND"]
@@ -197,6 +198,11 @@ class Deployments:
             raise invalid(f"Template may not exceed {_MAX_OBJECT} bytes in size.")
         body: bytes = answer["Body"]
         return body.decode()
+
+
+async def _parsed(text: str) -> Template:
+    # A large template takes seconds to read: the event loop must not wait for it.
+    return await asyncio.to_thread(parse_template, text)
 
 
 def _object_of(url: str) -> dict[str, Any]:
