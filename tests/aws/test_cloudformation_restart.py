@@ -18,6 +18,7 @@ from penstock.config import Config
 from penstock.core.errors import AwsError
 from penstock.core.ids import Ids
 from penstock.services.cloudformation import resources as rows
+from penstock.services.cloudformation.attributes import attributes_of
 from tests.trust import TRUST
 
 ALLOW = {
@@ -321,6 +322,23 @@ def test_stop_before_a_name_is_taken_takes_nothing_over() -> None:
         assert await site.finish() > 0
         assert "ROLLBACK_COMPLETE" == (await site.stack())["StackStatus"]
         assert 1 == (await site.counts())[2]
+
+    on_site(test)
+
+
+def test_attributes_that_are_known_before_are_those_that_are_given() -> None:
+    """A template is refused for an attribute that is not in the list: the list must be that of the rows."""
+
+    async def test(site: Site) -> None:
+        stack_id = await site.begin("CreateStack", RESOURCES)
+        await site.finish()
+        table, partition = site.app.store.table, stack_id.encode()
+        documents = await table.range("cloudformation/resources", partition, limit=100)
+        assert len(RESOURCES) == len(documents)
+        for document in map(orjson.loads, (row.document for row in documents)):
+            # A stream is given where there is one.
+            known = attributes_of(document["ResourceType"]) - {"StreamArn"}
+            assert known == document["attributes"].keys(), document["ResourceType"]
 
     on_site(test)
 

@@ -1,11 +1,18 @@
 """Is a template well made? Everything that can be said without parameters."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from penstock.core.java_pattern import Pattern
 from penstock.core.template.function import check_functions
-from penstock.core.template.node import PSEUDO_PARAMETERS, Template, invalid, references
+from penstock.core.template.node import (
+    PSEUDO_PARAMETERS,
+    Template,
+    attributes_named,
+    functions,
+    invalid,
+    references,
+)
 
 _SECTIONS: Final = frozenset(
     {
@@ -211,6 +218,55 @@ def _check_references(template: Template) -> None:
     _require_known(outputs, known, "", "Outputs")
     if missing := _missing(list(references(template.get("Conditions") or {})), values):
         raise invalid(_unresolved(f"dependencies [{missing}]"))
+    for section in ("Conditions", "Resources", "Outputs"):
+        _check_names(template.get(section) or {}, template)
+    for name, argument in functions(template.get("Conditions") or {}):
+        if name == "Condition" and isinstance(argument, str):
+            _require_condition({name: argument}, template)
+
+
+def _check_names(node: Any, template: Template) -> None:
+    """Conditions and mappings are there, also where no value of a parameter leads."""
+    conditions, mappings = (template.get(name) or {} for name in ("Conditions", "Mappings"))
+    for name, argument in functions(node):
+        if name == "Fn::If" and argument[0] not in conditions:
+            raise invalid(
+                f"Template error: unresolved condition dependency {argument[0]} in Fn::If"
+            )
+        outright = name == "Fn::FindInMap" and len(argument) == 3 and isinstance(argument[0], str)
+        if outright and argument[0] not in mappings:
+            raise invalid(
+                f"Template error: Mapping named '{argument[0]}' is not present in the 'Mappings' section of template."
+            )
+
+
+def check_types(template: Template, attributes_of: Callable[[str], frozenset[str]]) -> None:
+    """Raise ValidationError for what the type of a resource does not have: attributes, snapshots, signals."""
+    resources = template["Resources"]
+    for resource in resources.values():
+        # AWS: in these words; snapshots are of databases and volumes, signals of instances (CloudFormation guide,
+        # "DeletionPolicy attribute", "CreationPolicy attribute"): none of the types here has either.
+        kind = resource["Type"]
+        for member, words in (
+            ("DeletionPolicy", "deletion policy"),
+            ("UpdateReplacePolicy", "update replace policy"),
+        ):
+            if resource.get(member) == "Snapshot":
+                raise invalid(
+                    f"Template error: resource type {kind} does not support {words} Snapshot"
+                )
+        if "CreationPolicy" in resource:
+            raise invalid(f"Template error: resource type {kind} does not support creation policy")
+        if "UpdatePolicy" in resource and kind == "AWS::Lambda::Alias":
+            raise invalid(f"Penstock does not implement the UpdatePolicy of {kind} yet.")
+        if "UpdatePolicy" in resource:
+            raise invalid(f"Template error: resource type {kind} does not support update policy")
+    for section in ("Resources", "Outputs"):
+        for name, attribute in attributes_named(template.get(section) or {}):
+            if name in resources and attribute not in attributes_of(resources[name]["Type"]):
+                raise invalid(
+                    f"Template error: resource {name} does not support attribute type {attribute} in Fn::GetAtt"
+                )
 
 
 def _require_condition(member: Mapping[str, Any], template: Template) -> None:

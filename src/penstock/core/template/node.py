@@ -74,7 +74,40 @@ def _of_function(name: str, argument: Node) -> Iterator[str]:
         if isinstance(target, list) and isinstance(target[0], str):
             yield target[0]
     elif name == "Fn::Sub":
-        text, variables = (*argument, {})[:2] if isinstance(argument, list) else (argument, {})
-        for variable in SUB_VARIABLE.findall(text) if isinstance(text, str) else ():
-            if variable.strip() not in variables:
-                yield variable.strip().split(".", 1)[0]
+        for variable in _of_sub(argument):
+            yield variable.split(".", 1)[0]
+
+
+def _of_sub(argument: Node) -> Iterator[str]:
+    """What a text refers to beyond the variables that come with it."""
+    text, variables = (*argument, {})[:2] if isinstance(argument, list) else (argument, {})
+    for variable in SUB_VARIABLE.findall(text) if isinstance(text, str) else ():
+        if variable.strip() not in variables:
+            yield variable.strip()
+
+
+def functions(node: Node) -> Iterator[tuple[str, Node]]:
+    """What looks like a function anywhere in `node`: the name and the argument."""
+    if isinstance(node, list):
+        for item in node:
+            yield from functions(item)
+    elif isinstance(node, dict):
+        if len(node) == 1:
+            yield next(iter(node.items()))
+        for value in node.values():
+            yield from functions(value)
+
+
+def attributes_named(node: Node) -> Iterator[tuple[str, str]]:
+    """The resources and the attributes that `node` asks of them, where the attribute is said outright."""
+    for name, argument in functions(node):
+        named: list[str] = []
+        if name == "Fn::Sub":
+            named = list(_of_sub(argument))
+        elif name == "Fn::GetAtt":
+            parts = argument if isinstance(argument, list) else [argument]
+            named = [".".join(parts)] if all(isinstance(part, str) for part in parts) else []
+        for one in named:
+            resource, dot, attribute = one.partition(".")
+            if dot:
+                yield resource, attribute

@@ -72,6 +72,7 @@ class ChangeSets:
             message = f"ChangeSet {name} cannot be created due to a mismatch with existing attribute Template"
             raise AwsError("AlreadyExistsException", message, status=400)
         deployment = await self._deployments.prepare(ctx, request, stack["current"], reviewed=True)
+        self._deployments.foresee(ctx, stack, deployment)
         change_set = await self._described(ctx, stack, deployment, request)
         if fresh:
             await self._operations.enter(ctx, stack, "REVIEW_IN_PROGRESS")

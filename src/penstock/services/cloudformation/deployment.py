@@ -13,13 +13,14 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from penstock.api import Context, Dispatcher, Request, refuse
 from penstock.core.errors import AwsError
 from penstock.core.template.capability import needed, require_capabilities, transforms
-from penstock.core.template.check import check_sections, check_template
+from penstock.core.template.check import check_sections, check_template, check_types
 from penstock.core.template.evaluate import Evaluator, Scope
 from penstock.core.template.graph import creation_order
 from penstock.core.template.node import Deployed, Template, invalid
 from penstock.core.template.parameter import given_values, ssm_names, typed_values
 from penstock.core.template.parse import parse_template
 from penstock.services.cloudformation import sam
+from penstock.services.cloudformation.attributes import attributes_of
 from penstock.services.cloudformation.names import is_aws_type
 from penstock.services.cloudformation.resource import ResourceType
 from penstock.services.cloudformation.stack import Document, Stacks
@@ -124,7 +125,7 @@ class Deployments:
         return self._evaluator(ctx, stack, deployment, resources, found)
 
     def foresee(self, ctx: Context, stack: Document, deployment: Document) -> None:
-        """Evaluate a new stack's deployment as far as that can be before anything is made. Raises ValidationError."""
+        """Evaluate a deployment as far as that can be before anything is made. Raises ValidationError."""
         # AWS: an export that is not there fails the stack, not the request (CloudFormation guide, Fn::ImportValue).
         evaluator = self._evaluator(ctx, stack, deployment, {}, None)
         evaluator.rules()
@@ -171,6 +172,7 @@ class Deployments:
             raise invalid(
                 f"Template format error: Penstock does not implement the resource types [{', '.join(unmade)}] yet."
             )
+        check_types(template, attributes_of)
 
     async def _look_up(
         self, ctx: Context, template: Template, parameters: Mapping[str, str]

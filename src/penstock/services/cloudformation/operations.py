@@ -147,8 +147,7 @@ class Operations:
         self, ctx: Context, stack: Document, deployment: Document, request: Request
     ) -> None:
         """Start to bring a stack to a deployment."""
-        evaluator = await self._deployments.evaluator(ctx, stack, deployment, {})
-        evaluator.rules()
+        self._deployments.foresee(ctx, stack, deployment)
         stack["pending"] = deployment
         stack["LastUpdatedTime"] = ctx.now
         stack["DisableRollback"] = bool(request.get("DisableRollback"))
