@@ -154,18 +154,18 @@ def test_statuses_and_refusals(dynamodb: Any, frozen: Server, table: str) -> Non
     def refused(attribute: str, *, on: bool) -> str:
         with pytest.raises(ClientError) as refusal:
             switch(dynamodb, table, attribute, on=on)
-        assert refusal.value.response["Error"]["Code"] == "ValidationException"
+        assert "ValidationException" == refusal.value.response["Error"]["Code"]
         return str(refusal.value.response["Error"]["Message"])
 
     other = "TimeToLive is active on a different AttributeName: current AttributeName is ends"
-    assert told() == {"TimeToLiveStatus": "DISABLED"}
-    assert refused("ends", on=False) == "TimeToLive is already disabled"
+    assert {"TimeToLiveStatus": "DISABLED"} == told()
+    assert "TimeToLive is already disabled" == refused("ends", on=False)
     answer = switch(dynamodb, table)["TimeToLiveSpecification"]
-    assert answer == {"Enabled": True, "AttributeName": "ends"}
-    assert told() == {"TimeToLiveStatus": "ENABLED", "AttributeName": "ends"}
-    assert refused("ends", on=True) == "TimeToLive is already enabled"
-    assert refused("other", on=True) == other
-    assert refused("other", on=False) == other
+    assert {"Enabled": True, "AttributeName": "ends"} == answer
+    assert {"TimeToLiveStatus": "ENABLED", "AttributeName": "ends"} == told()
+    assert "TimeToLive is already enabled" == refused("ends", on=True)
+    assert other == refused("other", on=True)
+    assert other == refused("other", on=False)
     put(dynamodb, table, "kept", now(frozen) + 10)
     switch(dynamodb, table, on=False)
     frozen.steer("clock", {"advance": 600})

@@ -151,9 +151,9 @@ def test_what_a_schedule_could_never_call(
         scheduler.update_schedule(**given)
     error = refused.value.response["Error"]
     if refusal is None:
-        assert error["Code"] == "ValidationException"
+        assert "ValidationException" == error["Code"]
     else:
-        assert error["Code"] == "NotImplemented"
+        assert "NotImplemented" == error["Code"]
         assert refusal in error["Message"]
     scheduler.delete_schedule(Name=unique)
 

@@ -32,9 +32,9 @@ def test_the_refusal_names_what_was_asked_for(
     with pytest.raises(ClientError) as refused:
         getattr(aws(service), operation)(**request_)
     response = refused.value.response
-    assert response["Error"]["Code"] == "NotImplemented"
-    assert response["Error"]["Message"] == f"Penstock does not implement {named} yet."
-    assert response["ResponseMetadata"]["HTTPStatusCode"] == 501
+    assert "NotImplemented" == response["Error"]["Code"]
+    assert f"Penstock does not implement {named} yet." == response["Error"]["Message"]
+    assert 501 == response["ResponseMetadata"]["HTTPStatusCode"]
 
 
 def test_what_no_service_has_is_no_refusal_of_ours(aws: Callable[..., Any], endpoint: str) -> None:
@@ -47,4 +47,4 @@ def test_what_no_service_has_is_no_refusal_of_ours(aws: Callable[..., Any], endp
     client.meta.events.register("before-sign.apigatewayv2.GetApis", misspell)
     with pytest.raises(ClientError) as refused:
         client.get_apis()
-    assert refused.value.response["Error"]["Code"] == "UnknownOperationException"
+    assert "UnknownOperationException" == refused.value.response["Error"]["Code"]
