@@ -142,14 +142,36 @@ def test_parameters_keep_their_values(penstock: Any, unique: str, tmp_path: Path
     assert ["Told = 2 90"] == other.stdout.splitlines()[-1:], other.stderr
 
 
-def test_a_template_of_nothing_is_refused(penstock: Any, unique: str, tmp_path: Path) -> None:
-    """An empty section is among the first things that somebody tries."""
-    template = _write(tmp_path, {"template.yaml": "Resources:\nGlobals:\n"})
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Resources:\nGlobals:\n",
+        "Resources: x\n",
+        "Resources: {Queue: x}\n",
+        "Resources: {Queue: {Type: [a]}}\n",
+        "Resources: {Queue: {Type: !Foo bar}}\n",
+        "Resources: {Code: {Type: AWS::Lambda::Function, Properties: [1]}}\n",
+        "Transform: AWS::Serverless-2016-10-31\nGlobals: x\n"
+        "Resources: {Code: {Type: AWS::Serverless::Function, Properties: {CodeUri: app.py}}}\n",
+        "Transform: AWS::LanguageExtensions\nResources:\n"
+        "  Fn::ForEach::All: [Name, [A, B], {'${Name}': {Type: AWS::SQS::Queue}}]\n",
+        "Parameters: x\nResources: {Queue: {Type: AWS::SQS::Queue}}\n",
+        "Description: caf\udce9\n",
+    ],
+)
+def test_malformed_templates_are_refused(
+    penstock: Any, unique: str, tmp_path: Path, text: str
+) -> None:
+    """What a beginner writes is answered in one line by who knows best, CloudFormation, not by a traceback."""
+    template = tmp_path / "template.yaml"
+    template.write_text(text, errors="surrogateescape")
+    (tmp_path / "app.py").write_text("")
 
-    ended = penstock("deploy", template, "--stack", unique)
+    ended = penstock("deploy", str(template), "--stack", unique)
 
     assert 1 == ended.returncode
     assert 1 == len(ended.stderr.splitlines()), ended.stderr
+    assert ended.stderr.startswith("penstock: ")
 
 
 def test_a_failed_creation_has_to_be_deleted(penstock: Any, unique: str, tmp_path: Path) -> None:

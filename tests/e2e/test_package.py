@@ -1,12 +1,18 @@
 """What the command line does before it talks to a server."""
 
+import contextlib
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from penstock.cli.package import package
+from penstock.cli.package import local_folders, named_paths, package, read_template
 from penstock.config import Config, ConfigError, from_environment
+from penstock.core.errors import PenstockError
 
 
 def test_shared_code_is_packaged(tmp_path: Path) -> None:
@@ -45,3 +51,110 @@ def test_settings_that_cannot_be(environment: dict[str, str], message: str) -> N
 def test_functions_are_told_where_penstock_listens(host: str, url: str) -> None:
     """A function must reach the address that is listened on, whatever it is."""
     assert url == Config(host=host).url
+
+
+TYPES = (
+    "AWS::Serverless::Function",
+    "AWS::Serverless::LayerVersion",
+    "AWS::Serverless::Api",
+    "AWS::Lambda::Function",
+    "AWS::ApiGateway::RestApi",
+    "AWS::SQS::Queue",
+)
+WORDS = st.sampled_from(
+    (*TYPES, "src", "api.yaml", "nowhere", "s3://bucket/key", "", ".", "src/x", "a\0b", "x" * 300)
+)
+DOCUMENTS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | WORDS | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(("Type", "Properties", "CodeUri", "Code", "Function", "Api"))
+            | st.text(max_size=3),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=8,
+)
+RESOURCES = st.fixed_dictionaries(
+    {"Type": st.sampled_from(TYPES) | DOCUMENTS},
+    optional={
+        "Properties": DOCUMENTS
+        | st.dictionaries(
+            st.sampled_from(("CodeUri", "ContentUri", "DefinitionUri", "Code", "BodyS3Location")),
+            WORDS | DOCUMENTS,
+            max_size=3,
+        )
+    },
+)
+TEMPLATES = st.fixed_dictionaries(
+    {},
+    optional={
+        "Resources": DOCUMENTS
+        | st.dictionaries(
+            st.text(max_size=3) | st.just("Fn::ForEach::All"), RESOURCES | DOCUMENTS, max_size=3
+        ),
+        "Globals": DOCUMENTS,
+        "Parameters": DOCUMENTS,
+    },
+)
+
+
+@given(document=TEMPLATES | DOCUMENTS)
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_document_is_a_surprise(tmp_path: Path, document: Any) -> None:
+    """Whatever a file holds, the command line packages it or says in its own words why not: CloudFormation judges."""
+    folder = tmp_path / "project"
+    (folder / "src").mkdir(parents=True, exist_ok=True)
+    (folder / "src" / "main.py").write_text("x = 1")
+    (folder / "api.yaml").write_text("swagger: '2.0'")
+    path = folder / "template.yaml"
+    path.write_text(yaml.safe_dump(document, allow_unicode=True))
+    uploaded: dict[str, bytes] = {}
+
+    with contextlib.suppress(PenstockError):
+        named_paths(read_template(path), folder)
+        local_folders(read_template(path), folder)
+        json.dumps(package(read_template(path), folder, "bucket", uploaded.__setitem__))
+
+
+@given(text=st.text(alphabet=st.sampled_from("!Ref Fn::Sub{}[]:,-\n \"'&*<|>%@Aa1.")) | st.text())
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_text_is_a_surprise(tmp_path: Path, text: str) -> None:
+    """Half a template is saved a hundred times a day."""
+    path = tmp_path / "template.yaml"
+    path.write_text(text, errors="surrogatepass")
+
+    with contextlib.suppress(PenstockError):
+        package(read_template(path), tmp_path / "nowhere", "bucket", {}.__setitem__)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"Description: caf\xe9", "is not UTF-8: byte 17 is 0xe9"),
+        (b"\xff\xfe\x00", "is not UTF-8: byte 1 is 0xff"),
+        (None, "cannot be read: No such file"),
+    ],
+)
+def test_a_file_that_is_no_text(tmp_path: Path, content: bytes | None, told: str) -> None:
+    """Who gives the wrong file is told which, and where it stops being text."""
+    path = tmp_path / "template.yaml"
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(PenstockError, match=told) as raised:
+        read_template(path)
+
+    assert str(path) in str(raised.value)
+
+
+def test_a_link_to_nothing_is_told(tmp_path: Path) -> None:
+    """A package without the file that it should hold fails much later, and elsewhere."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "main.py").symlink_to(tmp_path / "gone.py")
+    template: dict[str, Any] = {"Globals": {"Function": {"CodeUri": "src"}}}
+
+    with pytest.raises(PenstockError, match="CodeUri src cannot be read: No such file"):
+        package(template, tmp_path, "bucket", {}.__setitem__)

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from penstock.cli.client import ClientError, make_client
-from penstock.cli.package import local_folders, package
-from penstock.core.template.check import check_sections
-from penstock.core.template.parse import parse_template
+from penstock.cli.package import local_folders, package, read_template
 
 BUCKET = "penstock-deployments"
 _POLL_S = 0.1
@@ -36,7 +34,10 @@ def deploy(
     endpoint: str,
     show: Callable[[dict[str, Any]], None],
 ) -> Deployed:
-    """Create or update a stack and return what came of it. `show` is given each stack event. Raises `DeployError`."""
+    """Create or update a stack and return what came of it. `show` is given each stack event.
+
+    Raises `DeployError`, and `PenstockError` for a template that cannot be read.
+    """
     cloudformation = make_client("cloudformation", endpoint)
     s3 = make_client("s3", endpoint)
     status, kept = _state(cloudformation, stack)
@@ -45,8 +46,7 @@ def deploy(
             f"the stack {stack} is in {status}: it was never whole, and cannot be updated; delete it first, by"
             f" aws cloudformation delete-stack --stack-name {stack} --endpoint-url {endpoint}"
         )
-    template = parse_template(template_path.read_text("utf-8"))
-    check_sections(template)
+    template = read_template(template_path)
     _make_bucket(s3)
 
     def upload(key: str, data: bytes) -> None:
@@ -75,7 +75,7 @@ def deploy(
 
 def functions_of(template_path: Path, stack: str, endpoint: str) -> dict[str, Path]:
     """The functions of a deployed stack whose code is a folder beside the template, with that folder."""
-    template = parse_template(template_path.read_text("utf-8"))
+    template = read_template(template_path)
     folders = local_folders(template, template_path.parent)
     cloudformation = make_client("cloudformation", endpoint)
     resources = cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
@@ -110,12 +110,12 @@ def _values(
     template: dict[str, Any], given: dict[str, str], kept: set[str]
 ) -> list[dict[str, Any]]:
     """The parameters of a deployment: what is not given stays as it is."""
-    declared = template.get("Parameters") or {}
+    declared = template.get("Parameters")
     return [
         *({"ParameterKey": name, "ParameterValue": value} for name, value in given.items()),
         *(
             {"ParameterKey": name, "UsePreviousValue": True}
-            for name in declared
+            for name in (declared if isinstance(declared, dict) else ())
             if name in kept and name not in given
         ),
     ]

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from penstock.core.errors import PenstockError
+from penstock.core.template.parse import parse_template
+
 
 class _Artifact(NamedTuple):
     """The property that names a local folder or file, and how it points to a bucket."""
@@ -32,11 +35,35 @@ _REMOTE: Final = ("s3://", "http://", "https://")
 _DATE: Final = (2020, 1, 1, 0, 0, 0)
 
 
+class PackageError(PenstockError):
+    """A template, or what it names beside itself, cannot be read; the message says which."""
+
+
+def read_template(path: Path) -> dict[str, Any]:
+    """The template in a file, as far as it is well formed. Raises `PenstockError`."""
+    try:
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise PackageError(f"the template {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise PackageError(
+            f"the template {path} is not UTF-8: byte {error.start + 1} is 0x{error.object[error.start]:02x}"
+        ) from error
+    return parse_template(text)
+
+
 def zip_folder(folder: Path) -> bytes:
     """A zip of a folder's files, the same bytes for the same content."""
     paths = sorted(folder.rglob("*"))
-    kept = [path for path in paths if not path.is_dir() and "__pycache__" not in path.parts]
+    kept = [path for path in paths if _kept(path)]
     return _zip(kept, folder)
+
+
+def _kept(path: Path) -> bool:
+    """Whether it is a file, or a link to one that is missing, which is told; sockets and pipes have no content."""
+    return "__pycache__" not in path.parts and (
+        path.is_file() or (path.is_symlink() and not path.exists())
+    )
 
 
 def _zip(paths: list[Path], base: Path) -> bytes:
@@ -53,42 +80,79 @@ def _zip(paths: list[Path], base: Path) -> bytes:
 def package(
     template: dict[str, Any], base: Path, bucket: str, upload: Callable[[str, bytes], None]
 ) -> dict[str, Any]:
-    """The template with every local folder and file uploaded. Raises `FileNotFoundError` for one that is not there."""
-    for properties, artifact in _places(template):
-        local = properties.get(artifact.name)
-        if not isinstance(local, str) or local.startswith(_REMOTE):
-            continue
-        data, suffix = _packed(base / local, f"{artifact.name} {local}", zipped=artifact.zipped)
+    """The template with every local folder and file uploaded. Raises `PackageError` for what cannot be read.
+
+    What is malformed stays as it is: CloudFormation says what is wrong with it.
+    """
+    for properties, artifact, local in _places(template):
+        what = f"{artifact.name} {local}"
+        try:
+            data, suffix = _packed(base / local, what, zipped=artifact.zipped)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise PackageError(f"{what} cannot be read: {reason}") from error
         key = f"{hashlib.sha256(data).hexdigest()}{suffix}"
         upload(key, data)
         properties[artifact.name] = {artifact.bucket: bucket, artifact.key: key}
     return template
 
 
-def _places(template: dict[str, Any]) -> Iterator[tuple[dict[str, Any], _Artifact]]:
-    """Where a template may name what is beside it: in resources, and in what SAM's resources share."""
-    for resource in (template.get("Resources") or {}).values():
-        artifact = _ARTIFACTS.get(resource.get("Type"))
-        if artifact is not None:
-            yield resource.get("Properties") or {}, artifact
-    for kind in ("Function", "Api"):
-        shared = (template.get("Globals") or {}).get(kind) or {}
-        yield shared, _ARTIFACTS[f"AWS::Serverless::{kind}"]
+def _places(template: dict[str, Any]) -> Iterator[tuple[dict[str, Any], _Artifact, str]]:
+    """Where a template names what is beside it: in resources, and in what SAM's resources share."""
+    for properties, kind in _holders(template):
+        artifact = _ARTIFACTS[kind]
+        local = properties.get(artifact.name)
+        if isinstance(local, str) and not local.startswith(_REMOTE):
+            yield properties, artifact, local
+
+
+def _holders(template: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """The properties of each resource that may name something, with its type."""
+    for resource in _members(template, "Resources").values():
+        kind = _type(resource)
+        if kind in _ARTIFACTS:
+            yield _members(resource, "Properties"), kind
+    for name in ("Function", "Api"):
+        yield _members(_members(template, "Globals"), name), f"AWS::Serverless::{name}"
+
+
+def _members(node: Any, name: str) -> dict[str, Any]:
+    """What an object has under a name, if that is an object."""
+    found = node.get(name) if isinstance(node, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _type(resource: Any) -> str:
+    found = resource.get("Type") if isinstance(resource, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def named_paths(template: dict[str, Any], base: Path) -> set[Path]:
+    """The folders and files that a template names beside itself, be they there or not."""
+    return {base / local for _, _, local in _places(template)}
 
 
 def local_folders(template: dict[str, Any], base: Path) -> dict[str, Path]:
     """The code folders beside a template that is not packaged yet, by their functions' logical ids."""
-    shared = (template.get("Globals") or {}).get("Function") or {}
+    shared = _members(_members(template, "Globals"), "Function")
     found: dict[str, Path] = {}
-    for logical_id, resource in (template.get("Resources") or {}).items():
-        if resource.get("Type") not in _FUNCTIONS:
+    for logical_id, resource in _members(template, "Resources").items():
+        kind = _type(resource)
+        if kind not in _FUNCTIONS:
             continue
-        name = _ARTIFACTS[resource["Type"]].name
-        properties = resource.get("Properties") or {}
+        name = _ARTIFACTS[kind].name
+        properties = _members(resource, "Properties")
         local = properties.get(name, shared.get(name) if name == "CodeUri" else None)
-        if isinstance(local, str) and (base / local).is_dir():
+        if isinstance(local, str) and _is_folder(base / local):
             found[logical_id] = base / local
     return found
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False  # a name too long for this machine
 
 
 def _packed(path: Path, what: str, *, zipped: bool) -> tuple[bytes, str]:
@@ -102,4 +166,4 @@ def _packed(path: Path, what: str, *, zipped: bool) -> tuple[bytes, str]:
     if path.is_file():
         return path.read_bytes(), path.suffix
     kind = "folder or file" if zipped else "file"
-    raise FileNotFoundError(f"{what}: there is no such {kind} beside the template")
+    raise PackageError(f"{what}: there is no such {kind} beside the template")
