@@ -1,11 +1,16 @@
 """Settings. The only module that reads the environment."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+# AWS: twelve digits (IAM User Guide, "account identifiers"); regions have no one form, but all known ones are words
+# and numbers with dashes between them (botocore's endpoints, regionRegex).
+_ACCOUNT: Final = re.compile(r"\d{12}", re.ASCII)
+_REGION: Final = re.compile(r"[a-z]{2,}(-[a-z0-9]+)*-[0-9]+")
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
@@ -42,6 +47,12 @@ class Config:
             raise ConfigError(f"sandbox must be auto, none or bwrap, not {self.sandbox!r}")
         if not 0 <= self.port < 65536:
             raise ConfigError(f"port must be from 0 to 65535, not {self.port}")
+        if not _ACCOUNT.fullmatch(self.account):
+            raise ConfigError(f"PENSTOCK_ACCOUNT must be twelve digits, not {self.account!r}")
+        if not _REGION.fullmatch(self.region):
+            raise ConfigError(
+                f"region (--region, PENSTOCK_REGION) must be written as us-east-1 is, not {self.region!r}"
+            )
         if self.auth == "off" and self.host not in LOOPBACK:
             raise ConfigError(
                 f"--auth off is allowed on loopback only, not on {self.host}; use --auth sigv4"

@@ -32,12 +32,28 @@ def test_shared_code_is_packaged(tmp_path: Path) -> None:
         ({"PENSTOCK_PORT": "x"}, "PENSTOCK_PORT must be a number"),
         ({"PENSTOCK_PORT": "99999"}, "port must be from 0 to 65535"),
         ({"PENSTOCK_AUTH": "on"}, "auth must be off or sigv4"),
+        ({"PENSTOCK_ACCOUNT": "12"}, "PENSTOCK_ACCOUNT must be twelve digits, not '12'"),
+        ({"PENSTOCK_ACCOUNT": "1234-5678-9012"}, "PENSTOCK_ACCOUNT must be twelve digits"),
+        (
+            {"PENSTOCK_REGION": "moon"},
+            "PENSTOCK_REGION.* must be written as us-east-1 is, not 'moon'",
+        ),
+        ({"PENSTOCK_REGION": "us east 1"}, "PENSTOCK_REGION"),
+        ({"PENSTOCK_REGION": "US-EAST-1"}, "PENSTOCK_REGION"),
     ],
 )
 def test_settings_that_cannot_be(environment: dict[str, str], message: str) -> None:
     """A wrong setting is told by its name, not by a traceback."""
     with pytest.raises(ConfigError, match=message):
         from_environment(environment)
+
+
+@pytest.mark.parametrize(
+    "region", ["us-east-1", "us-gov-west-1", "cn-northwest-1", "us-isob-east-1", "us-east-9"]
+)
+def test_regions_that_may_be(region: str) -> None:
+    """Every region of AWS is one here, and a team may invent others."""
+    assert region == from_environment({"PENSTOCK_REGION": region}).region
 
 
 @pytest.mark.parametrize(
