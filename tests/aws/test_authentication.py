@@ -82,6 +82,38 @@ def test_unsigned_is_refused_except_health(guarded: Server) -> None:
     assert 403 == caught.value.code
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "host", "answer"),
+    [
+        ("GET", "/bucket/key", None, "<Code>AccessDenied</Code><Message>Access Denied</Message>"),
+        ("GET", "/bucket?list-type=2", None, "<Code>AccessDenied</Code>"),
+        ("PUT", "/bucket/a/b", None, "<Code>AccessDenied</Code>"),
+        ("DELETE", "/", "bucket.localhost", "<Code>AccessDenied</Code>"),
+        ("GET", "/2015-03-31/functions", None, "is missing Authentication Token"),
+        ("GET", "/restapis", None, "is missing Authentication Token"),
+        ("POST", "/", None, "is missing Authentication Token"),
+    ],
+)
+def test_unsigned_requests_are_told_in_the_words_of_their_service(
+    guarded: Server, method: str, path: str, host: str | None, answer: str
+) -> None:
+    """A browser that opens an object's address is told by S3 that it may not, in S3's XML; others speak JSON."""
+    request = urllib.request.Request(f"{guarded.endpoint}{path}", method=method)
+    if host is not None:
+        request.add_header("Host", host)
+
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request)
+
+    assert 403 == caught.value.code
+    told = caught.value.read().decode()
+    assert answer in told
+    xml = "AccessDenied" in answer
+    assert ("application/xml" if xml else "application/json") == caught.value.headers[
+        "Content-Type"
+    ]
+
+
 def test_issued_key_and_session(guarded: Server, root: dict[str, str]) -> None:
     """A user's key and a role's session are who they are; a session needs its token."""
     iam = make_client(guarded.endpoint, "iam", **root)

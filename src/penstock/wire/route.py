@@ -259,16 +259,25 @@ class Wire:
     def _route_rest(self, request: HttpRequest) -> Operation:
         credential = credential_of(request)
         candidates = self._rest_candidates(request, credential)
+        found = self._find_rest(request, candidates)
+        if found is not None:
+            return self._compiled(*found)
+        if candidates == ["s3"]:
+            raise _not_allowed(request)
+        refused = self._unbuilt.by_path(credential.service, request) if credential else None
+        raise refused or _unknown(request.path, "rest-json")
+
+    def _find_rest(
+        self, request: HttpRequest, candidates: Iterable[str]
+    ) -> tuple[str, str, str] | None:
+        """(service, operation, protocol) of the first service that knows the method and the path."""
         for service in candidates:
             table, protocol = self._tables.get(service) or self._table(service)
             path = bucket_path(request) if service == "s3" else request.path
             name = table.find(request.method, path, request.query, request.headers)
             if name is not None:
-                return self._compiled(service, name, protocol)
-        if candidates == ["s3"]:
-            raise _not_allowed(request)
-        refused = self._unbuilt.by_path(credential.service, request) if credential else None
-        raise refused or _unknown(request.path, "rest-json")
+                return service, name, protocol
+        return None
 
     def _rest_candidates(self, request: HttpRequest, credential: Credential | None) -> list[str]:
         if credential is None:
@@ -310,9 +319,15 @@ class Wire:
             return next((name for name in named if self._has_query(name)), ""), "query", ""
         if credential is not None:
             return self._guess_by_scope(credential.service)
-        if host_bucket(request.headers.get("host") or "") and "s3" in self._rest:
+        return self._guess_unsigned(request)
+
+    def _guess_unsigned(self, request: HttpRequest) -> tuple[str, str, str]:
+        """By the bucket in the host's name, or by the path: a bucket's, where it is no other service's."""
+        candidates = self._rest_candidates(request, None)
+        if candidates == ["s3"]:
             return "s3", "rest-xml", ""
-        return "", "rest-json", ""
+        found = self._find_rest(request, candidates) if request.path != "/" else None
+        return ("s3", "rest-xml", "") if found and found[0] == "s3" else ("", "rest-json", "")
 
     def _guess_by_scope(self, scope: str) -> tuple[str, str, str]:
         named = self._signing.get(scope)
