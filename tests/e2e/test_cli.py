@@ -1,8 +1,12 @@
 """The command line, as a user runs it."""
 
+import http.server
 import io
 import json
 import re
+import socket
+import socketserver
+import struct
 import sys
 import threading
 import time
@@ -11,6 +15,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.trust import TRUST
 
@@ -177,6 +183,68 @@ def test_commands_explain_that_nothing_runs(penstock: Any) -> None:
 
         assert 1 == ended.returncode
         assert 1 == len(ended.stderr.splitlines()), ended.stderr
+
+
+class Html(http.server.BaseHTTPRequestHandler):
+    """Another program that speaks HTTP, as many listen on a developer's machine."""
+
+    def do_GET(self) -> None:
+        """Answer as a web page does, whatever was asked."""
+        self.rfile.read(int(self.headers.get("content-length") or 0))
+        self.send_response(200)
+        self.send_header("Content-Length", "13")
+        self.end_headers()
+        self.wfile.write(b"<p>Hello.</p>")
+
+    do_POST = do_GET
+    do_PUT = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
+class Rude(socketserver.BaseRequestHandler):
+    """A program that speaks something else."""
+
+    def handle(self) -> None:
+        """Answer in another protocol."""
+        self.request.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+
+
+class Gone(socketserver.BaseRequestHandler):
+    """A program that ends every connection at once."""
+
+    def handle(self) -> None:
+        """Reset the connection."""
+        linger = struct.pack("ii", 1, 0)
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.request.close()
+
+
+@pytest.mark.parametrize("other", [Html, Rude, Gone])
+def test_commands_explain_that_something_else_runs(
+    penstock: Any, tmp_path: Path, other: type[socketserver.BaseRequestHandler]
+) -> None:
+    """Who gives the port of another program is told what was tried, and what to say instead."""
+    template = tmp_path / "template.yaml"
+    template.write_text("Resources: {Queue: {Type: AWS::SQS::Queue}}")
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), other) as there:
+        threading.Thread(target=there.serve_forever).start()
+        at = f"http://127.0.0.1:{there.server_address[1]}"
+        try:
+            for command in (
+                ["queues"],
+                ["logs", "any"],
+                ["deploy", str(template), "--stack", "any"],
+            ):
+                ended = penstock(*command, at=at)
+
+                assert 1 == ended.returncode
+                assert 1 == len(ended.stderr.splitlines()), ended.stderr
+                assert at in ended.stderr
+                assert "--endpoint or AWS_ENDPOINT_URL" in ended.stderr
+        finally:
+            there.shutdown()
 
 
 def test_up_on_a_folder_in_use(penstock: Any, server: Any) -> None:

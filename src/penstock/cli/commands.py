@@ -56,7 +56,11 @@ def up(**options: Any) -> None:
 @click.argument("template", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--stack", required=True, help="Name of the stack.")
 @click.option("--parameter", multiple=True, help="Name=Value; repeat it.")
-@click.option("--watch", is_flag=True, help="Go on, and deploy code folders again as they change.")
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Go on, and deploy what is saved: the template and all that it names.",
+)
 @_endpoint
 def deploy(
     template: Path, stack: str, parameter: tuple[str, ...], watch: bool, endpoint: str
@@ -65,24 +69,22 @@ def deploy(
 
     TEMPLATE is SAM's or CloudFormation's. The code beside it is packaged; each step is shown.
     """
-    from penstock.cli.deploy import DeployError, functions_of
     from penstock.cli.deploy import deploy as run
-    from penstock.cli.watch import Watch
-    from penstock.core.errors import PenstockError
+    from penstock.cli.watch import watch_stack
 
-    while True:
-        with _explained(DeployError, PenstockError):
-            deployed = run(template, stack, _pairs(parameter), endpoint, _show_event)
+    given = _pairs(parameter)
+
+    def once() -> None:
+        deployed = run(template, stack, given, endpoint, _show_event)
         if not deployed.changed:
             click.echo(f"No changes: the stack {stack} is up to date.")
         _show_outputs(deployed.outputs, endpoint)
-        if not watch:
-            return
-        with _explained(PenstockError):
-            functions = functions_of(template, stack, endpoint)
-            count = _counted(len(functions), "function")
-            click.echo(f"Watching the code of {count} and {template}; Ctrl+C ends it.")
-            Watch(functions, endpoint, click.echo).run(template)
+
+    with _explained(endpoint):
+        if watch:
+            watch_stack(template, stack, endpoint, once)
+        else:
+            once()
 
 
 def _show_outputs(outputs: dict[str, str], endpoint: str) -> None:
@@ -92,10 +94,6 @@ def _show_outputs(outputs: dict[str, str], endpoint: str) -> None:
         if stage is not None:
             base = f"{endpoint}/restapis/{stage[1]}/{stage[2]}/_user_request_"
             click.echo(f"  here: {base}/{stage[3] or ''}")
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
 
 
 @main.command()
@@ -109,7 +107,7 @@ def logs(name: str, follow: bool, endpoint: str) -> None:
     """
     from penstock.cli.logs import lines
 
-    with _explained():
+    with _explained(endpoint):
         for line in lines(endpoint, name, follow=follow):
             click.echo(line)
 
@@ -120,7 +118,7 @@ def queues(endpoint: str) -> None:
     """Show the queues of your account and region: depth, in flight, oldest age, dead letters."""
     from penstock.cli.queues import show_queues
 
-    with _explained():
+    with _explained(endpoint):
         show_queues(endpoint)
 
 
@@ -136,9 +134,9 @@ def redrive(queue: str, to: str | None, rate: int | None, endpoint: str) -> None
     """
     from penstock.cli.queues import redrive as run
 
-    with _explained(RuntimeError):
+    with _explained(endpoint):
         moved = run(endpoint, queue, to, rate)
-    click.echo(f"{_counted(moved, 'message')} moved")
+    click.echo("1 message moved" if moved == 1 else f"{moved} messages moved")
 
 
 @main.command()
@@ -187,27 +185,14 @@ def _show_event(event: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _explained(*expected: type[Exception]) -> Iterator[None]:
+def _explained(endpoint: str) -> Iterator[None]:
     """Turn what a user can do something about into one line and exit status 1."""
-    from urllib.error import HTTPError, URLError
-
-    from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
+    from penstock.cli.explain import EXPECTED, explanation
 
     try:
         yield
-    except (EndpointConnectionError, URLError) as error:
-        if isinstance(error, HTTPError):
-            hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to a key of this Penstock"
-            click.echo(f"penstock: {error}" + (f"; {hint}" if error.code == 403 else ""), err=True)
-        else:
-            click.echo(
-                "penstock: nothing answers; is it running (penstock up), or does it listen elsewhere"
-                f" (--endpoint or AWS_ENDPOINT_URL)? {error}",
-                err=True,
-            )
-        raise SystemExit(1) from None
-    except (BotoCoreError, ClientError, OSError, *expected) as error:
-        click.echo(f"penstock: {error}", err=True)
+    except EXPECTED as error:
+        click.echo(f"penstock: {explanation(error, endpoint)}", err=True)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(0) from None

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from penstock.cli.client import ClientError, make_client
 from penstock.cli.package import local_folders, package, read_template
+from penstock.core.errors import PenstockError
 
 BUCKET = "penstock-deployments"
 _POLL_S = 0.1
@@ -23,7 +24,7 @@ class Deployed(NamedTuple):
     """Whether there was anything to do."""
 
 
-class DeployError(Exception):
+class DeployError(PenstockError):
     """The stack could not be deployed; the message says which resource and why."""
 
 
@@ -78,10 +79,11 @@ def functions_of(template_path: Path, stack: str, endpoint: str) -> dict[str, Pa
     template = read_template(template_path)
     folders = local_folders(template, template_path.parent)
     cloudformation = make_client("cloudformation", endpoint)
-    resources = cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
+    pages = cloudformation.get_paginator("list_stack_resources").paginate(StackName=stack)
     return {
         resource["PhysicalResourceId"]: folders[resource["LogicalResourceId"]]
-        for resource in resources
+        for page in pages
+        for resource in page["StackResourceSummaries"]
         if resource["LogicalResourceId"] in folders
     }
 

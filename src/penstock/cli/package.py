@@ -30,6 +30,7 @@ _ARTIFACTS: Final = {
     "AWS::ApiGateway::RestApi": _Artifact("BodyS3Location", "Bucket", "Key", zipped=False),
 }
 _FUNCTIONS: Final = ("AWS::Serverless::Function", "AWS::Lambda::Function")
+_CODE: Final = [_ARTIFACTS[name] for name in _FUNCTIONS]
 _REMOTE: Final = ("s3://", "http://", "https://")
 # Zip entries need a date; a fixed one makes the same code the same package.
 _DATE: Final = (2020, 1, 1, 0, 0, 0)
@@ -133,8 +134,9 @@ def named_paths(template: dict[str, Any], base: Path) -> set[Path]:
 
 
 def local_folders(template: dict[str, Any], base: Path) -> dict[str, Path]:
-    """The code folders beside a template that is not packaged yet, by their functions' logical ids."""
+    """The folders beside a template that are code of functions and nothing else, by the functions' logical ids."""
     shared = _members(_members(template, "Globals"), "Function")
+    others = {base / local for _, artifact, local in _places(template) if artifact not in _CODE}
     found: dict[str, Path] = {}
     for logical_id, resource in _members(template, "Resources").items():
         kind = _type(resource)
@@ -143,7 +145,7 @@ def local_folders(template: dict[str, Any], base: Path) -> dict[str, Path]:
         name = _ARTIFACTS[kind].name
         properties = _members(resource, "Properties")
         local = properties.get(name, shared.get(name) if name == "CodeUri" else None)
-        if isinstance(local, str) and _is_folder(base / local):
+        if isinstance(local, str) and base / local not in others and _is_folder(base / local):
             found[logical_id] = base / local
     return found
 

@@ -8,8 +8,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from penstock.cli.client import ask, make_client, region
+from penstock.core.errors import PenstockError
 
 _POLL_S = 0.2
+
+
+class RedriveError(PenstockError):
+    """Dead letters could not be moved; the message says why."""
 
 
 def show_queues(endpoint: str) -> None:
@@ -62,7 +67,7 @@ def redrive(endpoint: str, queue: str, destination: str | None, rate: int | None
                 break
             time.sleep(_POLL_S)
     if task["Status"] != "COMPLETED":
-        raise RuntimeError(f"the task ended as {task['Status']}: {task.get('FailureReason', '')}")
+        raise RedriveError(f"the task ended as {task['Status']}: {task.get('FailureReason', '')}")
     return int(moved)
 
 
