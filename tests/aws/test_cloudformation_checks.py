@@ -105,3 +105,88 @@ def test_mistakes_are_refused_by_every_request(
     assert message == refusal(cloudformation.create_change_set, **change_set)
     (stack,) = cloudformation.describe_stacks(StackName=name)["Stacks"]
     assert "CREATE_COMPLETE" == stack["StackStatus"]
+
+
+def updated(aws: Aws, name: str, kind: str, *versions: dict[str, Any]) -> str:
+    """Why the second version of a stack's resource was refused, after which the first is in force."""
+    cloudformation = aws("cloudformation")
+    first, second = (
+        json.dumps({"Resources": {"X": {"Type": kind, "Properties": version}}})
+        for version in versions
+    )
+    cloudformation.create_stack(StackName=name, TemplateBody=first)
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig=PATIENCE)
+    cloudformation.update_stack(StackName=name, TemplateBody=second)
+    cloudformation.get_waiter("stack_rollback_complete").wait(StackName=name, WaiterConfig=PATIENCE)
+    events = cloudformation.describe_stack_events(StackName=name)["StackEvents"]
+    (failed,) = (event for event in events if event["ResourceStatus"] == "UPDATE_FAILED")
+    return str(failed["ResourceStatusReason"])
+
+
+def test_resource_with_a_name_is_not_replaced(aws: Aws, unique: str) -> None:
+    """The new one would have the name of the old one, which is there until the update is complete."""
+    first = {
+        "TableName": unique,
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [{"AttributeName": "a", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "a", "KeyType": "HASH"}],
+    }
+    second = {
+        **first,
+        "AttributeDefinitions": [{"AttributeName": "b", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "b", "KeyType": "HASH"}],
+    }
+    told = updated(aws, "s-" + unique, "AWS::DynamoDB::Table", first, second)
+    assert told == (
+        "CloudFormation cannot update a stack when a custom-named resource requires replacing. "
+        f"Rename {unique} and update the stack again."
+    )
+    schema = aws("dynamodb").describe_table(TableName=unique)["Table"]["KeySchema"]
+    assert [{"AttributeName": "a", "KeyType": "HASH"}] == schema
+
+
+def index(name: str, key: str) -> dict[str, Any]:
+    schema = [{"AttributeName": key, "KeyType": "HASH"}]
+    return {"IndexName": name, "KeySchema": schema, "Projection": {"ProjectionType": "ALL"}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (
+            [index("one", "a")],
+            [index("one", "a"), index("two", "b"), index("three", "b")],
+            "Cannot perform more than one GSI creation or deletion in a single update",
+        ),
+        (
+            [index("one", "a")],
+            [index("two", "b")],
+            "Cannot perform more than one GSI creation or deletion in a single update",
+        ),
+        (
+            [index("one", "a")],
+            [index("one", "b")],
+            "Cannot update GSI's properties other than Provisioned Throughput and Contributor Insights Specification. "
+            "You can create a new GSI with a different name.",
+        ),
+    ],
+)
+def test_one_index_is_made_or_removed_in_an_update(
+    aws: Aws, unique: str, before: list[Any], after: list[Any], message: str
+) -> None:
+    """Each takes DynamoDB a while, during which the table takes no other change."""
+
+    def table(indexes: list[Any]) -> dict[str, Any]:
+        used = {"id", *(one["KeySchema"][0]["AttributeName"] for one in indexes)}
+        return {
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [
+                {"AttributeName": name, "AttributeType": "S"} for name in sorted(used)
+            ],
+            "KeySchema": [{"AttributeName": "id", "KeyType": "HASH"}],
+            "GlobalSecondaryIndexes": indexes,
+        }
+
+    name = "s-" + unique.rpartition("-")[2]
+    kind = "AWS::DynamoDB::Table"
+    assert message == updated(aws, name, kind, table(before), table(after))

@@ -1,12 +1,12 @@
 """What a resource type is: its properties, and how it is made, changed and removed through other services' operations."""
 
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, Protocol, TypeAlias, cast
 
-from penstock.api import Context, Result
+from penstock.api import Context, Result, refuse
 from penstock.core.errors import AwsError
 from penstock.core.template.node import UNKNOWN
 from penstock.core.template.shape import Record
@@ -128,6 +128,8 @@ class ResourceType:
     """Changing one of these makes a new resource."""
     fixed: frozenset[str] = frozenset()
     """Changing one of these is refused by name: AWS does it in place, and no operation here can."""
+    check: Callable[[Properties, Properties], None] | None = None
+    """Raises for what cannot change in one update, from the properties of before and those that are wanted."""
     tags: Literal["list", "map"] | None = None
     identity: tuple[str, ...] = ()
     """The properties that name it, together; without the first of them no other resource can be meant."""
@@ -145,6 +147,26 @@ class ResourceType:
     def replacing(self) -> frozenset[str]:
         """The properties that cannot change in place."""
         return frozenset(self.shape.members) if self.update is None else self.immutable
+
+    def require_possible(
+        self, previous: Properties, properties: Properties, changes: Collection[str]
+    ) -> None:
+        """Raise an error for changes that no update makes."""
+        if self.replacing().isdisjoint(changes):
+            if fixed := sorted(self.fixed.intersection(changes)):
+                raise refuse(f"a change of {', '.join(fixed)} of {self.name}")
+            if self.check is not None:
+                self.check(previous, properties)
+            return
+        identifier = self.identifier(properties)
+        named = identifier is not None and self.identity[0].endswith("Name")
+        if named and identifier == self.identifier(previous):
+            # AWS: in these words, as the new one is made while the old is there (CloudFormation guide, "Name type").
+            message = (
+                "CloudFormation cannot update a stack when a custom-named resource requires replacing. "
+                f"Rename {properties[self.identity[0]]} and update the stack again."
+            )
+            raise AwsError("ValidationError", message, status=400)
 
     def checked(self, logical_id: str, properties: Any) -> Properties:
         """Properties of the right types. Raises ValidationError that names all that is unknown, missing or wrong."""

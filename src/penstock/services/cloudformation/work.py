@@ -135,10 +135,10 @@ class Worker:
             if resource["ResourceType"] != row.name:
                 changes.append("Type")
                 return row, properties
-            changes.extend(difference(row.fitting(resource["properties"]), properties))
-            fixed = sorted(row.fixed.intersection(changes))
-            if fixed and row.replacing().isdisjoint(changes):
-                raise refuse(f"a change of {', '.join(fixed)} of {row.name}")
+            previous = row.fitting(resource["properties"])
+            changes.extend(difference(previous, properties))
+            if not resource.get("begun"):
+                row.require_possible(previous, properties, changes)
             return row, properties
 
         untouched = "before" not in resource

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from penstock.core.errors import AwsError
 from penstock.services.cloudformation.resource import Made, Properties, ResourceType, Target, there
 from penstock.services.cloudformation.shapes import dynamodb
 
@@ -150,6 +151,24 @@ def _index_changes(target: Target) -> list[dict[str, Any]]:
     return changes
 
 
+def _check_indexes(previous: Properties, properties: Properties) -> None:
+    """Raise ValidationError for more than one change of the global indexes that takes making or removing."""
+    had, wanted = (
+        {index["IndexName"]: _shape(index) for index in side.get("GlobalSecondaryIndexes", [])}
+        for side in (previous, properties)
+    )
+    # AWS: in these words, both of them (CloudFormation guide, AWS::DynamoDB::Table, GlobalSecondaryIndexes).
+    if any(had[name] != shape for name, shape in wanted.items() if name in had):
+        message = (
+            "Cannot update GSI's properties other than Provisioned Throughput and Contributor Insights Specification. "
+            "You can create a new GSI with a different name."
+        )
+        raise AwsError("ValidationError", message, status=400)
+    if len(had.keys() ^ wanted.keys()) > 1:
+        message = "Cannot perform more than one GSI creation or deletion in a single update"
+        raise AwsError("ValidationError", message, status=400)
+
+
 async def _applies(target: Target, name: str, change: dict[str, Any]) -> bool:
     """False for an index that a stopped update made or removed already."""
     table = (await target.call("dynamodb", "DescribeTable", {"TableName": name}))["Table"]
@@ -170,6 +189,7 @@ ROWS: Final = (
         create=_create,
         update=_update,
         delete=_delete,
+        check=_check_indexes,
         identity=("TableName",),
         found=there("dynamodb", "DescribeTable", TableName="TableName"),
         tags="list",
