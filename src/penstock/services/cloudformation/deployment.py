@@ -16,6 +16,7 @@ from penstock.core.template.capability import needed, require_capabilities, tran
 from penstock.core.template.check import check_sections, check_template, check_types
 from penstock.core.template.evaluate import Evaluator, Scope
 from penstock.core.template.graph import creation_order
+from penstock.core.template.loops import EXTENSIONS, expand_loops, without_loops
 from penstock.core.template.node import Deployed, Template, invalid
 from penstock.core.template.parameter import given_values, ssm_names, typed_values
 from penstock.core.template.parse import parse_template
@@ -64,20 +65,23 @@ class Deployments:
         """The deployment that a request describes, checked. `reviewed` says that a change set shows what transforms did."""
         text = await self.body(ctx, request, previous)
         template = await _parsed(text)
-        check_sections(template)
+        extended = EXTENSIONS in transforms(template)
+        _refuse_includes(template)
+        check_sections(without_loops(template) if extended else template)
         held = None if previous is None else previous["parameters"]
         macros = transforms(template)
-        unknown = [
-            name for name in macros if name not in (sam.TRANSFORM, "AWS::LanguageExtensions")
-        ]
+        unknown = [name for name in macros if name not in (sam.TRANSFORM, EXTENSIONS)]
         if unknown:
             raise refuse(f"the transform {unknown[0]}")
         given = request.get("Capabilities", [])
         expanded = [name for name in macros if name == sam.TRANSFORM]
-        if not expanded:
+        if not expanded and not extended:
             check_template(template)
         parameters = given_values(template, request.get("Parameters", []), held)
         ssm = await self._look_up(ctx, template, parameters)
+        if extended:
+            template = expand_loops(template, typed_values(template, parameters, ssm))
+            check_sections(template)
         if expanded:
             if not reviewed and "CAPABILITY_AUTO_EXPAND" not in given:
                 require_capabilities(template, given, expanded=expanded)
@@ -101,7 +105,16 @@ class Deployments:
     async def summary(self, ctx: Context, text: str) -> tuple[Template, list[str], str]:
         """A template, the capabilities it needs, and why."""
         template = await _parsed(text)
-        check_sections(template)
+        extended = EXTENSIONS in transforms(template)
+        _refuse_includes(template)
+        check_sections(without_loops(template) if extended else template)
+        if extended:
+            values = _defaults(template)
+            template = expand_loops(template, values, known=False)
+            check_sections(template)
+            if values.keys() != (template.get("Parameters") or {}).keys():
+                # What its loops make cannot be told yet.
+                return (template, *needed(template))
         if sam.TRANSFORM in transforms(template):
             names = [*needed(template)[0], "CAPABILITY_AUTO_EXPAND"]
             if any(
@@ -205,6 +218,30 @@ class Deployments:
 async def _parsed(text: str) -> Template:
     # A large template takes seconds to read: the event loop must not wait for it.
     return await asyncio.to_thread(parse_template, text)
+
+
+def _refuse_includes(node: Any) -> None:
+    """Raise an error for a transform in the middle of a template, which may stand wherever a member may."""
+    if isinstance(node, dict):
+        if "Fn::Transform" in node:
+            asked = node["Fn::Transform"]
+            name = asked.get("Name") if isinstance(asked, dict) else None
+            raise refuse(f"the transform {name}" if name else "Fn::Transform")
+        for value in node.values():
+            _refuse_includes(value)
+    elif isinstance(node, list):
+        for value in node:
+            _refuse_includes(value)
+
+
+def _defaults(template: Template) -> dict[str, Any]:
+    """The values of the parameters that have one of their own."""
+    declared = template.get("Parameters") or {}
+    own = {name: one for name, one in declared.items() if "Default" in one}
+    values = given_values({"Parameters": own}, [], None)
+    looked_up = ssm_names({"Parameters": own}, values)
+    plain = {name: value for name, value in values.items() if name not in looked_up}
+    return typed_values(template, plain, {})
 
 
 def _object_of(url: str) -> dict[str, Any]:
