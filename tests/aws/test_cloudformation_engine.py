@@ -454,3 +454,30 @@ def test_others_are_served_while_a_template_is_read() -> None:
         assert turns > 5
 
     in_cloud(test)
+
+
+def test_an_export_that_is_being_imported_stays() -> None:
+    """A stack that is under way has read the value already: the export must not go before it is complete."""
+
+    async def test(cloud: Cloud) -> None:
+        exported = {"O": {"Value": "7", "Export": {"Name": "shared"}}}
+        resources = {"A": parameter("/a")}
+        await cloud.run("CreateStack", {"Resources": resources, "Outputs": exported})
+        read = parameter("/u", {"Fn::ImportValue": "shared"})
+        body = orjson.dumps({"Resources": {"U": read, "Z": parameter("/z", DependsOn="U")}})
+        cloud.held = "/z"
+        await cloud("CreateStack", StackName="user", TemplateBody=body.decode())
+        await cloud.reached.wait()
+        with pytest.raises(AwsError, match="Export shared cannot be deleted as it is in use by u"):
+            await cloud("DeleteStack", StackName="s")
+        await cloud.cloudformation.close()
+        cloud.held, cloud.broken = None, "PutParameter"
+        await cloud.begin().restore()
+        await cloud.cloudformation.idle()
+        user = (await cloud("DescribeStacks", StackName="user"))["Stacks"][0]
+        assert "ROLLBACK_COMPLETE" == user["StackStatus"]
+        await cloud("DeleteStack", StackName="s")
+        await cloud.cloudformation.idle()
+        assert await ssm_value(cloud, "/a") is None
+
+    in_cloud(test)

@@ -174,6 +174,14 @@ def test_malformed_templates_are_refused(
     assert ended.stderr.startswith("penstock: ")
 
 
+def test_outputs_that_fail_say_why(penstock: Any, unique: str, tmp_path: Path) -> None:
+    """No resource has failed then: the reason is that of the stack."""
+    text = "Resources: {Q: {Type: AWS::SQS::Queue}}\nOutputs: {O: {Value: !ImportValue none}}\n"
+    ended = penstock("deploy", _write(tmp_path, {"template.yaml": text}), "--stack", unique)
+    reason = f"{unique}: No export named none found. Rollback requested by user."
+    assert ["penstock: the stack ended as ROLLBACK_COMPLETE", reason] == ended.stderr.splitlines()
+
+
 def test_a_failed_creation_has_to_be_deleted(penstock: Any, unique: str, tmp_path: Path) -> None:
     """Who corrects the template and deploys again is told what stands in the way, and the command that removes it."""
     template = _write(tmp_path, {"template.yaml": FAILS})

@@ -147,8 +147,10 @@ def _follow(
             if event["EventId"] not in seen:
                 seen.add(event["EventId"])
                 show(event)
-                if event["ResourceStatus"].endswith("FAILED"):
-                    reason = event.get("ResourceStatusReason", "")
+                reason = event.get("ResourceStatusReason", "")
+                # Outputs that cannot be are no resource's fault: only the stack tells why it rolls back.
+                turned = event["ResourceStatus"].endswith("ROLLBACK_IN_PROGRESS") and not failed
+                if turned or event["ResourceStatus"].endswith("FAILED"):
                     failed.append(f"{event['LogicalResourceId']}: {reason}")
         if not status.endswith("IN_PROGRESS"):
             if status in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):

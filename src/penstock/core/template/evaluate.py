@@ -55,7 +55,7 @@ class Evaluator:
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self.imported: set[str] = set()
-        """Names of the exports that Fn::ImportValue read."""
+        """Names of the exports that Fn::ImportValue asked for."""
         self._conditions: dict[str, bool] = {}
         self._open: list[str] = []
         self._functions: dict[str, Callable[[Node], Any]] = {
@@ -275,11 +275,11 @@ class Evaluator:
             return UNKNOWN
         if not isinstance(name, str):
             raise invalid(IMPORT_ERROR)
+        self.imported.add(name)
         if exports is None:
             return UNKNOWN
         if name not in exports:
             raise invalid(f"No export named {name} found")
-        self.imported.add(name)
         return exports[name]
 
     def _cidr(self, argument: Node) -> Any:

@@ -137,8 +137,11 @@ class Deployments:
         found = {name: value for name, (value, _) in exports.items()}
         return self._evaluator(ctx, stack, deployment, resources, found)
 
-    def foresee(self, ctx: Context, stack: Document, deployment: Document) -> None:
-        """Evaluate a deployment as far as that can be before anything is made. Raises ValidationError."""
+    def foresee(self, ctx: Context, stack: Document, deployment: Document) -> set[str]:
+        """Evaluate a deployment as far as that can be before anything is made. Raises ValidationError.
+
+        Returns the names of what it imports.
+        """
         # AWS: an export that is not there fails the stack, not the request (CloudFormation guide, Fn::ImportValue).
         evaluator = self._evaluator(ctx, stack, deployment, {}, None)
         evaluator.rules()
@@ -146,6 +149,7 @@ class Deployments:
         for output in (deployment["template"].get("Outputs") or {}).values():
             if "Condition" not in output or evaluator.condition(output["Condition"]):
                 evaluator.evaluate(output)
+        return evaluator.imported
 
     def _evaluator(
         self,

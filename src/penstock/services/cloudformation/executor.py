@@ -135,7 +135,7 @@ class Executor:
         elif choice == "DELETE":
             await self._move(stack, "DELETE_IN_PROGRESS", f"{reason} Delete requested by user.")
         else:
-            reason = f"{reason} Rollback requested by user."
+            reason = f"{reason.removesuffix('.')}. Rollback requested by user."
             await self._move(stack, "ROLLBACK_IN_PROGRESS", reason)
 
     async def _rollback(self, stack: Document) -> None:
@@ -144,6 +144,7 @@ class Executor:
         if failed:
             await self._move(stack, "ROLLBACK_FAILED", _failed_to_delete(failed))
         else:
+            stack["imports"] = []
             await self._move(stack, "ROLLBACK_COMPLETE")
 
     async def _delete(self, stack: Document) -> None:

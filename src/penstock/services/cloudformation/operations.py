@@ -89,12 +89,14 @@ class Operations:
         self, ctx: Context, stack: Document, deployment: Document, request: Request
     ) -> None:
         """Check the deployment in its stack and start to create it."""
-        self._deployments.foresee(ctx, stack, deployment)
+        imports = self._deployments.foresee(ctx, stack, deployment)
         if request.get("DisableRollback") and "OnFailure" in request:
             raise invalid("You can specify either DisableRollback or OnFailure, but not both.")
         rollback = "DO_NOTHING" if request.get("DisableRollback") else "ROLLBACK"
         stack["OnFailure"] = request.get("OnFailure", rollback)
         stack["current"] = deployment
+        # What it is about to read stays meanwhile.
+        stack["imports"] = sorted(imports)
         if PROTECTION in request:
             stack[PROTECTION] = request[PROTECTION]
         await self._begin(ctx, stack, request, "CREATE_IN_PROGRESS")
@@ -147,8 +149,9 @@ class Operations:
         self, ctx: Context, stack: Document, deployment: Document, request: Request
     ) -> None:
         """Start to bring a stack to a deployment."""
-        self._deployments.foresee(ctx, stack, deployment)
+        imports = self._deployments.foresee(ctx, stack, deployment)
         stack["pending"] = deployment
+        stack["imports"] = sorted(imports.union(stack.get("imports", [])))
         stack["LastUpdatedTime"] = ctx.now
         stack["DisableRollback"] = bool(request.get("DisableRollback"))
         stack["caller"] = await self._caller(ctx, request, stack)
