@@ -153,8 +153,7 @@ def test_parameters_keep_their_values(penstock: Any, unique: str, tmp_path: Path
         "Resources: {Code: {Type: AWS::Lambda::Function, Properties: [1]}}\n",
         "Transform: AWS::Serverless-2016-10-31\nGlobals: x\n"
         "Resources: {Code: {Type: AWS::Serverless::Function, Properties: {CodeUri: app.py}}}\n",
-        "Transform: AWS::LanguageExtensions\nResources:\n"
-        "  Fn::ForEach::All: [Name, [A, B], {'${Name}': {Type: AWS::SQS::Queue}}]\n",
+        "Transform: AWS::LanguageExtensions\nResources:\n  Fn::ForEach::All: [Name, [A, B]]\n",
         "Parameters: x\nResources: {Queue: {Type: AWS::SQS::Queue}}\n",
         "Description: caf\udce9\n",
     ],
