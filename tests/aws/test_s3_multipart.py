@@ -125,6 +125,54 @@ def test_pages_of_uploads(s3: Any, unique: str) -> None:
     assert ["Invalid uploadId marker", "upload-id-marker"] == only(wrong, "Message", "ArgumentName")
 
 
+def test_uploads_folded_at_a_delimiter(s3: Any, unique: str) -> None:
+    """Who cleans up looks folder by folder: prefixes count as uploads do, and a marker within one passes all of it."""
+    keys = ("folder/sub/1", "folder/sub/2", "folder/file1", "folder/file2", "other")
+    ids = {
+        key: s3.create_multipart_upload(Bucket=unique, Key=key)["UploadId"]
+        for key in reversed(keys)
+    }
+
+    def page(**options: Any) -> tuple[list[str], list[str], bool, str, str]:
+        told = s3.list_multipart_uploads(Bucket=unique, Delimiter="/", **options)
+        assert "/" == told["Delimiter"]
+        return (
+            [upload["Key"] for upload in told.get("Uploads", [])],
+            [prefix["Prefix"] for prefix in told.get("CommonPrefixes", [])],
+            told["IsTruncated"],
+            told["NextKeyMarker"],
+            told["NextUploadIdMarker"],
+        )
+
+    files = ["folder/file1", "folder/file2"]
+    assert (["other"], ["folder/"], False, "other", ids["other"]) == page()
+    inside = {"Prefix": "folder/"}
+    assert (files, ["folder/sub/"], False, files[1], ids[files[1]]) == page(**inside)
+    assert (files[:1], [], True, files[0], ids[files[0]]) == page(**inside, MaxUploads=1)
+    assert (files, [], True, files[1], ids[files[1]]) == page(**inside, MaxUploads=2)
+    markers = {"KeyMarker": files[1], "UploadIdMarker": ids[files[1]]}
+    assert ([], ["folder/sub/"], False, "", "") == page(**inside, **markers)
+    for passed in ("folder/sub/", "folder/sub/1"):
+        assert ([], [], False, "", "") == page(**inside, KeyMarker=passed)
+    assert ([], ["folder/"], True, "", "") == page(MaxUploads=1)
+
+
+def test_uploads_are_told_encoded(s3: Any, unique: str) -> None:
+    """Who asks for it gets every key of a listing encoded: XML cannot hold all characters of keys."""
+    s3.create_multipart_upload(Bucket=unique, Key="a b/c d/1")
+    s3.create_multipart_upload(Bucket=unique, Key="a b/e f")
+
+    told = s3.list_multipart_uploads(
+        Bucket=unique, Prefix="a b/", Delimiter="/", KeyMarker="a b", EncodingType="url"
+    )
+
+    assert ["a%20b/c%20d/"] == [prefix["Prefix"] for prefix in told["CommonPrefixes"]]
+    assert ["a%20b/e%20f"] == [upload["Key"] for upload in told["Uploads"]]
+    assert ["a%20b/", "a%20b", "a%20b/e%20f", "/", "url"] == only(
+        told, "Prefix", "KeyMarker", "NextKeyMarker", "Delimiter", "EncodingType"
+    )
+
+
 def test_digests_that_are_none(s3: Any, unique: str) -> None:
     """What cannot be a digest is refused as such, and so are two checksums of one body."""
     name = {"Bucket": unique, "Key": "k", "Body": b"abc"}

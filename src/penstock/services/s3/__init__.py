@@ -23,6 +23,7 @@ from penstock.services.s3.multipart import Multipart, forget
 from penstock.services.s3.notification import Notifications
 from penstock.services.s3.object import Objects
 from penstock.services.s3.unset import Unset
+from penstock.services.s3.uploads import Uploads
 from penstock.services.s3.version import Versions
 from penstock.storage.primitives import Primitives, Store
 
@@ -59,6 +60,7 @@ class S3:
             self.cors,
             Acls(buckets, versions),
             objects,
+            Uploads(store, buckets),
             Multipart(store, ids, buckets, changes, contents, objects.source),
             self._notifications,
             lifecycles,

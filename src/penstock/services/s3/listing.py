@@ -50,7 +50,7 @@ class Listings:
         if "ContinuationToken" in request:
             result["ContinuationToken"] = request["ContinuationToken"]
         elif "StartAfter" in request:
-            result["StartAfter"] = _encoded(request["StartAfter"], request)
+            result["StartAfter"] = encoded(request["StartAfter"], request)
         if page.truncated:
             token = base64.urlsafe_b64encode(page.last.encode()).decode()
             result["NextContinuationToken"] = token
@@ -62,13 +62,13 @@ class Listings:
         bucket = await self._buckets.look(ctx, request)
         marker = request.get("Marker", "")
         # AWS: a marker within a folded prefix passes all of it (recorded by LocalStack).
-        folded = _fold(marker, request.get("Prefix", ""), request.get("Delimiter", ""))
+        folded = fold(marker, request.get("Prefix", ""), request.get("Delimiter", ""))
         page = await self._page(bucket["name"], request, folded or marker)
         result = _result(request, page, _owner(bucket))
-        result["Marker"] = _encoded(marker, request)
+        result["Marker"] = encoded(marker, request)
         # AWS: without a delimiter clients go on from the last key (API reference, ListObjects, NextMarker).
         if page.truncated and request.get("Delimiter"):
-            result["NextMarker"] = _encoded(page.last, request)
+            result["NextMarker"] = encoded(page.last, request)
         return result
 
     @operation("ListObjectVersions", refuses=["OptionalObjectAttributes"])
@@ -95,14 +95,14 @@ class Listings:
         del result["Contents"]
         result.update(
             {
-                "KeyMarker": _encoded(request.get("KeyMarker", ""), request),
+                "KeyMarker": encoded(request.get("KeyMarker", ""), request),
                 "VersionIdMarker": request.get("VersionIdMarker", ""),
                 "Versions": versions,
                 "DeleteMarkers": deletions,
             }
         )
         if page.truncated:
-            result["NextKeyMarker"] = _encoded(page.last, request)
+            result["NextKeyMarker"] = encoded(page.last, request)
             if last_id is not None:
                 result["NextVersionIdMarker"] = last_id
         return result
@@ -113,7 +113,7 @@ class Listings:
         """Versions beyond the markers, each with its key and whether it is the latest; folded prefixes without one."""
         prefix, delimiter = request.get("Prefix", ""), request.get("Delimiter", "")
         marker = request.get("KeyMarker", "")
-        passed = _fold(marker, prefix, delimiter)
+        passed = fold(marker, prefix, delimiter)
         if "VersionIdMarker" in request:
             version_id = _require_marker(request)
             if marker.startswith(prefix) and passed is None:
@@ -125,7 +125,7 @@ class Listings:
             keys.skip(passed)
         while (entry := await keys.next()) is not None:
             key, current = entry
-            folded = _fold(key, prefix, delimiter)
+            folded = fold(key, prefix, delimiter)
             if folded is not None:
                 keys.skip(folded)
                 yield folded, None, False
@@ -171,7 +171,7 @@ class Listings:
             key, document = entry
             if document.get("delete_marker"):
                 continue
-            folded = _fold(key, prefix, delimiter)
+            folded = fold(key, prefix, delimiter)
             if len(page.contents) + len(page.prefixes) == limit:
                 page.truncated = limit > 0
                 break
@@ -246,7 +246,8 @@ def require_encoding(request: Request) -> None:
         )
 
 
-def _fold(key: str, prefix: str, delimiter: str) -> str | None:
+def fold(key: str, prefix: str, delimiter: str) -> str | None:
+    """The prefix that stands for a key in a listing with a delimiter; None where the key itself is listed."""
     if not delimiter:
         return None
     end = key.find(delimiter, len(prefix))
@@ -269,7 +270,8 @@ def _decode_token(token: str) -> str:
         raise AwsError("InvalidArgument", message, status=400, fields=fields) from error
 
 
-def _encoded(text: str, request: Request) -> str:
+def encoded(text: str, request: Request) -> str:
+    """A key or a part of one, in the encoding that a listing was asked for."""
     return quote(text, safe="/") if request.get("EncodingType") == "url" else text
 
 
@@ -277,14 +279,14 @@ def _result(request: Request, page: _Page, owner: dict[str, str] | None) -> Resu
     contents = [_content(key, document, request, owner) for key, document in page.contents]
     result: Result = {
         "Name": request["Bucket"],
-        "Prefix": _encoded(request.get("Prefix", ""), request),
+        "Prefix": encoded(request.get("Prefix", ""), request),
         "MaxKeys": min(request.get("MaxKeys", _MAX_KEYS), _MAX_KEYS),
         "IsTruncated": page.truncated,
         "Contents": contents,
-        "CommonPrefixes": [{"Prefix": _encoded(prefix, request)} for prefix in page.prefixes],
+        "CommonPrefixes": [{"Prefix": encoded(prefix, request)} for prefix in page.prefixes],
     }
     if request.get("Delimiter"):
-        result["Delimiter"] = _encoded(request["Delimiter"], request)
+        result["Delimiter"] = encoded(request["Delimiter"], request)
     if "EncodingType" in request:
         result["EncodingType"] = request["EncodingType"]
     return result
@@ -296,7 +298,7 @@ def _content(
     if document.get("delete_marker"):
         return {"Key": key}
     content = {
-        "Key": _encoded(key, request),
+        "Key": encoded(key, request),
         "LastModified": document["modified_at"],
         "ETag": document["etag"],
         "Size": document["size"],
@@ -314,7 +316,7 @@ def _version(
 ) -> dict[str, Any]:
     return {
         **_content(key, document, request, _owner(bucket)),
-        "Key": _encoded(key, request),
+        "Key": encoded(key, request),
         "VersionId": document["version_id"],
         "IsLatest": latest,
         "LastModified": document["modified_at"],

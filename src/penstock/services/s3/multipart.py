@@ -15,9 +15,9 @@ from penstock.services.s3 import checksum
 from penstock.services.s3.bucket import OBJECTS, UPLOADS, Bucket, Buckets
 from penstock.services.s3.change import Changes
 from penstock.services.s3.content import Contents, Kept
-from penstock.services.s3.listing import require_encoding
 from penstock.services.s3.object import UNBUILT, described, expiration
 from penstock.services.s3.record import Document, load
+from penstock.services.s3.uploads import LONGEST_PAGE, initiator
 from penstock.storage.primitives import Primitives, Store
 
 PARTS: Final = "s3/parts"
@@ -25,8 +25,6 @@ _UNBUILT: Final = ("SSECustomerAlgorithm", "SSECustomerKey")
 # AWS: every part but the last has at least 5 MiB; parts are numbered 1 to 10,000 (S3 user guide, "Multipart upload limits").
 _MIN_PART: Final = 5 * 1024**2
 _MAX_PART_NUMBER: Final = 10_000
-# AWS: a page has 1,000 entries at most, whatever was asked for (API reference, ListParts, ListMultipartUploads).
-_LONGEST_PAGE: Final = 1000
 _RANGE: Final = re.compile(r"bytes=(\d+)-(\d+)")
 FindSource = Callable[[Context, Request], Awaitable[tuple[Document, Request]]]
 """Finds the object that a copy's request names."""
@@ -203,7 +201,7 @@ class Multipart:
         """A page of an upload's parts by number."""
         upload = await self._find(ctx, request)
         after = request.get("PartNumberMarker", 0)
-        limit = min(request.get("MaxParts", _LONGEST_PAGE), _LONGEST_PAGE)
+        limit = min(request.get("MaxParts", LONGEST_PAGE), LONGEST_PAGE)
         kept = await parts_of(self._store, request["UploadId"])
         parts = [part for part in kept if part["number"] > after]
         page = parts[:limit]
@@ -217,49 +215,9 @@ class Multipart:
             "IsTruncated": 0 < limit < len(parts),
             "Parts": [_part(part, upload["algorithm"]) for part in page],
             "StorageClass": upload["storage_class"],
-            "Initiator": _initiator(ctx),
+            "Initiator": initiator(ctx),
             "Owner": {"ID": ctx.account.zfill(64)},
             **upload["algorithm"],
-        }
-
-    @operation("ListMultipartUploads", refuses=["Delimiter"])
-    async def list_uploads(self, ctx: Context, request: Request) -> Result:
-        """A page of the uploads that were begun and neither completed nor aborted, by key."""
-        bucket = await self._buckets.look(ctx, request)
-        rows = await self._store.table.range(UPLOADS, bucket["name"].encode(), limit=100_000)
-        documents = [(orjson.loads(row.document), row.sort.decode()) for row in rows]
-        require_encoding(request)
-        prefix = request.get("Prefix", "")
-        limit = min(request.get("MaxUploads", _LONGEST_PAGE), _LONGEST_PAGE)
-        # AWS: uploads of a key are in the order in which they were begun (recorded by LocalStack).
-        documents.sort(key=lambda pair: (pair[0]["key"].encode(), pair[0]["modified_at"], pair[1]))
-        after = request.get("KeyMarker", "")
-        upload_after = request.get("UploadIdMarker", "") if after else ""
-        uploads = [
-            {
-                "Key": doc["key"],
-                "UploadId": upload_id,
-                "Initiated": doc["modified_at"],
-                "StorageClass": doc["storage_class"],
-                "Owner": {"ID": ctx.account.zfill(64)},
-                "Initiator": _initiator(ctx),
-                **doc["algorithm"],
-            }
-            for doc, upload_id in _beyond(documents, after, upload_after)
-            if doc["key"].startswith(prefix)
-        ]
-        page = uploads[:limit]
-        last = page[-1] if page else {"Key": "", "UploadId": ""}
-        return {
-            "Bucket": bucket["name"],
-            "Prefix": prefix or None,
-            "KeyMarker": after,
-            "UploadIdMarker": upload_after,
-            "NextKeyMarker": last["Key"],
-            "NextUploadIdMarker": last["UploadId"],
-            "MaxUploads": limit,
-            "IsTruncated": len(uploads) > limit > 0,
-            "Uploads": page,
         }
 
     async def _find(self, ctx: Context, request: Request, tx: Primitives | None = None) -> Document:
@@ -326,12 +284,6 @@ def _completion(ctx: Context, bucket: Bucket, request: Request, document: Docume
     return result
 
 
-def _initiator(ctx: Context) -> dict[str, str]:
-    # AWS: unlike owners, initiators still have display names (recorded by LocalStack).
-    arn = ctx.principal or ctx.account
-    return {"ID": arn, "DisplayName": arn.rpartition("/")[2].rpartition(":")[2]}
-
-
 def _copied_range(header: str | None, size: int) -> tuple[int, int]:
     """First byte, and the one after the last, of what a part is copied from. Raises InvalidArgument, InvalidRange."""
     if header is None:
@@ -356,24 +308,6 @@ def _copied_range(header: str | None, size: int) -> tuple[int, int]:
             fields={"ArgumentName": "x-amz-copy-source-range", "ArgumentValue": header},
         )
     return int(match[1]), int(match[2]) + 1
-
-
-def _beyond(
-    uploads: Sequence[tuple[Document, str]], key: str, upload_id: str
-) -> Sequence[tuple[Document, str]]:
-    """The uploads that come after the markers of a page. Raises InvalidArgument for an upload that is not the key's."""
-    if upload_id:
-        for index, (document, found) in enumerate(uploads):
-            if document["key"] == key and found == upload_id:
-                return uploads[index + 1 :]
-        raise AwsError(
-            "InvalidArgument",
-            "Invalid uploadId marker",
-            status=400,
-            fields={"ArgumentName": "upload-id-marker", "ArgumentValue": upload_id},
-        )
-    # AWS: without an upload's marker the whole key of the marker is passed (API reference, ListMultipartUploads).
-    return [pair for pair in uploads if pair[0]["key"].encode() > key.encode()]
 
 
 def _chosen(
