@@ -40,6 +40,8 @@ _TOLD: Final = (
 _RUNS: Final = ("STARTING", "RUNNING")
 # AWS: ten at once (EventBridge quotas).
 _MOST: Final = 10
+# A part that a fault keeps back comes again after half a minute; a fault of so many times is there to stay.
+_TRIES: Final = 10
 
 
 class Replays:
@@ -152,10 +154,12 @@ class Replays:
         return NewMessage(id=self._fanout.ids.uuid(), body=orjson.dumps(known), visible_at=now)
 
     async def deliver(self, batch: Sequence[Leased]) -> Outcome:
-        """Replay one part."""
+        """Replay one part; or let the replay end that was tried often enough."""
         (message,) = batch
         known: dict[str, Any] = orjson.loads(message.body)
         scope, name, now = Scope(*known["scope"]), known["name"], self._fanout.clock.now()
+        if message.leases > _TRIES:
+            return await self._fail(scope, name, now)
         replay = await self._documents.find(self._store, scope.partition, name)
         if replay is None or replay["State"] not in _RUNS:
             return Delivered()
@@ -191,6 +195,15 @@ class Replays:
             else:
                 current.update(State="COMPLETED", ReplayEndTime=now)
             await self._documents.put(tx, scope.partition, name, current)
+        return Delivered()
+
+    async def _fail(self, scope: Scope, name: str, now: int) -> Outcome:
+        async with self._store.transaction() as tx:
+            found = await self._documents.find(tx, scope.partition, name)
+            if found is not None and found["State"] in _RUNS:
+                reason = f"The replay was tried {_TRIES} times and could not go on; the log of Penstock says why."
+                found.update(State="FAILED", StateReason=reason, ReplayEndTime=now)
+                await self._documents.put(tx, scope.partition, name, found)
         return Delivered()
 
 
