@@ -261,6 +261,7 @@ class App:
         await self.dynamodb.expiry.close()
         await self.engine.close()
         await self.sqs.close()
+        self.sns.close()
         await self.runtime.close()
         await self.outbound.close()
         await self.store.close()

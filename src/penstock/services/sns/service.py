@@ -81,6 +81,10 @@ class Sns:
         self._signers.forget()
         self._deliveries.reset()
 
+    def close(self) -> None:
+        """Deliveries have ended: nothing is signed any more."""
+        self._signers.close()
+
     def door(self, request: HttpRequest) -> Answering | None:
         """Take what needs no credentials: the certificate, and the links of confirmation messages."""
         if request.method != "GET":

@@ -29,6 +29,10 @@ class Signer(Protocol):
         """The signature of named values, which are in order of their names; base64."""
         ...
 
+    def close(self) -> None:
+        """End what it has running."""
+        ...
+
 
 class Signers:
     """The signer of this data folder, made when first needed."""
@@ -60,3 +64,9 @@ class Signers:
     def forget(self) -> None:
         """Read the key anew."""
         self._signer = None
+
+    def close(self) -> None:
+        """End the signer, once nothing is to be signed any more."""
+        if self._signer is not None:
+            self._signer.close()
+            self._signer = None
