@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import socket
 import sys
 import threading
 import time
@@ -24,15 +25,24 @@ Create = Callable[..., str]
 RUNTIME = f"python{sys.version_info.major}.{sys.version_info.minor}"
 ACCOUNT = "000000000000"
 CODE = """
-import os, time
+import os
 
 def handler(event, context):
-    time.sleep(event.get("sleep", 0))
     return {
         "version": context.function_version,
         "arn": context.invoked_function_arn,
         "kind": os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"],
     }
+"""
+
+# Tells that it runs, and runs until it is let go.
+HELD = """
+import socket
+
+def handler(event, context):
+    with socket.create_connection(("127.0.0.1", event["port"])) as held:
+        held.recv(1)
+    return "old"
 """
 
 
@@ -163,14 +173,16 @@ def test_concurrent_updates(functions: Any, create: Create) -> None:
 
 def test_update_while_running(functions: Any, create: Create) -> None:
     """An event that runs ends with the code it began with; the next one has the new code."""
-    name = create()
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(call, functions, name, {"sleep": 1})
-        time.sleep(0.4)
-        code = "def handler(event, context): return 'new'"
-        functions.update_function_code(FunctionName=name, ZipFile=zipped(app=code))
-        assert "new" == call(functions, name)
-        assert "$LATEST" == running.result()["version"]
+    name = create(HELD)
+    with ThreadPoolExecutor(1) as pool, socket.create_server(("127.0.0.1", 0)) as told:
+        told.settimeout(30)
+        running = pool.submit(call, functions, name, {"port": told.getsockname()[1]})
+        with told.accept()[0]:
+            code = "def handler(event, context): return 'new'"
+            functions.update_function_code(FunctionName=name, ZipFile=zipped(app=code))
+            assert "new" == call(functions, name)
+            assert not running.done()
+        assert "old" == running.result()
 
 
 def test_publish_with_update(functions: Any, create: Create) -> None:
