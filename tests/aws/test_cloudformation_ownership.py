@@ -287,3 +287,32 @@ def test_version_that_is_published_is_not_taken_over(aws: Aws, unique: str, role
     status, reasons = update(aws, name, {"F": function, "V": version, "W": version})
     assert "UPDATE_ROLLBACK_COMPLETE" == status
     assert "A version for this Lambda function exists ( 1 )." in reasons[0]
+
+
+def test_gateway_responses_are_made_changed_and_taken_back(aws: Aws, unique: str) -> None:
+    """CDK adds them to an API as resources. What is said of one elsewhere is not the stack's to overwrite."""
+    gateway, name = aws("apigateway"), "s-" + unique
+    api = gateway.create_rest_api(name=unique)["id"]
+
+    def answer(status: str) -> dict[str, Any]:
+        told = {
+            "RestApiId": api,
+            "ResponseType": "DEFAULT_4XX",
+            "StatusCode": status,
+            "ResponseTemplates": {"application/json": '{"told": $context.error.messageString}'},
+        }
+        return {"X": {"Type": "AWS::ApiGateway::GatewayResponse", "Properties": told}}
+
+    def seen() -> Any:
+        found = gateway.get_gateway_response(restApiId=api, responseType="DEFAULT_4XX")
+        return found.get("statusCode")
+
+    assert "CREATE_COMPLETE" == create(aws, name, answer("418"))[0]
+    assert "418" == seen()
+    status, reasons = create(aws, name + "-2", answer("419"))
+    assert "ROLLBACK_COMPLETE" == status
+    assert f"identifier 'DEFAULT_4XX|{api}' already exists." in reasons[0]
+    assert "UPDATE_COMPLETE" == update(aws, name, answer("420"))[0]
+    assert "420" == seen()
+    delete(aws, name)
+    assert seen() is None

@@ -126,6 +126,10 @@ RESOURCES: dict[str, Any] = {
             ],
         },
     },
+    "Answer": {
+        "Type": "AWS::ApiGateway::GatewayResponse",
+        "Properties": {"RestApiId": API, "ResponseType": "DEFAULT_4XX", "StatusCode": "418"},
+    },
     "Validator": {
         "Type": "AWS::ApiGateway::RequestValidator",
         "Properties": {"RestApiId": API, "ValidateRequestBody": True},

@@ -5,6 +5,7 @@ from typing import Final
 _TEXT: Final = """
     ApiGateway::Account: Id
     ApiGateway::Deployment: DeploymentId
+    ApiGateway::GatewayResponse: Id
     ApiGateway::RequestValidator: RequestValidatorId
     ApiGateway::Resource: ResourceId
     ApiGateway::RestApi: RestApiId RootResourceId

@@ -11,6 +11,10 @@ DEPLOYMENT: Final = record("""
     Description, RestApiId!, StageName
     -DeploymentCanarySettings, -StageDescription
 """)
+GATEWAY_RESPONSE: Final = record("""
+    ResponseType!, RestApiId!, StatusCode
+    ResponseParameters: {*: String}, ResponseTemplates: {*: String}
+""")
 METHOD: Final = record("""
     AuthorizationType, AuthorizerId, HttpMethod!, OperationName, RequestValidatorId, ResourceId!,
     RestApiId!
