@@ -9,7 +9,7 @@ PEER := .venv-peer
 FUZZ := .venv-fuzz
 FUZZ_SECONDS ?= 300
 
-.PHONY: help demo up check test bench fuzz docs format clean
+.PHONY: help demo up tools check test bench fuzz docs format clean
 help: ## Show the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
@@ -43,6 +43,8 @@ demo: $(STAMP) ## Start Penstock, deploy the orders application, send 1,000 orde
 
 up: $(STAMP) ## Start Penstock on http://127.0.0.1:4566
 	$(BIN)/penstock up
+
+tools: $(TOOLS)/.installed ## Install the AWS CLI and SAM into .venv-tools/aws/bin and .venv-tools/sam/bin
 
 check: $(STAMP) ## Format, lint, types, layers, architecture
 	$(BIN)/ruff format --check .

@@ -68,3 +68,14 @@ def test_every_command_is_in_the_readme() -> None:
     assert {"up", "deploy", "queues", "redrive", "logs", "doctor", "demo"} == set(commands)
     for command in commands:
         assert f"`penstock {command}" in readme
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_make_target_is_there(document: Path) -> None:
+    """The commands that somebody new pastes first are those of make."""
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+
+    named = re.findall(r"(?:\$ |`)(?:[A-Z_]+=\S+ )?make ([a-z]+)\b", document.read_text("utf-8"))
+
+    assert set() == set(named) - targets
