@@ -13,6 +13,7 @@ from penstock.core.template.shape import Record
 
 Properties: TypeAlias = dict[str, Any]
 _CONSTRAINTS: Final = re.compile(r"\d+ validation errors? detected: ")
+_TAKEN: Final = re.compile(r"[Aa]lready exist| exists for this ")
 _NAMELESS: Final = frozenset(
     {"InvalidAddress", "InvalidParameterException", "MissingRequiredParameterException"}
 )
@@ -221,7 +222,7 @@ def is_gone(error: AwsError) -> bool:
 
 def is_taken(error: AwsError) -> bool:
     """Whether a service says that what it was asked to make is there."""
-    return "Already" in error.code or "already exist" in error.message.lower()
+    return "Already" in error.code or _TAKEN.search(error.message) is not None
 
 
 def there(service: str, operation: str, /, **members: str) -> Finder:
