@@ -26,6 +26,20 @@ def test_shared_code_is_packaged(tmp_path: Path) -> None:
     assert {"Bucket": "bucket", "Key": key} == template["Globals"]["Function"]["CodeUri"]
 
 
+def test_code_of_loops_is_packaged(tmp_path: Path) -> None:
+    """A function that AWS::LanguageExtensions writes out has code beside the template as any other."""
+    (tmp_path / "src").mkdir()
+    function = {"Type": "AWS::Lambda::Function", "Properties": {"Code": "src"}}
+    loop = ["Name", ["A", "B"], {"F${Name}": function}]
+    template: dict[str, Any] = {"Resources": {"Fn::ForEach::All": loop}}
+    uploaded: dict[str, bytes] = {}
+
+    package(template, tmp_path, "bucket", uploaded.__setitem__)
+
+    (key,) = uploaded
+    assert {"S3Bucket": "bucket", "S3Key": key} == function["Properties"]["Code"]  # type: ignore[index]
+
+
 @pytest.mark.parametrize(
     ("environment", "message"),
     [

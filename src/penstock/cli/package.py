@@ -109,12 +109,22 @@ def _places(template: dict[str, Any]) -> Iterator[tuple[dict[str, Any], _Artifac
 
 def _holders(template: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
     """The properties of each resource that may name something, with its type."""
-    for resource in _members(template, "Resources").values():
+    for resource in _resources(_members(template, "Resources")):
         kind = _type(resource)
         if kind in _ARTIFACTS:
             yield _members(resource, "Properties"), kind
     for name in ("Function", "Api"):
         yield _members(_members(template, "Globals"), name), f"AWS::Serverless::{name}"
+
+
+def _resources(section: dict[str, Any]) -> Iterator[Any]:
+    """The resources of a section, those that a loop makes included."""
+    for name, member in section.items():
+        if not name.startswith("Fn::ForEach::"):
+            yield member
+        elif isinstance(member, list):
+            for body in member[2:3]:
+                yield from _resources(body) if isinstance(body, dict) else ()
 
 
 def _members(node: Any, name: str) -> dict[str, Any]:
