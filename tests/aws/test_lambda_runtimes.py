@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from penstock.cli.deploy import deploy, functions_of
-from penstock.cli.watch import Watch
+from penstock.cli.watch import Watch, snapshot
 
 Aws = Callable[..., Any]
 OWN = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -137,7 +137,12 @@ def test_out_of_memory(aws: Aws, create: Callable[..., str]) -> None:
 
 
 def test_watch_runs_what_was_saved(
-    aws: Aws, endpoint: str, unique: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    aws: Aws,
+    endpoint: str,
+    unique: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """With `deploy --watch` the next invocation runs the file as it was saved."""
     for name, value in (("ACCESS_KEY_ID", "test"), ("SECRET_ACCESS_KEY", "test")):
@@ -149,14 +154,14 @@ def test_watch_runs_what_was_saved(
     code.parent.mkdir()
     code.write_text("def handler(event, context):\n    return 'before'\n")
     name = deploy(template, unique, {}, endpoint, lambda _: None).outputs["Name"]
-    said: list[str] = []
-    watch = Watch(functions_of(template, unique, endpoint), endpoint, said.append)
+    before = {code.parent: snapshot([code.parent])}
+    watch = Watch(functions_of(template, unique, endpoint), before, endpoint)
     invoke = aws("lambda").invoke
     assert b'"before"' == invoke(FunctionName=name)["Payload"].read()
-    watch.look()
-    assert [] == said
+    assert not watch.look()
+    assert "" == capsys.readouterr().out
     code.write_text("def handler(event, context):\n    return 'after it was saved'\n")
-    watch.look()
+    assert not watch.look()
     assert b'"after it was saved"' == invoke(FunctionName=name)["Payload"].read()
-    assert [f"{name} runs what is in {code.parent} now"] == said
+    assert f"{name} runs what is in {code.parent} now\n" == capsys.readouterr().out
     aws("cloudformation").delete_stack(StackName=unique)
