@@ -110,12 +110,24 @@ def nested(depth: int) -> dict[str, Any]:
     return {"Transform": "AWS::LanguageExtensions", "Resources": node}
 
 
+def empty(depth: int) -> dict[str, Any]:
+    node: dict[str, Any] = {}
+    for level in range(depth):
+        node = {f"Fn::ForEach::L{level}": [f"N{level}", ["a"] * 20, node]}
+    return {
+        "Transform": "AWS::LanguageExtensions",
+        "Resources": {**node, "Q": {"Type": "AWS::SQS::Queue"}},
+    }
+
+
 @pytest.mark.parametrize(
     ("template", "message"),
     [
         (looped("N", ["a"]), f"{FAILED}layout is incorrect"),
         (looped("N", "a", QUEUES), f"{FAILED}needs a list of strings, or a Ref to a parameter"),
         (looped("N", {"Ref": "P"}, QUEUES), f"{FAILED}needs a list of strings, or a Ref"),
+        (looped("N", {"Ref": ["P"]}, QUEUES), f"{FAILED}needs a list of strings, or a Ref"),
+        (empty(5), "Template may not exceed 1000000 bytes in size."),
         (looped("M", ["a"], QUEUES), f"{FAILED}needs the identifier M in the key Q\\$"),
         (looped("N", ["a", "a"], QUEUES), f"{FAILED}makes the key Qa twice"),
         (nested(6), f"{FAILED}may be nested 5 times at most"),

@@ -76,10 +76,13 @@ class _Growth:
 
     def _text(self, text: str, names: _Names) -> str:
         filled = _filled(text, names)
-        self._written += len(filled) + 1
+        self._count(len(filled) + 1)
+        return filled
+
+    def _count(self, written: int) -> None:
+        self._written += written
         if self._written > _LONGEST:
             raise invalid(f"Template may not exceed {_LONGEST} bytes in size.")
-        return filled
 
     def _loop(self, loop: Node, names: _Names, depth: int) -> Iterator[tuple[str, Node]]:
         if not isinstance(loop, list) or len(loop) != 3:
@@ -93,6 +96,7 @@ class _Growth:
             if not key.startswith(_LOOP) and not re.search(rf"[$&]\{{{re.escape(name)}\}}", key):
                 raise _failed(f"Fn::ForEach needs the identifier {name} in the key {key}")
         for item in self._items(collection, names):
+            self._count(1)  # also rounds that write nothing take time
             yield from self._members(fragment, {**names, name: item}, depth)
 
     def _items(self, collection: Node, names: _Names) -> list[str]:
@@ -111,7 +115,9 @@ class _Growth:
     def _value(self, node: Node, names: _Names) -> Any:
         if isinstance(node, dict):
             reference = node.get("Ref") if len(node) == 1 else None
-            return names.get(reference, self._values.get(reference)) if reference else None
+            if not isinstance(reference, str):
+                return None
+            return names.get(reference, self._values.get(reference))
         return _filled(node, names) if isinstance(node, str) else node
 
 
