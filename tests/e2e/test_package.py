@@ -40,6 +40,20 @@ def test_code_of_loops_is_packaged(tmp_path: Path) -> None:
     assert {"S3Bucket": "bucket", "S3Key": key} == function["Properties"]["Code"]  # type: ignore[index]
 
 
+def test_code_that_loops_share_is_deployed_with_the_stack(tmp_path: Path) -> None:
+    """Were it sent to the functions that stand by themselves, those of the loop would keep the old code."""
+    for folder in ("shared", "own"):
+        (tmp_path / folder).mkdir()
+
+    def function(code: str) -> dict[str, Any]:
+        return {"Type": "AWS::Lambda::Function", "Properties": {"Code": code}}
+
+    loop = ["Name", ["A", "B"], {"F${Name}": function("shared")}]
+    resources = {"Fn::ForEach::All": loop, "One": function("shared"), "Two": function("own")}
+
+    assert {"Two": tmp_path / "own"} == local_folders({"Resources": resources}, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("environment", "message"),
     [

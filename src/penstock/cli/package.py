@@ -120,11 +120,15 @@ def _holders(template: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
 def _resources(section: dict[str, Any]) -> Iterator[Any]:
     """The resources of a section, those that a loop makes included."""
     for name, member in section.items():
-        if not name.startswith("Fn::ForEach::"):
+        if not _is_loop(name):
             yield member
         elif isinstance(member, list):
             for body in member[2:3]:
                 yield from _resources(body) if isinstance(body, dict) else ()
+
+
+def _is_loop(name: str) -> bool:
+    return name.startswith("Fn::ForEach::")
 
 
 def _members(node: Any, name: str) -> dict[str, Any]:
@@ -144,20 +148,33 @@ def named_paths(template: dict[str, Any], base: Path) -> set[Path]:
 
 
 def local_folders(template: dict[str, Any], base: Path) -> dict[str, Path]:
-    """The folders beside a template that are code of functions and nothing else, by the functions' logical ids."""
+    """The folders beside a template that are code of functions and nothing else, by the functions' logical ids.
+
+    What functions of loops share is not among them: their logical ids are CloudFormation's to write.
+    """
     shared = _members(_members(template, "Globals"), "Function")
     others = {base / local for _, artifact, local in _places(template) if artifact not in _CODE}
+    loops = {name: one for name, one in _members(template, "Resources").items() if _is_loop(name)}
+    others |= {
+        base / local for one in _resources(loops) if (local := _code(one, shared)) is not None
+    }
     found: dict[str, Path] = {}
     for logical_id, resource in _members(template, "Resources").items():
-        kind = _type(resource)
-        if kind not in _FUNCTIONS:
-            continue
-        name = _ARTIFACTS[kind].name
-        properties = _members(resource, "Properties")
-        local = properties.get(name, shared.get(name) if name == "CodeUri" else None)
-        if isinstance(local, str) and base / local not in others and _is_folder(base / local):
+        local = _code(resource, shared)
+        if local is not None and base / local not in others and _is_folder(base / local):
             found[logical_id] = base / local
     return found
+
+
+def _code(resource: Any, shared: dict[str, Any]) -> str | None:
+    """Where a function says that its code is; None of what is no function, or has its code elsewhere."""
+    kind = _type(resource)
+    if kind not in _FUNCTIONS:
+        return None
+    name = _ARTIFACTS[kind].name
+    default = shared.get(name) if kind == "AWS::Serverless::Function" else None
+    local = _members(resource, "Properties").get(name, default)
+    return local if isinstance(local, str) else None
 
 
 def _is_folder(path: Path) -> bool:
