@@ -303,7 +303,7 @@ class Worker:
         _take(resource, await row.update(target), properties)
 
     async def _delete(self, site: Site, resource: Document) -> None:
-        if resource.get("adopted"):
+        if resource["adopted"]:
             return
         row = self._types[resource["ResourceType"]]
         properties = row.fitting(resource["properties"])
@@ -383,8 +383,7 @@ class Worker:
 
 
 def _record(resource: Document) -> Document:
-    # An older version did not say what was adopted: nothing was left that it had found.
-    return {"adopted": False, **{name: resource[name] for name in _RECORD if name in resource}}
+    return {name: resource[name] for name in _RECORD}
 
 
 def _take(resource: Document, made: Made, properties: Properties) -> None:
