@@ -63,9 +63,11 @@ def ask(program: str) -> Python | None:
     return Python(program, (prefix, minor), ensurepip == "1", pip == "1", float(seconds))
 
 
-def choose(pythons: list[Python]) -> Python | None:
-    """The first into whose environment pip can be brought, or one that is clearly quicker."""
-    any_pip = any(python.pip for python in pythons)
+def choose(pythons: list[Python], any_pip: bool) -> Python | None:
+    """The first into whose environment pip can be brought, or one that is clearly quicker.
+
+    `any_pip`: some Python of the machine has pip, which can install itself for others.
+    """
     usable = [python for python in pythons if python.ensurepip or any_pip]
     quickest = min(usable, key=lambda python: python.seconds, default=None)
     if quickest is not None and quickest.seconds > QUICKER * usable[0].seconds:
@@ -92,7 +94,8 @@ def main(folder: str, named: str | None = None) -> None:
         if (python := ask(program)) is not None:
             found.setdefault(python.build, python)
     pythons = list(found.values())
-    chosen = choose(pythons) if named is None else ask(named)
+    wished = pythons if named is None else list(filter(None, [ask(named)]))
+    chosen = choose(wished, any(python.pip for python in pythons))
     if chosen is None:
         wanted = "Penstock needs Python 3.11 or newer, with venv and pip (on Debian: apt install python3-venv)"
         sys.exit(

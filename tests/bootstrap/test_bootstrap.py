@@ -15,18 +15,29 @@ def python(name: str, seconds: float, *, ensurepip: bool = True, pip: bool = Tru
 def test_the_first_stays_unless_another_is_clearly_quicker() -> None:
     """Noise must not decide what a user runs: only a build that is really better is worth a surprise."""
     first = python("first", 1.0)
-    assert bootstrap.choose([first, python("alike", 0.95)]) == first
+    assert first == bootstrap.choose([first, python("alike", 0.95)], True)
     quicker = python("quicker", 0.7)
-    assert bootstrap.choose([first, python("alike", 0.95), quicker]) == quicker
+    assert quicker == bootstrap.choose([first, python("alike", 0.95), quicker], True)
 
 
 def test_one_without_a_way_to_pip_is_passed_over() -> None:
     """Debian parts Python from ensurepip; its environment needs the pip of another."""
     bare = python("bare", 0.5, ensurepip=False, pip=False)
-    assert bootstrap.choose([bare]) is None
-    other = python("other", 1.0)
-    assert bootstrap.choose([bare, other]) == bare
-    assert bootstrap.choose([bare, other._replace(pip=False)]) == other._replace(pip=False)
+    other = python("other", 1.0, pip=False)
+    assert bootstrap.choose([bare], False) is None
+    assert other == bootstrap.choose([bare, other], False)
+    assert bare == bootstrap.choose([bare, other], True)
+
+
+def test_a_named_python_without_a_way_to_pip_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended with a traceback where no other Python of the machine has pip."""
+    bare = python("bare", 0.5, ensurepip=False, pip=False)
+    monkeypatch.setattr(bootstrap, "programs", lambda: iter(()))
+    monkeypatch.setattr(bootstrap, "ask", lambda _: bare)
+    with pytest.raises(SystemExit, match=r"venv and pip.*bare does not do"):
+        bootstrap.main(str(tmp_path / "made"), "bare")
 
 
 @pytest.mark.parametrize(

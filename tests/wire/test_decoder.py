@@ -135,6 +135,33 @@ def test_what_passes_is_what_the_readers_give(service: str, name: str, data: st.
         assert repr(decoded) == repr(slowly(body))
 
 
+def test_a_renamed_member_is_left_to_the_readers() -> None:
+    """Its name on the wire is not its own: dropped as unknown, it would be ignored without a word."""
+    text = {"type": "string"}
+    model = Model(
+        "sqs",
+        {
+            "metadata": {},
+            "operations": {},
+            "shapes": {
+                "Input": {
+                    "type": "structure",
+                    "members": {
+                        "Name": {"shape": "Text", "locationName": "name"},
+                        "Other": {"shape": "Text"},
+                    },
+                },
+                "Text": text,
+            },
+        },
+    )
+    decode = compile_decoder(
+        model, model.shape({"shape": "Input"}), profile_of("sqs", "json"), None
+    )
+    assert {"Other": "x"} == decode(b'{"Other": "x"}')
+    assert decode(b'{"Other": "x", "name": "y"}') is None
+
+
 VALUES = {"a": {"S": "x"}, "b": {"L": [{"M": {"c": {"N": "1"}}}, {"B": "YQ=="}]}}
 
 

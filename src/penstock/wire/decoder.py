@@ -98,8 +98,9 @@ class _Types:
         self._structures[shape.name] = made
         # Filled afterwards, since shapes may be recursive.
         made.__annotations__ = {
-            name: self.of(member) if member.get("locationName", name) == name else _NOTHING
+            wire_name: self.of(member) if wire_name == name else _NOTHING
             for name, member in self._model.members(shape)
+            for wire_name in [member.get("locationName", name)]
             if member.get("location") not in REQUEST_LOCATIONS
         }
         required = shape.get("required", ()) if self._profile is not None else ()
